@@ -1,0 +1,33 @@
+"""What video and GIF files do to a single picture."""
+
+from __future__ import annotations
+
+import io
+
+import av
+import numpy as np
+from PIL import Image
+
+from likeness.types import Pixels
+
+
+def h264_still(image: Pixels, crf: int) -> Pixels:
+    """One H.264 intra frame there and back: HWC uint8, even sides, `crf` 0 (good) to 51 (poor)."""
+    buffer = io.BytesIO()
+    height, width = image.shape[:2]
+    with av.open(buffer, "w", format="mp4") as out:
+        stream = out.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.thread_count = 1
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        out.mux(stream.encode(None))
+    buffer.seek(0)
+    with av.open(buffer) as source:
+        return next(source.decode(video=0)).to_ndarray(format="rgb24")
+
+
+def palette(image: Pixels, colours: int) -> Pixels:
+    """A GIF's palette of `colours` (2-256) with Floyd-Steinberg dither: HWC uint8."""
+    picture = Image.fromarray(image)
+    table = picture.quantize(colours, method=Image.Quantize.MEDIANCUT)
+    return np.asarray(picture.quantize(colours, palette=table, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB"))

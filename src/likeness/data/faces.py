@@ -1,0 +1,123 @@
+"""Aligned faces with a manifest: records, splits, and a cache of decoded pixels."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from likeness.errors import ConfigError, DataError
+from likeness.types import Pixels
+
+Split = Literal["train", "val", "calib"]
+CALIB_SHARE = 0.1
+SHARP_PX = 448  # a crop that covers fewer source pixels was enlarged and is no truth at 512
+
+
+@dataclass(frozen=True)
+class FaceRecord:
+    """One row of a manifest; `native_px` is the number of source pixels that the crop covers."""
+
+    file: str
+    set: str
+    kind: str
+    group: str
+    size: int
+    native_px: float
+    split: str
+
+    @property
+    def sharp(self) -> bool:
+        """Whether it can serve as truth at 512 px."""
+        return self.size >= 512 and self.native_px >= SHARP_PX
+
+
+def read_manifest(root: Path | str) -> list[FaceRecord]:
+    """Reads `root/manifest.csv`.
+
+    Raises:
+        DataError: if there is none, or it lacks a column.
+    """
+    file = Path(root) / "manifest.csv"
+    if not file.is_file():
+        raise DataError(
+            f"no face data: {file} does not exist; set data.root=DIR (or LIKENESS_DATA) to a folder made by "
+            "`python -m likeness.tasks.prepare src=PHOTOS dst=DIR size=512`, or train with experiment=smoke"
+        )
+    with file.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    needed = {"file", "set", "kind", "group", "size", "native_px", "split"}
+    if not rows or not needed <= rows[0].keys():
+        missing = sorted(needed - set(rows[0] if rows else ()))
+        raise DataError(f"{file}: no rows or columns missing ({', '.join(missing)}); make it again with prepare")
+    return [
+        FaceRecord(r["file"], r["set"], r["kind"], r["group"], int(r["size"]), float(r["native_px"]), r["split"])
+        for r in rows
+    ]
+
+
+def is_calib(record: FaceRecord) -> bool:
+    """Whether a training face is held out for calibration: one in ten, chosen by the hash of its name."""
+    digest = hashlib.sha256(record.file.encode()).digest()
+    return record.split == "train" and int.from_bytes(digest[:4], "big") < CALIB_SHARE * 2**32
+
+
+def split_records(records: Sequence[FaceRecord], split: Split) -> list[FaceRecord]:
+    """The faces of one split; `calib` comes out of the manifest's train and is never trained on."""
+    if split == "val":
+        return [r for r in records if r.split == "val"]
+    if split == "calib":
+        return [r for r in records if is_calib(r)]
+    if split == "train":
+        return [r for r in records if r.split == "train" and not is_calib(r)]
+    raise ConfigError(f"split: got {split!r}, expected train, val or calib")
+
+
+def read_face(root: Path | str, record: FaceRecord, size: int = 512) -> Pixels:
+    """One face, (size, size, 3) uint8; shrinks by area, enlarges by bicubic."""
+    try:
+        with Image.open(Path(root) / record.file) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+    except OSError as error:
+        raise DataError(f"{Path(root) / record.file}: cannot be read ({error}); mend or drop its row") from error
+    return resize_face(pixels, size)
+
+
+def resize_face(pixels: Pixels, size: int) -> Pixels:
+    """Square resize of HWC uint8: area when shrinking, bicubic when enlarging."""
+    if pixels.shape[0] == size:
+        return pixels
+    shrink = pixels.shape[0] > size
+    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+
+
+def cached_faces(
+    root: Path | str, records: Sequence[FaceRecord], cache: Path | str, size: int = 512
+) -> npt.NDArray[np.uint8]:
+    """All faces as one read-only memory map (N, size, size, 3) uint8, decoded once into `cache`.
+
+    The file's name carries a hash of the list, so a changed manifest makes a new one; it appears
+    under that name only when complete.
+    """
+    key = hashlib.sha256("\n".join([str(Path(root).resolve()), str(size), *(r.file for r in records)]).encode())
+    folder = Path(cache)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"faces-{key.hexdigest()[:16]}.npy"
+    if not file.exists():
+        partial = file.with_suffix(".partial.npy")
+        store = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(records), size, size, 3))
+        for i, record in enumerate(records):
+            store[i] = read_face(root, record, size)
+        store.flush()
+        del store
+        partial.rename(file)
+    loaded: npt.NDArray[np.uint8] = np.load(file, mmap_mode="r")
+    return loaded

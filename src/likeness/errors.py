@@ -1,0 +1,39 @@
+"""The one error family. Every message says what was given, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class LikenessError(Exception):
+    """Base of every error that Likeness raises on purpose; the entry points turn it into one line."""
+
+    exit_code = 1
+
+
+class InputError(LikenessError):
+    """A file or an array that was handed in cannot be used (missing, empty, unreadable, wrong shape)."""
+
+    exit_code = 2
+
+
+class OutputError(LikenessError):
+    """A result cannot be written where it was asked for."""
+
+    exit_code = 3
+
+
+class ConfigError(LikenessError):
+    """An option has a value that makes no sense, or options contradict each other."""
+
+    exit_code = 4
+
+
+class WeightsError(LikenessError):
+    """A weight file is missing, damaged, or does not fit the network."""
+
+    exit_code = 5
+
+
+class DataError(LikenessError):
+    """A data set is missing or its manifest is wrong."""
+
+    exit_code = 6

@@ -1,0 +1,116 @@
+"""The options of an evaluation; a misspelt key or a value of the wrong type fails before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from likeness.data.recipes import RECIPES
+from likeness.errors import ConfigError
+
+ALL_RECIPES = ("gfpgan", "heavy", "mild", "clean")
+
+
+@dataclass
+class BenchmarkConfig:
+    """Which faces.
+
+    Attributes:
+        name: lfw or faces.
+        count: lfw: how many images of the sorted list.
+        mean_landmarks: lfw: five x y points, used where no face is found.
+    """
+
+    name: str = "faces"
+    count: int = 1000
+    mean_landmarks: list[list[float]] = field(default_factory=list)
+
+
+@dataclass
+class DataConfig:
+    """Where data lies.
+
+    Attributes:
+        root: the data folder (`faces/`, `lfw/`, `judge/`, `backbones/`); from LIKENESS_DATA.
+        lfw: the LFW folder; by default `lfw` below `root`.
+    """
+
+    root: str | None = None
+    lfw: str | None = None
+
+
+@dataclass
+class WeightsConfig:
+    """Weight files; None takes the released one, or for `lpips` the one that is found.
+
+    Attributes:
+        expert_f: Expert-F.
+        lpips: torchvision's SqueezeNet 1.1.
+    """
+
+    expert_f: str | None = None
+    lpips: str | None = None
+
+
+@dataclass
+class EvaluateConfig:
+    """All options of `evaluate`.
+
+    Attributes:
+        benchmark: which faces.
+        data: where they lie.
+        weights: of methods and metrics.
+        recipe: a named degradation, or `all`.
+        methods: rows of the tables.
+        limit: at most so many faces, spread over the set; None for all.
+        seed: of the degradations and the bootstrap.
+        judge: ONNX recogniser; None takes the one in the data folder.
+        judge_flip: add the mirrored view's embedding.
+        device: torch device of networks.
+        batch_size: faces at a time.
+        cache: folder for detected landmarks.
+        output: folder for the results.
+    """
+
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
+    recipe: str = "gfpgan"
+    methods: list[str] = field(default_factory=lambda: ["input", "expert_f"])
+    limit: int | None = None
+    seed: int = 0
+    judge: str | None = None
+    judge_flip: bool = True
+    device: str = "cpu"
+    batch_size: int = 8
+    cache: str = "outputs/cache"
+    output: str = "experiments/evaluation"
+
+    def __post_init__(self) -> None:
+        if self.recipe not in ("all", "clean", *RECIPES):
+            known = ", ".join(("all", "clean", *RECIPES))
+            raise ConfigError(f"recipe: got '{self.recipe}', expected one of {known}")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size: got {self.batch_size}, expected at least 1")
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """The recipes to run."""
+        return ALL_RECIPES if self.recipe == "all" else (self.recipe,)
+
+
+def from_hydra(cfg: DictConfig) -> EvaluateConfig:
+    """Checks a composed configuration against the options.
+
+    Raises:
+        ConfigError: on an unknown key or a value that does not fit.
+    """
+    try:
+        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(EvaluateConfig), cfg))
+    except OmegaConfBaseException as error:
+        what = f"{error.full_key}: {str(error).splitlines()[0]}"
+        raise ConfigError(f"evaluate: {what}; configs/evaluate.yaml lists the options") from error
+    return cast(EvaluateConfig, made)

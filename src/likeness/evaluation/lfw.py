@@ -1,0 +1,178 @@
+"""Labeled Faces in the Wild, aligned: reading it, and the benchmark on the images of View 1's test pairs.
+
+Huang et al., University of Massachusetts technical report 07-49, 2007. Reported only: nothing is
+trained, tuned or calibrated on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from likeness.errors import DataError
+from likeness.evaluation.benchmarks import Benchmark, Sample, View, content_hash, spread
+from likeness.metrics.landmarks import Detector, nearest_face
+from likeness.ops import color, geometry
+from likeness.types import Faces, Pixels
+
+PAIRS = "pairsDevTest.txt"
+SIZE = 256
+_EXTENSIONS = (".jpg", ".png", ".avif", ".jpeg", ".webp", ".bmp", ".ppm")
+_BATCH = 16
+_WHERE = (
+    "get the images and pairsDevTest.txt from the LFW home page (vis-www.cs.umass.edu/lfw), put them into "
+    "$LIKENESS_DATA/lfw as pairsDevTest.txt and lfw/NAME/NAME_0001.jpg, or name the folder with data.lfw=DIR"
+)
+
+Points = dict[str, list[list[float]] | None]
+
+
+def read_image_names(pairs: Path) -> list[str]:
+    """The distinct images of an LFW pairs file, sorted, as NAME_0001.
+
+    Raises:
+        DataError: if a line is neither "name i j" nor "name i name j".
+    """
+    names: set[str] = set()
+    for number, line in enumerate(pairs.read_text().splitlines()[1:], 2):
+        cells = line.split()
+        if len(cells) == 3:
+            cells = [cells[0], cells[1], cells[0], cells[2]]
+        if len(cells) != 4 or not (cells[1].isdigit() and cells[3].isdigit()):
+            raise DataError(f"{pairs}, line {number}: got {line!r}, expected 'name i j' or 'name i name j'")
+        names |= {f"{cells[0]}_{int(cells[1]):04d}", f"{cells[2]}_{int(cells[3]):04d}"}
+    return sorted(names)
+
+
+def find_image(folder: Path, name: str) -> Path:
+    """The file of NAME_0001 below `folder`/NAME or `folder`/lfw/NAME, whatever its format.
+
+    Raises:
+        DataError: if there is none.
+    """
+    person = name.rsplit("_", 1)[0]
+    for base in (folder / "lfw" / person, folder / person):
+        for extension in _EXTENSIONS:
+            file = base / f"{name}{extension}"
+            if file.is_file():
+                return file
+    raise DataError(f"LFW: no picture of {name} in {folder}/lfw/{person}; {_WHERE}")
+
+
+def read_frame(file: Path) -> Pixels:
+    """One frame, HWC uint8 RGB."""
+    try:
+        with Image.open(file) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except OSError as error:
+        raise DataError(f"LFW: {file} cannot be read ({error}); fetch it again") from error
+
+
+def clean_landmarks(
+    files: Sequence[Path],
+    detector: Callable[[], Detector],
+    cache: Path,
+    progress: Callable[[int], None] | None = None,
+) -> list[geometry.Matrix | None]:
+    """Landmarks of the face nearest to the centre of each clean frame; None where none is found.
+
+    Args:
+        files: the frames.
+        detector: makes the detector; called only if a frame is not in the cache.
+        cache: JSON file, SHA-256 of a frame's file to its landmarks; made or added to.
+        progress: told how many frames were done.
+
+    Returns:
+        (5, 2) pixels of the frame, one a file.
+    """
+    known = _read_cache(cache)
+    keys = [hashlib.sha256(f.read_bytes()).hexdigest() for f in files]
+    todo = {k: f for k, f in zip(keys, files, strict=True) if k not in known}
+    if progress:
+        progress(len(files) - len(todo))
+    if todo:
+        detect = detector().detect
+        waiting = list(todo.items())
+        for start in range(0, len(waiting), _BATCH):
+            batch = waiting[start : start + _BATCH]
+            frames = [read_frame(f) for _, f in batch]
+            for (key, _), frame, faces in zip(batch, frames, _detect(detect, frames), strict=True):
+                height, width = frame.shape[:2]
+                face = nearest_face(faces, ((width - 1) / 2, (height - 1) / 2))
+                known[key] = face.landmarks[0].astype(float).tolist() if len(face) else None
+            if progress:
+                progress(len(batch))
+        _write_cache(cache, known)
+    return [None if (points := known[k]) is None else np.array(points) for k in keys]
+
+
+def _detect(detect: Callable[[Sequence[Pixels]], list[Faces]], frames: Sequence[Pixels]) -> list[Faces]:
+    if len({f.shape for f in frames}) == 1:
+        return detect(frames)
+    return [detect([f])[0] for f in frames]  # detectors batch equal sizes only
+
+
+def _read_cache(file: Path) -> Points:
+    if not file.exists():
+        return {}
+    try:
+        known: Points = json.loads(file.read_text())
+    except ValueError as error:
+        raise DataError(f"{file}: the landmark cache is damaged ({error}); delete it") from error
+    return known
+
+
+def _write_cache(file: Path, known: Mapping[str, list[list[float]] | None]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(known, sort_keys=True))
+    partial.replace(file)
+
+
+def align(frame: Pixels, landmarks: geometry.Matrix) -> Pixels:
+    """The FFHQ-aligned 256 crop of a frame, rounded to 8 bits: the truth."""
+    matrix = geometry.similarity(landmarks, SIZE)
+    return color.to_integer(geometry.warp(color.to_float(frame), matrix, (SIZE, SIZE)))
+
+
+def open_lfw(
+    folder: Path | None,
+    detector: Callable[[], Detector],
+    cache: Path,
+    mean_landmarks: Sequence[Sequence[float]],
+    count: int = 1000,
+    limit: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Benchmark:
+    """The first `count` images of pairsDevTest by sorted name, aligned to 256.
+
+    Args:
+        folder: holds pairsDevTest.txt and the pictures.
+        detector: makes the landmark detector.
+        cache: see `clean_landmarks`.
+        mean_landmarks: (5, 2), used where no face is found (counted in the facts).
+        count: images of the benchmark.
+        limit: at most so many of them, spread.
+        progress: told how many frames were aligned.
+
+    Raises:
+        DataError: if the set is missing or incomplete.
+    """
+    if folder is None or not (folder / PAIRS).is_file():
+        raise DataError(f"LFW: no {PAIRS} in {folder or 'any folder'}; {_WHERE}")
+    names = spread(read_image_names(folder / PAIRS)[:count], limit)
+    files = [find_image(folder, n) for n in names]
+    found = clean_landmarks(files, detector, cache, progress)
+    points = [np.asarray(mean_landmarks, np.float64) if p is None else p for p in found]
+
+    def load(index: int) -> Sample:
+        return Sample(names[index], "lfw", align(read_frame(files[index]), points[index]))
+
+    facts = {"faces": len(names), "faces without a detection (mean landmarks used)": sum(p is None for p in found)}
+    return Benchmark("lfw", names, load, (View("LFW, 256", 256),), content_hash(files, names), facts)

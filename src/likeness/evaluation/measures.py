@@ -1,0 +1,169 @@
+"""All figures of one output against its truth, with what they have in common computed once a truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from likeness.metrics.gmsd import gmsd
+from likeness.metrics.identity import Judge, cosine, embedding_distance
+from likeness.metrics.images import round8
+from likeness.metrics.landmarks import Detector, find_landmarks, landmark_distance
+from likeness.metrics.lattice import axis_power
+from likeness.metrics.lpips import Lpips
+from likeness.metrics.psnr import psnr
+from likeness.metrics.sharpness import laplacian_variance
+from likeness.metrics.ssim import ssim
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """How a figure is shown.
+
+    Attributes:
+        name: key in CSV and JSON.
+        label: heading in tables and figures.
+        better: arrow of the heading.
+        digits: decimals in Markdown.
+        change: the difference against the input is given in the figure's unit or in percent.
+        sizes: where it is measured.
+    """
+
+    name: str
+    label: str
+    better: Literal["↑", "↓", "→ 1"]
+    digits: int
+    change: Literal["unit", "percent"] = "unit"
+    sizes: tuple[int, ...] = (256, 512)
+
+
+METRICS = (
+    MetricInfo("psnr", "PSNR dB", "↑", 2),
+    MetricInfo("ssim", "SSIM", "↑", 4),
+    MetricInfo("gmsd", "GMSD", "↓", 4, "percent"),
+    MetricInfo("lpips", "LPIPS-squeeze", "↓", 4, "percent"),
+    MetricInfo("sharpness", "sharpness ratio", "→ 1", 3),
+    MetricInfo("distance", "embedder distance", "↓", 4, "percent", (256,)),
+    MetricInfo("judge", "judge cosine", "↑", 4, "unit", (256,)),
+    MetricInfo("landmarks", "landmark distance px at 512", "↓", 2),
+)
+LATTICE = MetricInfo("lattice", "lattice", "↓", 2)  # a figure of the set, not of an image
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A batch of ground truth with what every comparison needs of it.
+
+    Attributes:
+        images: (B, 3, S, S), rounded to 8 bits.
+        features: LPIPS features, None without LPIPS.
+        embedding, judged: (B, D) at 256; None at 512 or without the network.
+        landmarks: (B, 5, 2).
+        contrast: (B,) Laplacian variance.
+    """
+
+    images: Tensor
+    features: Sequence[Tensor] | None
+    embedding: Tensor | None
+    judged: Tensor | None
+    landmarks: Tensor
+    contrast: Tensor
+
+    @property
+    def size(self) -> int:
+        """Edge length in pixels."""
+        return int(self.images.shape[-1])
+
+    def at(self, index: Tensor) -> Truth:
+        """The truths at `index`."""
+
+        def pick(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[index]
+
+        features = None if self.features is None else [f[index] for f in self.features]
+        return Truth(
+            self.images[index],
+            features,
+            pick(self.embedding),
+            pick(self.judged),
+            self.landmarks[index],
+            self.contrast[index],
+        )
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The networks that measure.
+
+    Attributes:
+        embed: aligned crops to embeddings, `FaceEmbedder.embed_aligned`.
+        detector: five landmarks on aligned crops.
+        lpips: None where no backbone is at hand; the figure is then left out.
+        judge: the second recogniser; None leaves it out.
+        device: where embedder and LPIPS live.
+    """
+
+    embed: Callable[[Tensor], Tensor]
+    detector: Detector
+    lpips: Lpips | None
+    judge: Judge | None
+    device: str = "cpu"
+
+    def metrics(self, size: int) -> list[MetricInfo]:
+        """What `compare` gives at `size`, in the tables' order."""
+        absent = {name for name, network in (("lpips", self.lpips), ("judge", self.judge)) if network is None}
+        return [m for m in METRICS if size in m.sizes and m.name not in absent]
+
+    @torch.no_grad()
+    def truth(self, images: Tensor) -> Truth:
+        """Prepares a batch of ground truth, (B, 3, S, S) in [0, 1] with S = 256 or 512."""
+        images = round8(images.to(self.device))
+        identity = images.shape[-1] == 256  # always at 256, so that both sizes tell one figure
+        return Truth(
+            images,
+            None if self.lpips is None else self.lpips.features(images),
+            self.embed(images) if identity else None,
+            self.judge.embed(images) if identity and self.judge else None,
+            find_landmarks(self.detector, images),
+            laplacian_variance(images),
+        )
+
+    @torch.no_grad()
+    def compare(self, output: Tensor, truth: Truth) -> tuple[Mapping[str, Values], Values]:
+        """Measures a batch after rounding to 8 bits.
+
+        Args:
+            output: (B, 3, S, S) in [0, 1], of the truth's size.
+            truth: from `truth`.
+
+        Returns:
+            Metric to (B,) values, nan where a landmark detector found no face; and the power
+            spectrum for `lattice`, (B, 2, S/2 + 1).
+        """
+        images = round8(output.to(self.device))
+        found = {
+            "psnr": psnr(images, truth.images),
+            "ssim": ssim(images, truth.images),
+            "gmsd": gmsd(images, truth.images),
+            "sharpness": laplacian_variance(images) / truth.contrast,
+            "landmarks": landmark_distance(find_landmarks(self.detector, images), truth.landmarks),
+        }
+        if self.lpips is not None and truth.features is not None:
+            found["lpips"] = self.lpips.compare(self.lpips.features(images), truth.features)
+        if truth.embedding is not None:
+            found["distance"] = embedding_distance(self.embed(images), truth.embedding)
+        if self.judge is not None and truth.judged is not None:
+            found["judge"] = cosine(self.judge.embed(images), truth.judged)
+        return {k: _array(v) for k, v in found.items()}, _array(axis_power(images))
+
+
+def _array(values: Tensor) -> Values:
+    return values.detach().cpu().double().numpy()

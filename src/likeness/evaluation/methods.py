@@ -1,0 +1,149 @@
+"""The rows of the tables: what is done to a degraded 256 crop.
+
+To add a method, write a factory from `MethodContext` to `Method` and `METHODS.add` it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from likeness.errors import ConfigError, InputError
+from likeness.metrics.images import halve
+from likeness.stages.restore.expert_f import load_expert_f
+from likeness.types import FloatArray
+
+INPUT = "input"  # the row that all others are compared with
+
+
+@dataclass(frozen=True)
+class MethodContext:
+    """What a factory may need.
+
+    Attributes:
+        device: torch device.
+        weights: by method, a file, or None for the released one.
+    """
+
+    device: str = "cpu"
+    weights: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to restore.
+
+    Attributes:
+        name: in the tables.
+        run: 256 crops, HWC float32 in [0, 1], to as many of 256 or 512 pixels, in order.
+        weights: SHA-256 of each weight file, for the provenance.
+    """
+
+    name: str
+    run: Callable[[Sequence[FloatArray]], Sequence[FloatArray]]
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+
+Factory = Callable[[MethodContext], Method]
+
+
+class MethodRegistry:
+    """Names to factories; a failed `add` changes nothing."""
+
+    def __init__(self) -> None:
+        self._factories: dict[str, Factory] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In the order they were added."""
+        return tuple(self._factories)
+
+    def add(self, name: str, factory: Factory) -> None:
+        """Enters a method; ConfigError if the name is taken."""
+        if name in self._factories:
+            raise ConfigError(f"method '{name}' is there already; choose another name")
+        self._factories[name] = factory
+
+    def make(self, names: Sequence[str], context: MethodContext) -> list[Method]:
+        """Makes methods in the order given.
+
+        Raises:
+            ConfigError: if a name is unknown or named twice, or there is none.
+        """
+        unknown = [n for n in names if n not in self._factories]
+        if unknown or not names or len(set(names)) < len(names):
+            raise ConfigError(f"methods: got {list(names)}, expected distinct ones out of {', '.join(self.names)}")
+        return [self._factories[n](context) for n in names]
+
+
+def at_both_sizes(name: str, restored: Sequence[FloatArray], count: int) -> dict[int, Tensor]:
+    """A method's result at 256 and at 512.
+
+    A 512 result goes to 256 by 2 x 2 mean; a 256 one goes to 512 by bicubic enlargement.
+
+    Args:
+        name: of the method, for messages.
+        restored: what it returned, HWC float32.
+        count: how many crops it was given.
+
+    Returns:
+        {256: (B, 3, 256, 256), 512: (B, 3, 512, 512)}, clipped to [0, 1], not yet rounded.
+
+    Raises:
+        InputError: if the method returns another number or size of pictures.
+    """
+    shapes = {r.shape for r in restored}
+    if len(restored) != count or len(shapes) != 1 or not shapes <= {(256, 256, 3), (512, 512, 3)}:
+        raise InputError(
+            f"method '{name}' returned {len(restored)} pictures of {sorted(shapes)} for {count} crops; "
+            "expected one each, all (256, 256, 3) or all (512, 512, 3)"
+        )
+    if restored[0].shape[0] == 512:
+        full = _tensor(restored)
+        return {256: halve(full), 512: full}
+    return {256: _tensor(restored), 512: _tensor([_enlarge(r, cv2.INTER_CUBIC) for r in restored])}
+
+
+def _tensor(pictures: Sequence[FloatArray]) -> Tensor:
+    batch = np.stack(pictures).astype(np.float32).transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(batch)).clamp(0, 1)
+
+
+def _enlarge(picture: FloatArray, interpolation: int) -> FloatArray:
+    size = (2 * picture.shape[1], 2 * picture.shape[0])
+    return np.asarray(cv2.resize(picture, size, interpolation=interpolation), np.float32)
+
+
+def _input(_: MethodContext) -> Method:
+    return Method(INPUT, lambda crops: list(crops))  # at 512: bicubic
+
+
+def _lanczos(_: MethodContext) -> Method:
+    return Method("lanczos", lambda crops: [_enlarge(c, cv2.INTER_LANCZOS4) for c in crops])
+
+
+def _unsharp(_: MethodContext, sigma: float = 1.5, amount: float = 1.0) -> Method:
+    """Unsharp mask at 256: what sharpening alone can do."""
+
+    def run(crops: Sequence[FloatArray]) -> list[FloatArray]:
+        blurred = [cv2.GaussianBlur(c, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101) for c in crops]
+        return [c + np.float32(amount) * (c - b) for c, b in zip(crops, blurred, strict=True)]
+
+    return Method("unsharp", run)
+
+
+def _expert_f(context: MethodContext) -> Method:
+    expert = load_expert_f(context.weights.get("expert_f"), context.device)
+    return Method("expert_f", lambda crops: [r.image for r in expert.restore(crops)], {"expert_f": expert.sha256})
+
+
+METHODS = MethodRegistry()
+METHODS.add(INPUT, _input)
+METHODS.add("lanczos", _lanczos)
+METHODS.add("unsharp", _unsharp)
+METHODS.add("expert_f", _expert_f)

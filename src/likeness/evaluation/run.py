@@ -1,0 +1,220 @@
+"""`evaluate(cfg)`: opens what is asked for, runs the protocol, writes the tables."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from likeness.errors import ConfigError, OutputError, WeightsError
+from likeness.evaluation import provenance, tables
+from likeness.evaluation.benchmarks import Benchmark, open_faces
+from likeness.evaluation.config import EvaluateConfig, from_hydra
+from likeness.evaluation.figures import plot
+from likeness.evaluation.lfw import open_lfw
+from likeness.evaluation.measures import Measures
+from likeness.evaluation.methods import METHODS, MethodContext
+from likeness.evaluation.protocol import Scores, evaluate_methods
+from likeness.evaluation.summary import Row, summarise
+from likeness.log import get_logger
+from likeness.metrics.identity import judge_file, load_judge
+from likeness.metrics.landmarks import Detector
+from likeness.metrics.lpips import backbone_file, load_lpips
+from likeness.nets.face_embedder import load_embedder, weights_file
+from likeness.ops import geometry
+from likeness.stages.detect.mtcnn import DetectConfig, MtcnnDetector
+
+log = get_logger(__name__)
+
+Tick = Callable[[int], None]
+
+_MIN_FACE = 64.0  # a face fills about half of an aligned crop, so smaller ones need not be looked for
+
+
+@dataclass(frozen=True)
+class Results:
+    """What an evaluation found and where it was written.
+
+    Attributes:
+        rows: means, intervals, differences.
+        scores: figures per image.
+        provenance: where they come from.
+        folder: holds the tables.
+    """
+
+    rows: list[Row]
+    scores: Scores
+    provenance: Mapping[str, Any]
+    folder: Path
+
+
+def evaluate(cfg: DictConfig | EvaluateConfig) -> Results:
+    """Evaluates methods on a benchmark and writes tables, timings and figures into `cfg.output`.
+
+    Raises:
+        LikenessError: one line that says which option, data or weights are missing or wrong.
+    """
+    options = cfg if isinstance(cfg, EvaluateConfig) else from_hydra(cfg)
+    methods = METHODS.make(options.methods, MethodContext(options.device, {"expert_f": options.weights.expert_f}))
+    measures, files, notes = make_measures(options)
+    hashes = provenance.weight_hashes(files)
+    for method in methods:
+        hashes |= method.weights
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        benchmark = open_benchmark(options, MtcnnDetector, _tick(bar, "align", options.limit))
+        total = len(benchmark) * len(methods) * len(options.recipes)
+        scores = evaluate_methods(
+            benchmark,
+            methods,
+            options.recipes,
+            measures,
+            options.seed,
+            options.batch_size,
+            _tick(bar, "evaluate", total),
+        )
+    rows = summarise(scores, benchmark.views, options.seed)
+    facts = describe(options, benchmark, hashes, notes)
+    folder = Path(options.output)
+    write(folder, rows, scores, facts, f"{benchmark.name}, recipe {options.recipe}", notes)
+    log.info("%s, %d faces: %s", benchmark.name, len(benchmark), folder / "table.md")
+    return Results(rows, scores, facts, folder)
+
+
+def make_measures(options: EvaluateConfig) -> tuple[Measures, dict[str, Path], list[str]]:
+    """Loads what measures; a network that was not asked for by file and is not at hand is left out.
+
+    Returns:
+        The measures, their weight files by use, and one line for each figure that is left out.
+
+    Raises:
+        WeightsError: if a file that was named cannot be used.
+    """
+    files = {"embedder": weights_file()}
+    notes: list[str] = []
+
+    def find(use: str, named: str | None, default: Callable[[], Path]) -> Path | None:
+        try:
+            files[use] = Path(named) if named else default()
+        except WeightsError as error:
+            notes.append(f"Not measured: {error}")
+            log.warning(notes[-1])
+            return None
+        if not files[use].is_file():
+            raise WeightsError(f"{use}: {files[use]} does not exist; check the path")
+        return files[use]
+
+    backbone = find("LPIPS-squeeze", options.weights.lpips, backbone_file)
+    recogniser = find("judge", options.judge, judge_file)
+    embedder = load_embedder().to(options.device)
+    measures = Measures(
+        embedder.embed_aligned,
+        MtcnnDetector(DetectConfig(min_face=_MIN_FACE)),
+        load_lpips(backbone).to(options.device) if backbone else None,
+        load_judge(recogniser, options.judge_flip) if recogniser else None,
+        options.device,
+    )
+    return measures, files, notes
+
+
+def open_benchmark(
+    options: EvaluateConfig, detector: Callable[[], Detector], progress: Tick | None = None
+) -> Benchmark:
+    """Opens the benchmark that the options name.
+
+    Raises:
+        ConfigError: if there is none of that name.
+        DataError: if its data is missing.
+    """
+    if options.benchmark.name not in OPENERS:
+        raise ConfigError(f"benchmark: got '{options.benchmark.name}', expected one of {', '.join(OPENERS)}")
+    return OPENERS[options.benchmark.name](options, detector, progress)
+
+
+def _below_root(options: EvaluateConfig, folder: str) -> Path | None:
+    return Path(options.data.root) / folder if options.data.root else None
+
+
+def _faces(options: EvaluateConfig, detector: Callable[[], Detector], progress: Tick | None) -> Benchmark:
+    return open_faces(_below_root(options, "faces"), options.limit)
+
+
+def _lfw(options: EvaluateConfig, detector: Callable[[], Detector], progress: Tick | None) -> Benchmark:
+    return open_lfw(
+        Path(options.data.lfw) if options.data.lfw else _below_root(options, "lfw"),
+        detector,
+        Path(options.cache) / f"lfw-landmarks-{_detector_key()}.json",
+        options.benchmark.mean_landmarks,
+        options.benchmark.count,
+        options.limit,
+        progress,
+    )
+
+
+def _detector_key() -> str:
+    """Changes with the detector's settings and weights, so that landmarks of another one are not taken for its own."""
+    told = f"{MtcnnDetector.name} {DetectConfig()} {importlib.metadata.version('facenet-pytorch')}"
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+OPENERS = {"faces": _faces, "lfw": _lfw}
+
+
+def describe(
+    options: EvaluateConfig, benchmark: Benchmark, hashes: Mapping[str, str], notes: Sequence[str]
+) -> dict[str, Any]:
+    """The provenance of the tables, without anything that changes when the command is repeated."""
+    judged = "not measured" if "judge" not in hashes else "flip-sum" if options.judge_flip else "one view"
+    return {
+        "command": provenance.command(),
+        "commit": provenance.commit(),
+        "benchmark": {benchmark.name: f"{len(benchmark)} images", **benchmark.facts},
+        "data sha256": benchmark.data_hash,
+        "recipes": list(options.recipes),
+        "seed": options.seed,
+        "resolution": "input 256; measured after rounding to 8 bits; 512 to 256 by 2 x 2 mean; identity at 256",
+        "template at 512": geometry.TEMPLATE_512.tolist(),
+        "judge": judged,
+        "not measured": list(notes),
+        "weights sha256": dict(hashes),
+        "versions": provenance.versions(),
+        "device": provenance.machine(options.device),
+    }
+
+
+def write(
+    folder: Path, rows: Sequence[Row], scores: Scores, facts: Mapping[str, Any], title: str, notes: Sequence[str] = ()
+) -> None:
+    """Writes table.md, table.csv, table.json, images.csv, timing.csv and one figure a view.
+
+    Raises:
+        OutputError: if the folder cannot be written.
+    """
+    texts = {
+        "table.md": tables.to_markdown(rows, facts, title, notes),
+        "table.csv": tables.to_csv(rows, facts),
+        "table.json": tables.to_json(rows, facts),
+        "images.csv": tables.images_csv(scores, facts),
+        "timing.csv": tables.timing_csv(scores, facts),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        for view in dict.fromkeys(r.view for r in rows):
+            plot([r for r in rows if r.view == view], f"{title}: {view}", folder / f"{view.replace(', ', '-')}.png")
+    except OSError as error:
+        raise OutputError(
+            f"evaluate: cannot write to {folder} ({error.strerror}); choose another output=DIR"
+        ) from error
+
+
+def _tick(bar: Progress, name: str, total: int | None) -> Tick:
+    task = bar.add_task(name, total=total, visible=False)  # shown when there is something to tell
+    return lambda done: bar.update(task, advance=done, visible=True)

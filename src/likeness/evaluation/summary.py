@@ -1,0 +1,85 @@
+"""From figures per image to rows: means with intervals and paired differences against the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from likeness.evaluation import statistics
+from likeness.evaluation.benchmarks import View
+from likeness.evaluation.measures import LATTICE, METRICS
+from likeness.evaluation.methods import INPUT
+from likeness.evaluation.protocol import TRUTH, Run, Scores
+from likeness.evaluation.statistics import Array, Interval
+from likeness.metrics.lattice import lattice
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of one method.
+
+    Attributes:
+        view, size, recipe, method, metric: what it is of.
+        figure: mean over images (for `lattice` the figure of the mean spectrum).
+        difference: paired, against the input; None for the input itself and where it was not run.
+        percent: the same in percent of the input's mean; None for `lattice`.
+    """
+
+    view: str
+    size: int
+    recipe: str
+    method: str
+    metric: str
+    figure: Interval
+    difference: Interval | None = None
+    percent: Interval | None = None
+
+
+def summarise(scores: Scores, views: Sequence[View], seed: int = 0) -> list[Row]:
+    """All rows, per view, recipe, method and metric; first the truth's, which has a `lattice` only.
+
+    A view without images gives no rows.
+    """
+    rows: list[Row] = []
+    for view in views:
+        chosen = scores.select(view)
+        if not chosen.any():
+            continue
+        truth = statistics.bootstrap(_lattice, scores.power[Run("", TRUTH, view.size)][chosen], seed=seed)
+        for recipe in dict.fromkeys(run.recipe for run in scores.values):
+            rows.append(Row(view.name, view.size, recipe, TRUTH, LATTICE.name, truth))
+            for run in scores.values:
+                if (run.recipe, run.size) == (recipe, view.size):
+                    rows += _rows(scores, view, run, chosen, seed)
+    return rows
+
+
+def _rows(scores: Scores, view: View, run: Run, chosen: np.ndarray, seed: int) -> list[Row]:
+    head = (view.name, run.size, run.recipe, run.method)
+    base = run._replace(method=INPUT)
+    compared = run.method != INPUT and base in scores.values
+    rows = []
+    for metric in (m.name for m in METRICS if m.name in scores.values[run]):
+        values = scores.values[run][metric][chosen]
+        row = Row(*head, metric, statistics.mean(values, seed))
+        if compared:
+            other = scores.values[base][metric][chosen]
+            pair = statistics.difference(values, other, seed), statistics.percent(values, other, seed)
+            row = Row(*head, metric, row.figure, *pair)
+        rows.append(row)
+    power = scores.power[run][chosen]
+    figure, change = statistics.bootstrap(_lattice, power, seed=seed), None
+    if compared:
+        change = statistics.bootstrap(_lattice_difference, power, scores.power[base][chosen], seed=seed)
+    return [*rows, Row(*head, LATTICE.name, figure, change)]
+
+
+def _lattice(power: Array) -> Array:
+    return lattice(torch.from_numpy(np.ascontiguousarray(power))).numpy()
+
+
+def _lattice_difference(a: Array, b: Array) -> Array:
+    return _lattice(a) - _lattice(b)

@@ -1,0 +1,195 @@
+"""Which files are media, where results go, and how a result appears only when it is complete."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from likeness.errors import InputError, OutputError
+from likeness.types import MediaKind
+
+PHOTO_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .webp .tif .tiff .bmp .avif .heic .heif".split()  # noqa: SIM905
+)
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .wmv .flv .3gp .ogv".split()  # noqa: SIM905
+)
+GIF_SUFFIXES = frozenset({".gif"})
+MEDIA_SUFFIXES = PHOTO_SUFFIXES | VIDEO_SUFFIXES | GIF_SUFFIXES
+
+_HEAD = 512  # bytes: enough for every signature, two packets of a transport stream included
+_PHOTO_BRANDS = frozenset({b"avif", b"mif1", b"heic", b"heix", b"heim", b"heis", b"miaf"})  # ISO/IEC 23008-12
+_QUICKTIME_ATOMS = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})  # .mov older than "ftyp"
+_VIDEO_MAGIC = (
+    b"\x1aE\xdf\xa3",  # Matroska, WebM
+    b"\x00\x00\x01\xba",  # MPEG program stream
+    b"\x00\x00\x01\xb3",  # MPEG video
+    b"FLV",
+    b"OggS",
+    b"0&\xb2u\x8ef\xcf\x11",  # ASF: WMV
+)
+
+
+def require_file(path: Path) -> None:
+    """Raises InputError unless `path` is an existing, non-empty, readable file."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, expected a photo, video or GIF; name a file in it")
+        if not path.exists():
+            raise InputError(f"{path}: no such file; check the path and its spelling")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty (0 bytes), expected a photo, video or GIF; get it again")
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def kind_of(path: str | Path) -> MediaKind:
+    """What a file is, by its first bytes; its name is not looked at.
+
+    An animated WebP or PNG counts as "gif": like a GIF, it is a short loop without sound.
+
+    Raises:
+        InputError: the file is missing, a folder, empty, unreadable, or no medium that is known.
+    """
+    path = Path(path)
+    require_file(path)
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    kind = _sniff(head)
+    if kind is None:
+        raise InputError(
+            f"{path}: begins with {head[:8].hex(' ')}, which is no photo, video or GIF that is known; "
+            "convert it to PNG, MP4 or GIF"
+        )
+    if head.startswith(b"\x89PNG") and _is_animated_png(path):
+        return "gif"
+    return kind
+
+
+def _sniff(head: bytes) -> MediaKind | None:
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "gif"
+    if head[:3] == b"\xff\xd8\xff" or head[:8] == b"\x89PNG\r\n\x1a\n" or head[:2] == b"BM":
+        return "photo"
+    if head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):  # TIFF and BigTIFF
+        return "photo"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "gif" if head[12:16] == b"VP8X" and head[20:21] and head[20] & 0x02 else "photo"
+    if head[4:8] == b"ftyp":
+        return "photo" if head[8:12] in _PHOTO_BRANDS else "video"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "video"
+    if head.startswith(_VIDEO_MAGIC) or head[4:8] in _QUICKTIME_ATOMS:
+        return "video"
+    # Transport streams: a sync byte every 188 bytes, or every 192 after a four-byte clock (Blu-ray).
+    if (head[0:1] == head[188:189] == b"G") or (head[4:5] == head[196:197] == b"G"):
+        return "video"
+    return None
+
+
+def _is_animated_png(path: Path) -> bool:
+    """Whether an `acTL` chunk comes before the first `IDAT` (APNG specification)."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(header := file.read(8)) == 8 and header[4:] not in (b"IDAT", b"IEND"):
+            if header[4:] == b"acTL":
+                return True
+            file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)
+    return False
+
+
+def find_media(folder: str | Path) -> list[Path]:
+    """All files below `folder` whose suffix is that of a medium, sorted; hidden files and folders are left out.
+
+    Raises:
+        InputError: `folder` does not exist or is a file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: {'is a file' if folder.exists() else 'does not exist'}, expected a folder")
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in MEDIA_SUFFIXES and p.is_file())
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+@contextmanager
+def atomic_output(final: str | Path) -> Iterator[Path]:
+    """Gives a temporary path beside `final` that takes its name only when the block ends well.
+
+    The temporary file exists (empty), is hidden and has `final`'s suffix. Whatever ends the block early,
+    Ctrl-C included, removes it and leaves a file that was at `final` before as it was.
+
+    Raises:
+        OutputError: the folder cannot be made or written, or `final` is a folder.
+    """
+    final = Path(final)
+    if final.is_dir():
+        raise OutputError(f"{final}: is a folder, expected the name of a file; add one")
+    temporary = final.with_name(f".likeness-{uuid.uuid4().hex}{final.suffix}")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        raise OutputError(f"{final}: its folder cannot be written ({error.strerror}); choose another output") from error
+    try:
+        yield temporary
+        try:
+            temporary.replace(final)
+        except OSError as error:
+            raise OutputError(f"{final}: cannot be given its name ({error.strerror}); choose another output") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def refuse_overwrite(input: str | Path, output: str | Path) -> None:
+    """Raises OutputError if `output` is the file `input`, also through links or another spelling of the path."""
+    input, output = Path(input), Path(output)
+    same = input.resolve() == output.resolve()
+    if input.exists() and output.exists():
+        same = same or os.path.samefile(input, output)
+    if same:
+        raise OutputError(f"{output}: is the input itself, which is never overwritten; choose another output")
+
+
+def output_dirs(paths: Iterable[Path], root: Path, base: Path | None = None) -> dict[Path, Path]:
+    """Gives each input a folder of its own: `root/<stem>`, `root/<stem>_<suffix>` where stems collide.
+
+    Args:
+        paths: the inputs; one named twice gets one folder.
+        root: where all results go.
+        base: a folder that holds all inputs, whose tree is mirrored below `root`; None puts all into `root`.
+
+    Raises:
+        InputError: an input does not lie below `base`.
+    """
+    inputs = list(dict.fromkeys(paths))
+    parents = {path: _mirrored(path, Path(root), base) for path in inputs}
+    # Some file systems do not tell upper from lower case, so neither do we.
+    stems = Counter((parents[path], path.stem.casefold()) for path in inputs)
+    taken: set[tuple[Path, str]] = {key for key, count in stems.items() if count == 1}
+    folders: dict[Path, Path] = {}
+    for path in inputs:
+        parent, name = parents[path], path.stem
+        if stems[parent, name.casefold()] > 1:
+            wanted = name = f"{path.stem}_{path.suffix.lstrip('.')}".rstrip("_")
+            number = 1
+            while (parent, name.casefold()) in taken:
+                number += 1
+                name = f"{wanted}_{number}"
+            taken.add((parent, name.casefold()))
+        folders[path] = parent / name
+    return folders
+
+
+def _mirrored(path: Path, root: Path, base: Path | None) -> Path:
+    if base is None:
+        return root
+    try:
+        return root / path.absolute().relative_to(Path(base).absolute()).parent
+    except ValueError as error:
+        raise InputError(f"{path}: does not lie below {base}; name a folder that holds all inputs") from error

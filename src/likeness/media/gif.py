@@ -1,0 +1,257 @@
+"""GIFs (and animated WebP and PNG, which are read only): composed frames with exact delays in, a GIF out."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import GifImagePlugin, Image, UnidentifiedImageError
+
+from likeness.errors import InputError, OutputError
+from likeness.media.files import require_file
+from likeness.media.gif_palette import Colours, PaletteBuilder, PaletteMapper
+from likeness.types import Frame, MediaInfo
+
+_TICK = Fraction(1, 100)  # GIF counts delays in hundredths of a second, in 16 bits
+_MAX_TICKS = 65535
+_MAX_EDGE = 65535
+_OPAQUE = 128  # GIF's alpha is on or off; from here on a pixel is on
+_KEEP, _RESTORE = 1, 2  # disposal: leave the picture, clear it to transparent (GIF89a, 23)
+
+Indices = npt.NDArray[np.uint8]
+
+
+class GifReader:
+    """The composed frames of an animation, in order; may be iterated more than once.
+
+    Each `Frame` is the whole canvas after disposal, HWC uint8 RGB, with `duration` = the stored delay (0 where
+    it is stored so, though browsers show such frames for 1/10 s), `time` = the sum of the delays before it, and
+    `alpha` where a pixel is transparent. One frame is held at a time.
+
+    Raises:
+        InputError: missing, damaged, too large, or no picture.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.notes: list[str] = []
+        require_file(self.path)
+        with _opened(self.path) as image:
+            delays = [_delay(image, index) for index in _indices(image)]
+            width, height = image.size
+            total = sum(delays, Fraction(0))
+            self._info = MediaInfo(
+                "gif",
+                width,
+                height,
+                frames=len(delays),
+                fps=len(delays) / total if total else None,
+                duration=total,
+                format=(image.format or "").lower(),
+                loop=image.info.get("loop"),
+            )
+
+    @property
+    def info(self) -> MediaInfo:
+        """Size, number of frames, total length and loop count."""
+        return self._info
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing stays open between iterations."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        time = Fraction(0)
+        with _opened(self.path) as image:
+            for number, index in enumerate(_indices(image)):
+                duration = _delay(image, index)
+                rgba = np.asarray(image.convert("RGBA"))
+                alpha = None if (rgba[..., 3] == 255).all() else np.ascontiguousarray(rgba[..., 3])
+                yield Frame(np.ascontiguousarray(rgba[..., :3]), number, time, duration, alpha)
+                time += duration
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: claims more pixels than Pillow's limit for safety ({error}); reduce it") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: is no GIF that can be read; export it again") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+        raise InputError(f"{path}: is damaged or incomplete ({error}); get or export it again") from error
+
+
+def _indices(image: Image.Image) -> range:
+    # An animated PNG may hold a still for viewers that do not animate; it is not part of the animation.
+    return range(1 if image.info.get("default_image") else 0, getattr(image, "n_frames", 1))
+
+
+def _delay(image: Image.Image, index: int) -> Fraction:
+    image.seek(index)
+    image.load()  # WebP tells the delay only now
+    return Fraction(image.info.get("duration", 0)).limit_denominator(1000) / 1000
+
+
+class GifWriter:
+    """Writes a GIF with one palette for all frames, the delays and the loop count as they were.
+
+    Frames are kept, compressed, in a temporary file until the block ends, since the palette needs to have seen
+    all of them; memory holds two frames and 50 MB of tables. Up to 255 colours are exact (256 where nothing is
+    transparent). Where nothing is transparent, only the pixels that changed are stored. The file appears when
+    the block ends without an exception.
+
+    Args:
+        path: where the GIF goes.
+        info: of the source; its `loop` is written (None = play once). The size is that of the first frame.
+
+    Attributes:
+        notes: for a person, what a GIF could not keep.
+
+    Raises:
+        InputError: a frame of another size or depth, or one without a duration.
+        OutputError: the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path, info: MediaInfo) -> None:
+        self.path = Path(path)
+        self.info = info
+        self.notes: list[str] = []
+        self._palette = PaletteBuilder()
+        self._size: tuple[int, int] | None = None
+        self._ticks: list[int] = []
+        self._time = Fraction(0)
+        self._written = 0  # ticks so far
+        self._transparent = False
+        self._soft = self._inexact = False
+
+    def __enter__(self) -> Self:
+        self._spool = tempfile.TemporaryFile()  # closed in __exit__
+        return self
+
+    def write(self, frame: Frame) -> None:
+        """Takes one frame; it needs a duration."""
+        shape = frame.pixels.shape[:2]
+        if self._size is None:
+            if max(shape) > _MAX_EDGE:
+                raise OutputError(
+                    f"{self.path}: got {shape[1]}x{shape[0]}, a GIF holds {_MAX_EDGE} at most; scale it down"
+                )
+            self._size = shape
+        if shape != self._size or frame.pixels.dtype != np.uint8:
+            raise InputError(
+                f"frame {frame.index}: got {shape} {frame.pixels.dtype}, expected {self._size} uint8 like the first; "
+                "give all frames one size"
+            )
+        if frame.duration is None:
+            raise InputError(f"frame {frame.index}: has no duration, which a GIF needs; keep the one the reader gave")
+        opaque = np.ones(shape, np.bool_) if frame.alpha is None else frame.alpha >= _OPAQUE
+        self._transparent |= not opaque.all()
+        self._soft |= frame.alpha is not None and bool(((frame.alpha > 0) & (frame.alpha < 255)).any())
+        self._ticks.append(self._next_ticks(frame.duration))
+        self._palette.add(frame.pixels[opaque])
+        packed = zlib.compress(np.dstack([frame.pixels, opaque.astype(np.uint8)]).tobytes(), 1)
+        try:
+            self._spool.write(struct.pack("<Q", len(packed)) + packed)
+        except OSError as error:
+            raise OutputError(f"{self.path}: no room for temporary data ({error.strerror}); free some") from error
+
+    def _next_ticks(self, duration: Fraction) -> int:
+        """The delay in ticks, rounded so that errors do not add up."""
+        self._time += duration
+        ticks = min(max(round(self._time / _TICK) - self._written, 0), _MAX_TICKS)
+        self._inexact |= ticks * _TICK != duration
+        self._written += ticks
+        return ticks
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._spool:
+            if error is None:
+                self._finish()
+
+    def _finish(self) -> None:
+        if self._size is None:
+            raise OutputError(f"{self.path}: no frame was written, so there is no GIF")
+        if self._soft:
+            self.notes.append("half-transparent pixels became opaque or transparent: a GIF knows nothing between")
+        if self._inexact:
+            self.notes.append("delays were rounded to hundredths of a second, the step of a GIF")
+        palette = self._palette.build(255 if self._transparent else 256)
+        mapper = PaletteMapper(palette)
+        # The free index, where there is one: transparent pixels, or those that stay as they were.
+        clear = len(palette) if len(palette) < 256 else None
+        try:
+            with self.path.open("wb") as file:
+                file.write(_header(self._size, palette, self.info.loop))
+                previous: Indices | None = None
+                for ticks, (pixels, opaque) in zip(self._ticks, self._spooled(self._size), strict=True):
+                    indices = mapper(pixels)
+                    if self._transparent:
+                        indices = np.where(opaque, indices, np.uint8(len(palette)))
+                        _write_frame(file, indices, (0, 0), ticks, _RESTORE, clear)
+                    else:
+                        changed, offset = _changes(indices, previous, clear)
+                        _write_frame(file, changed, offset, ticks, _KEEP, clear)
+                    previous = indices
+                file.write(b";")
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written ({error.strerror}); check folder and space") from error
+
+    def _spooled(self, size: tuple[int, int]) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]]:
+        self._spool.seek(0)
+        while header := self._spool.read(8):
+            raw = zlib.decompress(self._spool.read(struct.unpack("<Q", header)[0]))
+            frame = np.frombuffer(raw, np.uint8).reshape(*size, 4)
+            yield frame[..., :3], frame[..., 3] > 0
+
+
+def _header(size: tuple[int, int], palette: Colours, loop: int | None) -> bytes:
+    """Signature, screen, palette and loop count (GIF89a, 17 to 19; Netscape's application extension)."""
+    bits = max(1, len(palette).bit_length()) if len(palette) < 256 else 8  # room for the free index as well
+    table = palette.tobytes().ljust(3 << bits, b"\x00")
+    header = b"GIF89a" + struct.pack("<HHBBB", size[1], size[0], 0xF0 | bits - 1, 0, 0) + table
+    if loop is not None:
+        header += b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", loop) + b"\x00"
+    return header
+
+
+def _changes(indices: Indices, previous: Indices | None, clear: int | None) -> tuple[Indices, tuple[int, int]]:
+    """The smallest rectangle that turns `previous` into `indices`, and its x y; never empty."""
+    if previous is None:
+        return indices, (0, 0)
+    differs = indices != previous
+    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
+    if not len(rows):
+        return indices[:1, :1], (0, 0)
+    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    part = indices[window]
+    if clear is not None:
+        part = np.where(differs[window], part, np.uint8(clear))
+    return part, (int(columns[0]), int(rows[0]))
+
+
+def _write_frame(
+    file: IO[bytes], indices: Indices, offset: tuple[int, int], ticks: int, disposal: int, clear: int | None
+) -> None:
+    """One image block; Pillow compresses it but its own writer would merge frames that are alike."""
+    image = Image.fromarray(np.ascontiguousarray(indices))  # mode L: the global palette gives the colours
+    extra = {} if clear is None else {"transparency": clear}
+    blocks = GifImagePlugin.getdata(image, offset, duration=ticks * 10, disposal=disposal, **extra)
+    file.writelines(blocks)

@@ -1,0 +1,250 @@
+"""Videos: upright RGB frames with exact times in, H.264 (or VP9) with the untouched sound out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from likeness.errors import InputError, OutputError
+from likeness.log import get_logger
+from likeness.media.video_remux import Remux
+from likeness.media.video_source import VideoSource, apply_matrix, open_video, picture_stream, probe
+from likeness.types import Frame, MediaInfo, Pixels
+
+_log = get_logger(__name__)
+
+_SUFFIXES = {".mp4": ".mp4", ".m4v": ".mp4", ".mov": ".mov", ".mkv": ".mkv", ".webm": ".webm"}
+_H264 = ("libx264", {"crf": "17", "preset": "medium"})
+_VP9 = ("libvpx-vp9", {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"})
+
+
+def output_suffix(path: str | Path) -> str:
+    """The container in which a result is written: MP4, MOV, MKV and WebM stay, anything else becomes MKV."""
+    return _SUFFIXES.get(Path(path).suffix.lower(), ".mkv")
+
+
+class VideoReader:
+    """The frames of a video, upright, in order of presentation; may be iterated more than once.
+
+    Each `Frame` is HWC uint8 RGB with `time` = its exact time stamp x clock and `duration` where the stream
+    says so. Memory does not grow with the length.
+
+    Attributes:
+        source: everything known of the file.
+        notes: for a person, filled while iterating: damaged packets, missing or unordered time stamps.
+
+    Raises:
+        InputError: the file is missing, damaged or no video (at once), or breaks off (while iterating).
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.source: VideoSource = probe(path)
+        self.notes: list[str] = list(self.source.notes)
+        self._running: list[Generator[Frame]] = []
+
+    @property
+    def info(self) -> MediaInfo:
+        """Size, rate, length and codecs."""
+        return self.source.info
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for frames in self._running:
+            frames.close()
+        self._running.clear()
+
+    def __iter__(self) -> Iterator[Frame]:
+        frames = self._frames()
+        self._running.append(frames)
+        return frames
+
+    def _frames(self) -> Generator[Frame]:
+        source, tick = self.source, self.source.time_base
+        last: Fraction | None = None
+        index = damaged = guessed = 0
+        with open_video(source.path) as container:
+            stream = picture_stream(container, source.path)
+            stream.thread_type = "AUTO"
+            for packet in container.demux(stream):
+                try:
+                    decoded = packet.decode()
+                except av.FFmpegError:
+                    damaged += 1
+                    continue
+                for picture in decoded:
+                    stamp = picture.pts if picture.pts is not None else picture.dts
+                    time = None if stamp is None else stamp * (picture.time_base or tick)
+                    if time is None or (last is not None and time <= last):
+                        guessed += 1
+                        step = max(1, round(1 / (source.rate * tick))) if time is None else 1
+                        time = Fraction(0) if last is None else last + step * tick
+                    last = time
+                    duration = picture.duration * (picture.time_base or tick) if picture.duration else None
+                    pixels = apply_matrix(source.colour.to_rgb(picture), source.matrix)
+                    self._check_size(pixels, index)
+                    yield Frame(pixels, index, time, duration)
+                    index += 1
+        self._say(damaged, "damaged packets were skipped")
+        self._say(guessed, "frames had no or unordered time stamps and got the next free one")
+        if self.info.frames is not None and index < self.info.frames:
+            self._say(self.info.frames - index, "of the promised frames are missing: the file breaks off or is damaged")
+
+    def _check_size(self, pixels: Pixels, index: int) -> None:
+        if pixels.shape[:2] != (self.info.height, self.info.width):
+            raise InputError(
+                f"{self.source.path}: frame {index} is {pixels.shape[1]}x{pixels.shape[0]}, the first was "
+                f"{self.info.width}x{self.info.height}; convert the video to one size"
+            )
+
+    def _say(self, count: int, what: str) -> None:
+        note = f"{count} {what}"
+        if count and note not in self.notes:
+            self.notes.append(note)
+            _log.warning("%s: %s", self.source.path, note)
+
+
+class VideoWriter:
+    """Writes frames with their own time stamps and copies the sound and subtitles of the source.
+
+    H.264 at crf 17, yuv420p (VP9 for .webm), with the source's colour tags, pixel aspect, metadata, chapters
+    and fonts. Sound packets go over untouched, in step with the pictures. The file is complete only when the
+    block ends without an exception; write to the path of `files.atomic_output`. Memory does not grow.
+
+    Args:
+        path: .mp4, .mov, .mkv or .webm, see `output_suffix`.
+        source: whose streams are kept.
+        width, height: of the frames to be written, in pixels; odd ones are padded by one.
+
+    Attributes:
+        notes: for a person, what is not as in the source.
+
+    Raises:
+        OutputError: unknown suffix, or the file cannot be written.
+        InputError: a frame of another size or depth, or with a time that does not follow the one before.
+    """
+
+    def __init__(self, path: str | Path, source: VideoReader | str | Path, width: int, height: int) -> None:
+        self.path = Path(path)
+        self.source = source.source if isinstance(source, VideoReader) else probe(source)
+        self.notes: list[str] = []
+        self._size = (height, width)
+        self._last: Fraction | None = None
+        if self.path.suffix.lower() not in (".mp4", ".mov", ".mkv", ".webm"):
+            raise OutputError(
+                f"{self.path}: videos are written as .mp4, .mov, .mkv or .webm; choose one of these suffixes"
+            )
+        if width < 1 or height < 1:
+            raise OutputError(f"{self.path}: got a size of {width}x{height}, expected at least one pixel")
+
+    def __enter__(self) -> Self:
+        options = {"movflags": "+faststart"} if self.path.suffix.lower() in (".mp4", ".mov") else {}
+        with ExitStack() as opened:
+            try:
+                self._container = opened.enter_context(av.open(str(self.path), "w", options=options))
+                self._video = self._add_video(self._container)
+            except (av.FFmpegError, OSError, ValueError) as error:
+                raise OutputError(f"{self.path}: cannot be created ({error}); choose another output") from error
+            source = opened.enter_context(open_video(self.source.path))
+            self._rest = Remux(source, self.source.stream, self._container, self.notes)
+            self._opened = opened.pop_all()
+        return self
+
+    def _add_video(self, container: OutputContainer) -> VideoStream:
+        codec, options = _VP9 if self.path.suffix.lower() == ".webm" else _H264
+        source, (height, width) = self.source, self._size
+        stream = container.add_stream(codec, rate=source.rate, options=dict(options))
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        context.time_base = stream.time_base = source.time_base
+        context.flags |= Flags.frame_duration
+        context.colorspace, context.color_range = source.colour.matrix, source.colour.range
+        context.color_primaries, context.color_trc = source.colour.primaries, source.colour.transfer
+        if source.pixel_aspect is not None:
+            context.sample_aspect_ratio = source.pixel_aspect
+        if (width, height) != (context.width, context.height):
+            self.notes.append(
+                f"{width}x{height} became {context.width}x{context.height}: yuv420p needs even sizes, "
+                "the last column or row is repeated"
+            )
+        return stream
+
+    def write(self, frame: Frame) -> None:
+        """Encodes one frame at its time."""
+        picture = self.source.colour.from_rgb(_pad_to_even(self._checked(frame)))
+        picture.time_base = self.source.time_base
+        picture.pts = int(frame.time / self.source.time_base)
+        if frame.duration is not None:
+            picture.duration = round(frame.duration / self.source.time_base)
+        try:
+            self._mux(self._video.encode(picture))
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(f"{self.path}: frame {frame.index} cannot be written ({error})") from error
+
+    def _checked(self, frame: Frame) -> Pixels:
+        if frame.pixels.shape[:2] != self._size or frame.pixels.dtype != np.uint8:
+            raise InputError(
+                f"frame {frame.index}: got {frame.pixels.shape} {frame.pixels.dtype}, expected {(*self._size, 3)} "
+                "uint8; give the writer the size of the results"
+            )
+        if (frame.time / self.source.time_base).denominator != 1:
+            raise InputError(
+                f"frame {frame.index}: its time {frame.time} is no multiple of the source's clock, "
+                f"{self.source.time_base}; keep the times that the reader gave"
+            )
+        if self._last is not None and frame.time <= self._last:
+            raise InputError(f"frame {frame.index}: its time {frame.time} is not after {self._last}; write in order")
+        self._last = frame.time
+        return frame.pixels
+
+    def _mux(self, packets: list[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            if packet.dts is not None:
+                self._rest.copy_until(packet.dts * packet.time_base)
+            self._container.mux(packet)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._finish()
+        except (av.FFmpegError, OSError) as failed:
+            raise OutputError(f"{self.path}: cannot be finished ({failed}); check the free space") from failed
+        finally:
+            self._close(kind is not None)
+
+    def _finish(self) -> None:
+        if self._last is None:
+            raise OutputError(f"{self.path}: no frame was written, so there is no video")
+        self._mux(self._video.encode(None))
+        self._rest.copy_until(None)
+
+    def _close(self, failed: bool) -> None:
+        try:
+            self._opened.close()  # writes the index of the file
+        except (av.FFmpegError, OSError) as error:
+            if not failed:  # else the first error is the one to tell
+                raise OutputError(f"{self.path}: cannot be finished ({error}); check the free space") from error
+
+
+def _pad_to_even(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[:2]
+    if height % 2 == 0 and width % 2 == 0:
+        return pixels
+    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

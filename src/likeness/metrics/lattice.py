@@ -1,0 +1,64 @@
+"""Halftone: the fine regular pattern that pixel shuffles and perceptual losses leave behind.
+
+LPIPS likes such a lattice and people do not, so it is looked for where it must lie: at the
+frequencies whose period divides the networks' cell, as peaks above the neighbouring frequencies.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from likeness.errors import InputError
+from likeness.metrics.images import check_batch, luma
+
+CELL_256 = 8  # a cell is 8 pixels at 256 and 16 at 512: multiples of 1/8 and 1/16 cycle per pixel
+NEAR, FAR = 3, 8  # neighbouring bins; those nearer than 3 still hold the peak, widened by the window
+
+
+def axis_power(images: Tensor) -> Tensor:
+    """Power spectrum of the luma along each axis, a Hann window along that axis, mean over the other.
+
+    Args:
+        images: (B, 3, S, S) in [0, 1].
+
+    Returns:
+        (B, 2, S/2 + 1) float64: along x, then along y; bins in cycles per image.
+
+    Raises:
+        InputError: if the images are not square RGB batches.
+    """
+    check_batch(images)
+    size = images.shape[-1]
+    if images.shape[-2] != size:
+        raise InputError(f"images: got {tuple(images.shape[-2:])} pixels, expected a square")
+    grey = luma(images.double())
+    window = torch.hann_window(size, dtype=grey.dtype, device=grey.device)
+    lines = torch.stack((grey, grey.transpose(1, 2)), 1)  # (B, 2, lines, S)
+    power: Tensor = torch.fft.rfft(lines * window).abs().square()
+    return power.mean(2)
+
+
+def lattice(power: Tensor) -> Tensor:
+    """The strongest lattice peak of a mean power spectrum.
+
+    Args:
+        power: (..., 2, S/2 + 1), usually the mean of `axis_power` over images.
+
+    Returns:
+        (...,): the largest ratio, over both axes and all lattice frequencies, of the power there to
+        the mean power of the bins 3 to 8 away on both sides. Photographs .75 to 1.05, halftone above 2.
+        The zero frequency is left out, and so is any whose neighbours do not all exist (Nyquist).
+
+    Raises:
+        InputError: if S is not a multiple of 256.
+    """
+    size = 2 * (power.shape[-1] - 1)
+    if size <= 0 or size % 256 or power.shape[-2] != 2:
+        raise InputError(f"power: got {tuple(power.shape)}, expected (..., 2, S/2 + 1) with S a multiple of 256")
+    step = 256 // CELL_256  # bins are cycles per image, so the same bins at every size
+    peaks = torch.arange(step, power.shape[-1] - FAR, step, device=power.device)
+    away = torch.arange(NEAR, FAR + 1, device=power.device)
+    around = peaks[:, None] + torch.cat((-away, away))  # (peaks, 12)
+    ratio = power[..., peaks] / power[..., around].mean(-1)
+    return ratio.amax((-2, -1))

@@ -1,0 +1,42 @@
+"""How much fine contrast an output has, compared with the truth."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from likeness.metrics.images import check_batch, check_pair, luma
+
+_LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
+
+
+def laplacian_variance(images: Tensor) -> Tensor:
+    """Variance of the 3 x 3 Laplacian of the luma on the 0..255 scale, inner pixels only.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1], sides of at least 4 pixels.
+
+    Returns:
+        (B,) population variance.
+    """
+    check_batch(images)
+    kernel = images.new_tensor(_LAPLACIAN).view(1, 1, 3, 3)
+    return F.conv2d(luma(images)[:, None] * 255, kernel).var((1, 2, 3), correction=0)
+
+
+def sharpness_ratio(output: Tensor, truth: Tensor) -> Tensor:
+    """Laplacian variance of the output over that of the truth, at the images' own size.
+
+    Args:
+        output: (B, 3, H, W) in [0, 1].
+        truth: the same shape.
+
+    Returns:
+        (B,): 1 as sharp as the truth, below 1 softer, above 1 sharper or noisier; infinite or nan
+        over a perfectly flat truth.
+
+    Raises:
+        InputError: if shapes differ or values leave [0, 1].
+    """
+    check_pair(output, truth)
+    return laplacian_variance(output) / laplacian_variance(truth)

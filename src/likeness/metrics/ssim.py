@@ -1,0 +1,31 @@
+"""Structural similarity (Wang et al., "Image quality assessment", IEEE TIP 2004)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import piq
+from torch import Tensor
+
+from likeness.metrics.images import check_pair
+
+
+def ssim(output: Tensor, truth: Tensor) -> Tensor:
+    """SSIM on RGB, mean over channels: Gaussian window of 11 pixels and sigma 1.5, full resolution.
+
+    The image is not shrunk first (some implementations do above 256 px), so that 512-px figures see
+    512-px detail. Computed by piq.
+
+    Args:
+        output: (B, 3, H, W) in [0, 1], sides of at least 11 pixels.
+        truth: the same shape.
+
+    Returns:
+        (B,) at most 1, higher is better.
+
+    Raises:
+        InputError: if shapes differ or values leave [0, 1].
+    """
+    check_pair(output, truth)
+    values = piq.ssim(output, truth, data_range=1.0, reduction="none", downsample=False)
+    return cast(Tensor, values)  # a tuple only when the contrast map is asked for

@@ -1,0 +1,106 @@
+"""Building blocks that several networks share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def haar_split(x: Tensor) -> Tensor:
+    """One level of the orthonormal 2-D Haar transform (Haar 1910; Mallat 1989).
+
+    (B, C, H, W) to (B, 4C, H/2, W/2): the bands LL, LH, HL, HH one after another, C channels each.
+    Nothing is lost, so it can stand in for striding (MWCNN, Liu et al. 2018).
+    """
+    a, b = x[..., ::2, ::2], x[..., ::2, 1::2]
+    c, d = x[..., 1::2, ::2], x[..., 1::2, 1::2]
+    return torch.cat([a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d], 1) / 2
+
+
+def haar_merge(x: Tensor) -> Tensor:
+    """The inverse of `haar_split`: (B, 4C, H, W) to (B, C, 2H, 2W)."""
+    ll, lh, hl, hh = (x / 2).chunk(4, 1)
+    cells = torch.stack([ll + lh + hl + hh, ll - lh + hl - hh, ll + lh - hl - hh, ll - lh - hl + hh], 2)
+    return F.pixel_shuffle(cells.flatten(1, 2), 2)
+
+
+_HAAR = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 2.0
+
+
+class HaarDown(nn.Module):
+    """`haar_split`, then a 1x1 convolution: (B, C, H, W) to (B, D, H/2, W/2).
+
+    Both are linear, so they run as one strided 2x2 convolution whose kernel is the 1x1 weight
+    folded with the Haar basis: same result, a fraction of the memory traffic.
+    """
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(4 * channels_in, channels, 1)
+        self.register_buffer("basis", _HAAR.clone(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.mix.weight.view(self.mix.out_channels, 4, -1)
+        kernel = torch.einsum("obi,bhw->oihw", weight, self.basis)
+        return F.conv2d(x, kernel, self.mix.bias, stride=2)
+
+
+class HaarUp(nn.Module):
+    """A 1x1 convolution, then `haar_merge`: (B, C, H, W) to (B, D, 2H, 2W), folded like `HaarDown`."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(channels_in, 4 * channels, 1)
+        self.register_buffer("basis", _HAAR.clone(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.mix.weight.view(4, -1, self.mix.in_channels)
+        kernel = torch.einsum("boi,bhw->iohw", weight, self.basis)
+        y = F.conv_transpose2d(x, kernel, stride=2)
+        cell = torch.einsum("bo,bhw->ohw", self.mix.bias.view(4, -1), self.basis)
+        return y + cell.repeat(1, x.shape[2], x.shape[3]).to(y.dtype)
+
+
+class ResidualBlock(nn.Module):
+    """Two dense 3x3 convolutions around one ReLU, added to the input; no normalisation (EDSR, Lim et al. 2017)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.kaiming_normal_(self.conv1.weight, nonlinearity="relu")
+        nn.init.zeros_(self.conv1.bias)
+        # Nearly the identity at the start: a deep stack without normalisation would blow up.
+        nn.init.kaiming_normal_(self.conv2.weight, nonlinearity="linear")
+        self.conv2.weight.data.mul_(0.1)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(x)))
+
+
+class FourierUnit(nn.Module):
+    """A 1x1 convolution on the spectrum, so that every pixel sees all others (FFC, Chi et al. 2020).
+
+    (B, C, H, W) to the same. The transform runs in fp32: half precision has no FFT on CPU and loses
+    the small frequencies.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.enter = nn.Conv2d(channels, hidden, 1)
+        self.mix = nn.Sequential(nn.Conv2d(2 * hidden, 2 * hidden, 1), nn.ReLU(), nn.Conv2d(2 * hidden, 2 * hidden, 1))
+        self.leave = nn.Conv2d(hidden, channels, 1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.enter(x))
+        with torch.autocast(x.device.type, enabled=False):
+            spectrum = torch.fft.rfft2(y.float(), norm="ortho")
+            mixed = self.mix(torch.cat([spectrum.real, spectrum.imag], 1))
+            real, imag = mixed.chunk(2, 1)
+            y = torch.fft.irfft2(torch.complex(real.contiguous(), imag.contiguous()), s=y.shape[-2:], norm="ortho")
+        return x + self.leave(y.to(x.dtype))

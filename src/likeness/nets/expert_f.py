@@ -1,0 +1,131 @@
+"""Expert-F, the frequency expert: keeps what is there and adds what the input's bands lack.
+
+A U-Net whose strides are Haar transforms (nothing is thrown away on the way down), with dense 3x3
+residual blocks at 64, 32 and 16 pixels and Fourier units at the bottom. It predicts a residual on
+the bicubic enlargement of its input, so an input that lacks nothing passes. Beside the image it
+estimates, per cell, the scale of a Laplace distribution of its own error.
+
+Reads (B, 3, 256, 256) RGB in [0, 1]; writes (B, 3, 512, 512).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likeness.nets.blocks import FourierUnit, HaarDown, HaarUp, ResidualBlock, haar_split
+
+INPUT_SIZE, OUTPUT_SIZE, CELLS = 256, 512, 64
+
+
+@dataclass(frozen=True)
+class ExpertFConfig:
+    """Size of the network: channels and residual blocks at 64, 32 and 16 pixels.
+
+    Attributes:
+        widths: channels at 64, 32, 16 pixels.
+        encoder: residual blocks on the way down at 64, 32, 16.
+        decoder: residual blocks on the way up at 32, 64.
+        skips: channels of the thin skips from the input at 256 and 128 pixels.
+        fourier: channels inside the Fourier units.
+    """
+
+    widths: tuple[int, int, int] = (64, 128, 192)
+    encoder: tuple[int, int, int] = (2, 2, 4)
+    decoder: tuple[int, int] = (2, 2)
+    skips: tuple[int, int] = (16, 32)
+    fourier: int = 64
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for the JSON beside the weights."""
+        return asdict(self)
+
+
+class ExpertFOutput(NamedTuple):
+    """What the network returns.
+
+    Attributes:
+        image: (B, 3, 512, 512), about [0, 1], not clamped.
+        log_scale: (B, 1, 64, 64), natural logarithm of the Laplace scale of the error per cell.
+    """
+
+    image: Tensor
+    log_scale: Tensor
+
+
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+
+
+class ExpertF(nn.Module):
+    """The network; see the module's text. The shapes are noted at 256 pixels of input."""
+
+    def __init__(self, config: ExpertFConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or ExpertFConfig()
+        w64, w32, w16 = c.widths
+        s256, s128 = c.skips
+        self.skip256 = nn.Conv2d(3, s256, 3, padding=1)
+        self.skip128 = nn.Conv2d(12, s128, 3, padding=1)
+        self.enter64 = HaarDown(s128, w64)
+        self.down64 = _blocks(w64, c.encoder[0])
+        self.enter32 = HaarDown(w64, w32)
+        self.down32 = _blocks(w32, c.encoder[1])
+        self.enter16 = HaarDown(w32, w16)
+        half = c.encoder[2] // 2
+        self.bottom = nn.Sequential(
+            _blocks(w16, half),
+            FourierUnit(w16, c.fourier),
+            _blocks(w16, c.encoder[2] - half),
+            FourierUnit(w16, c.fourier),
+        )
+        self.leave16 = HaarUp(w16, w32)
+        self.up32 = _blocks(w32, c.decoder[0])
+        self.leave32 = HaarUp(w32, w64)
+        self.up64 = _blocks(w64, c.decoder[1])
+        self.leave64 = nn.Conv2d(w64, 4 * s128, 1)
+        self.up128 = nn.Conv2d(s128, s128, 3, padding=1)
+        self.leave128 = nn.Conv2d(s128, 4 * s256, 1)
+        self.up256 = nn.Conv2d(s256, s256, 3, padding=1)
+        self.leave256 = nn.Conv2d(s256, 12, 3, padding=1)
+        self.smooth512 = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.scale = nn.Sequential(nn.Conv2d(w64, 32, 1), nn.ReLU(), nn.Conv2d(32, 1, 1))
+        self._start()
+
+    def _start(self) -> None:
+        # The residual starts at zero, so training starts from the bicubic enlargement.
+        nn.init.zeros_(self.leave256.weight)
+        nn.init.zeros_(self.leave256.bias)
+        # Shuffles leave a pixel lattice; a binomial blur after the last one takes its worst part
+        # away from the start, and training may sharpen it.
+        kernel = torch.tensor([1.0, 2.0, 1.0])
+        with torch.no_grad():
+            self.smooth512.weight.zero_()
+            for channel in range(3):
+                self.smooth512.weight[channel, channel] = torch.outer(kernel, kernel) / 16
+
+    def forward(self, x: Tensor) -> ExpertFOutput:
+        """Restores (B, 3, 256, 256) RGB in [0, 1]."""
+        centred = x - 0.5
+        f256 = F.relu(self.skip256(centred))  # B 16 256 256
+        f128 = F.relu(self.skip128(haar_split(centred)))  # B 32 128 128
+        f64 = self.down64(self.enter64(f128))  # B 64 64 64
+        f32 = self.down32(self.enter32(f64))  # B 128 32 32
+        f16 = self.bottom(self.enter16(f32))  # B 192 16 16
+        f32 = self.up32(f32 + self.leave16(f16))
+        f64 = self.up64(f64 + self.leave32(f32))
+        g128 = F.relu(self.up128(f128 + F.pixel_shuffle(self.leave64(f64), 2)))
+        g256 = F.relu(self.up256(f256 + F.pixel_shuffle(self.leave128(g128), 2)))
+        residual = self.smooth512(F.pixel_shuffle(self.leave256(g256), 2))
+        base = F.interpolate(x.float().contiguous(), scale_factor=2, mode="bicubic", align_corners=False)
+        # The scale head reads detached features: estimating the error must not change the image.
+        return ExpertFOutput(base + residual.float(), self.scale(f64.detach()).float())
+
+
+def confidence(log_scale: Tensor, half: float) -> Tensor:
+    """Confidence in [0, 1] from the Laplace scale b: 1 / (1 + b / half), so it is 1/2 where b = `half`."""
+    return 1 / (1 + log_scale.exp() / half)

@@ -1,0 +1,26 @@
+"""Colour helpers on plain arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from likeness.types import FloatArray, Pixels
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+def grey(image: npt.NDArray[np.floating]) -> FloatArray:
+    """Luma of an HWC RGB array, HW float32, in the range of the input."""
+    return np.asarray(image, np.float32) @ _LUMA
+
+
+def to_float(pixels: Pixels) -> FloatArray:
+    """uint8 or uint16 to float32 in [0, 1]."""
+    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
+def to_integer(image: npt.NDArray[np.floating], dtype: npt.DTypeLike = np.uint8) -> Pixels:
+    """float in [0, 1] to uint8 or uint16, rounded and clipped."""
+    top = np.iinfo(np.dtype(dtype)).max
+    return np.rint(np.clip(image, 0, 1) * np.float32(top)).astype(dtype)

@@ -1,0 +1,128 @@
+"""Similarities, the FFHQ five-point template, and anti-aliased warps.
+
+Pixel centres lie at integers everywhere, so scaling an image by k maps p to (p + 1/2) k - 1/2.
+Matrices are (2, 3) float64 and map source pixels to target pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from likeness.errors import InputError
+from likeness.types import FloatArray
+
+Matrix = npt.NDArray[np.float64]
+
+# Left eye, right eye, nose, left and right mouth corner of FFHQ-aligned faces at 512 px, as published
+# with the face restoration helpers of the field (facexlib, CodeFormer).
+TEMPLATE_512: Matrix = np.array(
+    [
+        (192.98138, 239.94708),
+        (318.90277, 240.1936),
+        (256.63416, 314.01935),
+        (201.26117, 371.41043),
+        (313.08905, 371.15118),
+    ]
+)
+EYE_DISTANCE_256 = 62.96  # pixels between the template's eyes at 256
+
+
+def rescale_points(points: npt.NDArray[np.floating], factor: float) -> Matrix:
+    """Moves (..., 2) points along when their image is resized by `factor` (half-pixel convention)."""
+    return (np.asarray(points, np.float64) + 0.5) * factor - 0.5
+
+
+def template(size: int) -> Matrix:
+    """The FFHQ five points for a crop of `size` pixels, (5, 2)."""
+    return rescale_points(TEMPLATE_512, size / 512)
+
+
+def similarity(landmarks: npt.NDArray[np.floating], size: int) -> Matrix:
+    """Least-squares similarity (4 degrees of freedom, no reflection) from five points to the template.
+
+    Closed form: with both point sets centred and read as complex numbers, the best rotation and
+    scale is the ratio sum(conj(a) b) / sum(|a|^2) (Umeyama 1991, the planar case).
+
+    Args:
+        landmarks: (5, 2) x y in source pixels.
+        size: edge length of the crop.
+
+    Returns:
+        (2, 3) float64, source to crop pixels.
+
+    Raises:
+        InputError: if the points are not finite or coincide.
+    """
+    source = np.asarray(landmarks, np.float64)
+    if source.shape != (5, 2) or not np.isfinite(source).all():
+        raise InputError(f"landmarks: got {source.tolist()}, expected five finite x y points")
+    target = template(size)
+    a = (source - source.mean(0)) @ np.array([1, 1j])
+    b = (target - target.mean(0)) @ np.array([1, 1j])
+    spread = float((np.abs(a) ** 2).sum())
+    if spread < 1e-6:
+        raise InputError("landmarks: all five points coincide, so there is no face to align")
+    z = (a.conj() @ b) / spread
+    linear = np.array([[z.real, -z.imag], [z.imag, z.real]])
+    return np.hstack([linear, (target.mean(0) - linear @ source.mean(0))[:, None]])
+
+
+def scale_of(matrix: Matrix) -> float:
+    """Scale of a similarity: target pixels per source pixel."""
+    return float(math.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+
+
+def invert(matrix: Matrix) -> Matrix:
+    """The inverse affine map, (2, 3)."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.hstack([linear, -linear @ matrix[:, 2:]])
+
+
+def resized(matrix: Matrix, source: float = 1.0, target: float = 1.0) -> Matrix:
+    """The same map after its source image was resized by `source` and its target by `target`."""
+    linear = matrix[:, :2] * (target / source)
+    # p' = (p + 1/2) target - 1/2 with p = A q + t and q = (q' + 1/2) / source - 1/2
+    q0 = np.full(2, 0.5 / source - 0.5)
+    offset = (matrix[:, :2] @ q0 + matrix[:, 2] + 0.5) * target - 0.5
+    return np.hstack([linear, offset[:, None]])
+
+
+def transform(matrix: Matrix, points: npt.NDArray[np.floating]) -> Matrix:
+    """Maps (N, 2) points."""
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def warp(
+    image: FloatArray,
+    matrix: Matrix,
+    size: tuple[int, int],
+    border: int = cv2.BORDER_REFLECT_101,
+    linear: bool = False,
+) -> FloatArray:
+    """Warps with cubic (or linear) interpolation, anti-aliased where the map shrinks.
+
+    A shrinking map is sampled on a finer grid first, whose cells are then averaged: a plain warp
+    would alias and the face would shimmer from frame to frame.
+
+    Args:
+        image: HW or HWC float32.
+        matrix: (2, 3), source to target pixels.
+        size: (width, height) of the result.
+        border: OpenCV border mode.
+        linear: bilinear instead of cubic, for masks, which must not overshoot.
+
+    Returns:
+        float32 of the given size; cubic values may overshoot the source's range a little.
+    """
+    factor = max(1, math.ceil(1 / scale_of(matrix) - 0.25))
+    flags = cv2.INTER_LINEAR if linear else cv2.INTER_CUBIC
+    fine = resized(matrix, target=factor)
+    width, height = size
+    out = cv2.warpAffine(image, fine, (width * factor, height * factor), flags=flags, borderMode=border)
+    if factor > 1:
+        out = cv2.resize(out, (width, height), interpolation=cv2.INTER_AREA)
+    return out

@@ -1,0 +1,117 @@
+"""Clips: the same data flow over time, with tracks between the frames. Memory does not grow with length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.steps import Clock, FaceResult, FrameResult, Held, Models, process
+from likeness.stages.temporal.cuts import is_cut, thumbnail
+from likeness.stages.temporal.flow import grey8
+from likeness.stages.temporal.track import Track, associate, follow
+from likeness.types import Faces, FloatArray, Frame, MediaKind, Pixels
+
+
+@dataclass(frozen=True)
+class ClipState:
+    """What is remembered from one frame to the next; every frame makes a new one.
+
+    Attributes:
+        tracks: the faces.
+        held: by track, what was decided.
+        grey, thumb: of the last frame; None before the first.
+        since: frames since the last detection.
+        next_id: next free track number.
+        fades: by track, 0..1, below 1 while a face that entered within a shot fades in.
+    """
+
+    tracks: tuple[Track, ...] = ()
+    held: dict[int, Held] = field(default_factory=dict)
+    grey: Pixels | None = None
+    thumb: FloatArray | None = None
+    since: int = 0
+    next_id: int = 0
+    fades: dict[int, float] = field(default_factory=dict)
+
+
+def restore_clip(
+    frames: Iterable[Frame], models: Models, config: RestorerConfig, kind: MediaKind, upscale: int
+) -> Iterator[tuple[Frame, FrameResult]]:
+    """Restores frame after frame.
+
+    Detection runs every `video.detect_every` frames, at cuts, and when the flow loses a face; between
+    them landmarks are carried by optical flow, and route and guard hold.
+
+    Yields:
+        The source frame and its result, in order.
+    """
+    state = ClipState()
+    for frame in frames:
+        result, state = step(state, frame, models, config, kind, upscale)
+        yield frame, result
+
+
+def step(
+    state: ClipState, frame: Frame, models: Models, config: RestorerConfig, kind: MediaKind, upscale: int
+) -> tuple[FrameResult, ClipState]:
+    """One frame: find or follow the faces, process them, remember what holds."""
+    clock = Clock()
+    grey, thumb = grey8(frame.pixels), thumbnail(frame.pixels)
+    cut = state.thumb is None or is_cut(state.thumb, thumb, config.video.cut)
+    tracks, next_id = list(state.tracks), state.next_id
+    lost = False
+    if cut:
+        tracks = []
+    elif state.grey is not None:
+        with clock.stage("track"):
+            followed = follow(tracks, state.grey, grey)
+        lost = len(followed) < len(tracks)
+        tracks = followed
+    detecting = cut or lost or state.since + 1 >= config.video.detect_every
+    if detecting:
+        with clock.stage("detect"):
+            found = models.detector.detect([frame.pixels])[0]
+        tracks, next_id = associate(tracks, found, config.video, next_id)
+    tracks.sort(key=_area, reverse=True)
+    held = [state.held.get(t.id) for t in tracks]
+    fades = [1.0 if cut else min(1.0, state.fades.get(t.id, 0.0) + 1 / config.video.ramp) for t in tracks]
+    result = process(
+        frame.pixels, _faces(tracks), models, config, kind, upscale,
+        held=held, fades=fades, refresh=detecting, clock=clock,
+    )  # fmt: skip
+    faces = tuple(replace(r, track=t.id) for r, t in zip(result.faces, tracks, strict=True))
+    new = ClipState(
+        tracks=tuple(tracks),
+        held={
+            t.id: Held(r.decision, r.profile, r.verdict, r.share if r.final is not None else None)
+            for t, r in zip(tracks, faces, strict=True)
+        },
+        grey=grey,
+        thumb=thumb,
+        since=0 if detecting else state.since + 1,
+        next_id=next_id,
+        fades={t.id: fade for t, fade in zip(tracks, fades, strict=True)},
+    )
+    return replace(result, faces=faces), new
+
+
+def _area(track: Track) -> float:
+    return float(np.prod(track.box[2:] - track.box[:2]))
+
+
+def _faces(tracks: list[Track]) -> Faces:
+    if not tracks:
+        return Faces.empty()
+    return Faces(
+        np.stack([t.box for t in tracks]).astype(np.float32),
+        np.array([t.score for t in tracks], np.float32),
+        np.stack([t.landmarks for t in tracks]).astype(np.float32),
+    )
+
+
+def restored_any(results: Iterable[FaceResult]) -> bool:
+    """Whether any face of a frame was changed."""
+    return any(r.final is not None for r in results)

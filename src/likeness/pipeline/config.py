@@ -1,0 +1,118 @@
+"""Every option of a restoration, with the only defaults there are.
+
+Hydra's configs and the console command's dotted overrides fill these same dataclasses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from likeness.errors import ConfigError
+from likeness.stages.background import UPSCALES, BackgroundConfig
+from likeness.stages.composite import CompositeConfig
+from likeness.stages.detect.mtcnn import DetectConfig
+from likeness.stages.identity import GuardConfig
+from likeness.stages.route import RouteConfig
+from likeness.stages.temporal.track import VideoConfig
+
+
+@dataclass
+class FacesConfig:
+    """Which faces may be restored.
+
+    Attributes:
+        min, max: width in source pixels.
+        only: "largest", the number of a face (0 = largest), or empty for all.
+    """
+
+    min: float | None = None
+    max: float | None = None
+    only: str = ""
+
+    def __post_init__(self) -> None:
+        if self.only and self.only != "largest" and not self.only.isdigit():
+            raise ConfigError(f"faces.only: got {self.only!r}, expected largest or the number of a face (0 = largest)")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ConfigError(f"faces: got min={self.min} above max={self.max}")
+
+
+@dataclass
+class WeightsConfig:
+    """Files that replace the released ones; empty means released.
+
+    Attributes:
+        expert_f: Expert-F.
+        calibration: bounds of guard and router.
+        lpips: torchvision's SqueezeNet features, for figures against a reference.
+    """
+
+    expert_f: str = ""
+    calibration: str = ""
+    lpips: str = ""
+
+
+@dataclass
+class RestorerConfig:
+    """All options.
+
+    Attributes:
+        upscale: auto (photos 2, or 1 beyond 2000 px; videos and GIFs 1), 1, 2 or 4.
+        strength: 0..1, share of the restored face; the rest is the input.
+        compare: auto (photos and GIFs), yes or no: write before | after.
+        cards: how many faces get a card, at most 24.
+        device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.
+        precision: auto (bf16 on CUDA, fp32 elsewhere), fp32 or bf16.
+    """
+
+    upscale: str = "auto"
+    strength: float = 1.0
+    compare: str = "auto"
+    cards: int = 24
+    device: str = "auto"
+    precision: str = "auto"
+    faces: FacesConfig = field(default_factory=FacesConfig)
+    detect: DetectConfig = field(default_factory=DetectConfig)
+    route: RouteConfig = field(default_factory=RouteConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    composite: CompositeConfig = field(default_factory=CompositeConfig)
+    background: BackgroundConfig = field(default_factory=BackgroundConfig)
+    video: VideoConfig = field(default_factory=VideoConfig)
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
+
+    def __post_init__(self) -> None:
+        if self.upscale not in UPSCALES:
+            raise ConfigError(f"upscale: got {self.upscale!r}, expected auto, 1, 2 or 4")
+        if not 0 <= self.strength <= 1:
+            raise ConfigError(f"strength: got {self.strength}, expected 0 to 1")
+        if self.compare not in ("auto", "yes", "no"):
+            raise ConfigError(f"compare: got {self.compare!r}, expected auto, yes or no")
+        if not 0 <= self.cards <= 24:
+            raise ConfigError(f"cards: got {self.cards}, expected 0 to 24")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ConfigError(f"precision: got {self.precision!r}, expected auto, fp32 or bf16")
+
+
+def from_overrides(overrides: Sequence[str]) -> RestorerConfig:
+    """Fills the dataclasses from `key=value` words such as `faces.min=60`.
+
+    Raises:
+        ConfigError: for an unknown key or a value of the wrong kind.
+    """
+    for word in overrides:
+        if "=" not in word:
+            raise ConfigError(f"options: got {word!r}, expected key=value such as upscale=2 or faces.min=60")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(RestorerConfig), OmegaConf.from_dotlist(list(overrides)))
+        return to_config(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"options: {str(error).splitlines()[0]}; see `likeness restore --help`") from error
+
+
+def to_config(node: Any) -> RestorerConfig:
+    """Turns a composed node into the dataclasses, which check their values."""
+    return cast(RestorerConfig, OmegaConf.to_object(node))

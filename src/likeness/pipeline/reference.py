@@ -1,0 +1,92 @@
+"""Figures against a true file; without one nothing of this is computed or printed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from likeness.errors import InputError, WeightsError
+from likeness.metrics.gmsd import gmsd
+from likeness.metrics.identity import cosine
+from likeness.metrics.lpips import Lpips, load_lpips
+from likeness.metrics.psnr import psnr
+from likeness.metrics.ssim import ssim
+from likeness.ops.color import to_float
+from likeness.pipeline.steps import Models
+from likeness.stages.align import align
+from likeness.types import Pixels
+
+
+class Comparison:
+    """Collects PSNR, SSIM, GMSD, LPIPS over frames, and identity over faces, of output and input.
+
+    Everything is measured at the reference's size; the input is enlarged to it by bicubic
+    interpolation and stands beside the output. Faces are those that the detector finds in the
+    reference, aligned there. LPIPS-squeeze needs its backbone file; where it is missing, the figure
+    is named as missing.
+    """
+
+    def __init__(self, models: Models, lpips_file: str = "") -> None:
+        self.models = models
+        self.values: dict[str, dict[str, list[float]]] = {"output": defaultdict(list), "input": defaultdict(list)}
+        self.missing: list[str] = []
+        self.lpips: Lpips | None = None
+        try:
+            self.lpips = load_lpips(lpips_file or None)
+        except WeightsError as error:
+            self.missing.append(f"lpips: {error}")
+
+    def add(self, output: Pixels, truth: Pixels, source: Pixels) -> None:
+        """Adds one frame.
+
+        Raises:
+            InputError: if the reference has another shape than the output or the input.
+        """
+        height, width = truth.shape[:2]
+        ratios = {round(x.shape[1] / x.shape[0], 2) for x in (output, truth, source)}
+        if max(ratios) - min(ratios) > 0.03:
+            raise InputError(
+                f"reference: is {width}x{height}, the output {output.shape[1]}x{output.shape[0]}; "
+                "expected the same picture at the same proportions"
+            )
+        with torch.inference_mode():
+            good = _tensor(truth)
+            for role, pixels in (("output", output), ("input", source)):
+                image = _tensor(_resize(pixels, width, height))
+                v = self.values[role]
+                v["psnr"].append(float(psnr(image, good)))
+                v["ssim"].append(float(ssim(image, good)))
+                v["gmsd"].append(float(gmsd(image, good)))
+                if self.lpips is not None:
+                    v["lpips"].append(float(self.lpips(image, good)))
+            for landmarks in self.models.detector.detect([truth])[0].landmarks:
+                true_face = self._embed(truth, landmarks)
+                for role, pixels in (("output", output), ("input", source)):
+                    face = self._embed(_resize(pixels, width, height), landmarks)
+                    self.values[role]["identity_distance"].append(float((face - true_face).norm()))
+                    self.values[role]["identity_cosine"].append(float(cosine(face, true_face)))
+
+    def _embed(self, pixels: Pixels, landmarks: np.ndarray) -> Tensor:
+        crop = torch.from_numpy(align(pixels, landmarks, 256).image).permute(2, 0, 1)[None]
+        return self.models.embedder.embed_views(crop.to(self.models.embedder.fc.weight.device)).cpu()
+
+    def result(self) -> dict[str, Any]:
+        """Means of output and input, and what could not be measured."""
+        means = {role: {n: round(float(np.mean(x)), 5) for n, x in v.items()} for role, v in self.values.items()}
+        return {**means, "missing": self.missing}
+
+
+def _tensor(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(to_float(pixels)).permute(2, 0, 1)[None]
+
+
+def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    shrink = pixels.shape[1] > width
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)

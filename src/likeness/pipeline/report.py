@@ -1,0 +1,175 @@
+"""The report: what was given, what was done to every face, and what it cost. Schema: report.schema.json."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.steps import FaceResult
+from likeness.types import MediaInfo
+
+SCHEMA_VERSION = 1
+
+
+def face_record(result: FaceResult, number: int) -> dict[str, Any]:
+    """One face as plain data; lengths in source pixels, identity distances Euclidean."""
+    p, v = result.profile, result.verdict
+    return {
+        "face": number,
+        "track": result.track,
+        "box": [round(float(x), 2) for x in result.face.boxes[0]],
+        "score": round(float(result.face.scores[0]), 4),
+        "landmarks": [[round(float(c), 2) for c in point] for point in result.face.landmarks[0]],
+        "inside": round(result.crop.inside, 3),
+        "w": round(p.width, 2),
+        "qvol": round(p.qvol, 2),
+        "sharpness": round(p.sharpness, 2),
+        "detail": round(p.detail, 2),
+        "blockiness": round(p.blockiness, 3),
+        "noise": round(p.noise, 3),
+        "route": result.decision.route,
+        "reason": result.decision.reason,
+        "expert": result.decision.expert,
+        "identity_distance": None if result.distance is None else round(result.distance, 4),
+        "guard": None
+        if v is None
+        else {
+            "verdict": v.verdict,
+            "distance": round(v.distance, 4),
+            "final_distance": round(v.final_distance, 4),
+            "bound": None if v.bound is None else round(v.bound, 4),
+            "mix": v.mix,
+        },
+        "confidence": None
+        if result.restored is None or result.restored.confidence is None
+        else round(float(result.restored.confidence.mean()), 4),
+        "share": round(result.share, 4),
+        "milliseconds": round(result.milliseconds, 2),
+        "notes": list(result.notes),
+    }
+
+
+@dataclass
+class Tally:
+    """Totals of one file, added up while it streams; its size does not grow with the file's length.
+
+    Attributes:
+        frames: processed.
+        seconds: by stage.
+        fallbacks: how often each happened.
+        faces: last record of every face (photos) or track (clips), by number.
+    """
+
+    frames: int = 0
+    seconds: Counter[str] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
+    faces: dict[int, dict[str, Any]] = field(default_factory=dict)
+    changed: bool = False
+
+    def add(self, results: Sequence[FaceResult], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+        """Adds one frame; returns its face records."""
+        self.frames += 1
+        self.seconds.update(seconds)
+        records = [face_record(r, i) for i, r in enumerate(results)]
+        for record, result in zip(records, results, strict=True):
+            self.fallbacks.update(result.notes)
+            self.changed = self.changed or result.final is not None
+            key = record["face"] if result.track is None else result.track
+            first = self.faces.get(key)
+            times = first["frames"] if first else 0
+            restored = first["restored_frames"] if first else 0
+            self.faces[key] = record | {
+                "frames": times + 1,
+                "restored_frames": restored + (result.final is not None),
+            }
+        return records
+
+
+def peak_memory_mb() -> float:
+    """Largest resident size of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
+
+
+def build(
+    info: MediaInfo,
+    source: str,
+    outputs: Mapping[str, str],
+    config: RestorerConfig,
+    upscale: int,
+    tally: Tally,
+    weights: Mapping[str, str],
+    device: str,
+    wall: float,
+    notes: Sequence[str],
+    reference: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The whole report as plain data."""
+    from likeness import __version__
+
+    return {
+        "schema": SCHEMA_VERSION,
+        "likeness": __version__,
+        "input": {
+            "file": source,
+            "kind": info.kind,
+            "format": info.format,
+            "width": info.width,
+            "height": info.height,
+            "frames": info.frames,
+            "fps": None if info.fps is None else str(info.fps),
+            "seconds": None if info.duration is None else round(float(info.duration), 3),
+            "codec": info.codec,
+            "audio": list(info.audio),
+            "loop": info.loop,
+        },
+        "outputs": dict(outputs),
+        "settings": asdict(config),
+        "upscale": upscale,
+        "weights": dict(weights),
+        "device": device,
+        "machine": platform.machine(),
+        "faces": [tally.faces[key] for key in sorted(tally.faces)],
+        "totals": {
+            "frames": tally.frames,
+            "faces": len(tally.faces),
+            "restored": sum(f["restored_frames"] > 0 for f in tally.faces.values()),
+            "seconds": round(wall, 3),
+            "seconds_by_stage": {name: round(value, 3) for name, value in sorted(tally.seconds.items())},
+            "frames_per_second": round(tally.frames / wall, 2) if wall > 0 else None,
+            "peak_memory_mb": peak_memory_mb(),
+            "fallbacks": dict(tally.fallbacks),
+            "errors": 0,
+        },
+        "notes": list(notes),
+        "reference": None if reference is None else dict(reference),
+        "summary": summary(list(tally.faces.values())),
+    }
+
+
+def summary(faces: Sequence[Mapping[str, Any]]) -> str:
+    """One line for a person, such as "5 faces: 3 restored, 1 too small (38 px), 1 already good"."""
+    if not faces:
+        return "no faces found"
+    restored = [f for f in faces if f["restored_frames"] > 0]
+    rest = [f for f in faces if f["restored_frames"] == 0]
+    parts = []
+    if restored:
+        pulled = sum(f["guard"] is not None and f["guard"]["verdict"] == "pulled back" for f in restored)
+        parts.append(f"{len(restored)} restored" + (f" ({pulled} held closer to the original)" if pulled else ""))
+    small = [f for f in rest if f["route"] == "skip" and f["reason"].startswith("too small")]
+    if small:
+        parts.append(f"{len(small)} too small ({', '.join(str(round(f['w'])) for f in small[:4])} px)")
+    good = sum(f["route"] == "resize" for f in rest)
+    if good:
+        parts.append(f"{good} already good")
+    others = len(rest) - len(small) - good
+    if others:
+        parts.append(f"{others} not chosen")
+    return f"{len(faces)} face{'s' if len(faces) != 1 else ''}: {', '.join(parts)}"

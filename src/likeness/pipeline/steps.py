@@ -1,0 +1,239 @@
+"""The data flow on one page: frame and faces in, restored frame and what happened to each face out.
+
+align -> measure -> route -> restore -> guard -> composite. Everything here is a function of its
+arguments; what a clip remembers from frame to frame comes in as `Held` and goes out with the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from likeness.nets.face_embedder import FaceEmbedder
+from likeness.ops.geometry import resized
+from likeness.pipeline.config import RestorerConfig
+from likeness.stages.align import align
+from likeness.stages.background import enlarge as enlarge_background
+from likeness.stages.composite import Patch, paste
+from likeness.stages.detect.base import Detector
+from likeness.stages.identity import GuardBounds, distance, embed, enlarge, guard, mix
+from likeness.stages.measure import measure
+from likeness.stages.restore.base import Expert
+from likeness.stages.route import RouteBounds, reroute, route
+from likeness.types import Crop, Decision, Faces, FloatArray, MediaKind, Pixels, Profile, Restored, Verdict
+
+CROP = 256
+
+
+@dataclass(frozen=True)
+class Models:
+    """The loaded networks and fitted bounds; shared by all threads, never written to."""
+
+    detector: Detector
+    experts: Mapping[str, Expert]
+    embedder: FaceEmbedder
+    guard_bounds: GuardBounds
+    route_bounds: RouteBounds
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a track keeps between detections.
+
+    Attributes:
+        decision, profile, verdict: of the last detection.
+        share: how much of the restored face was used last, ramped; None where it was not restored yet.
+    """
+
+    decision: Decision
+    profile: Profile
+    verdict: Verdict | None
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class FaceResult:
+    """Everything about one face of one frame; `final` is what was pasted, None where nothing was."""
+
+    face: Faces
+    crop: Crop
+    profile: Profile
+    decision: Decision
+    verdict: Verdict | None = None
+    distance: float | None = None
+    restored: Restored | None = None
+    final: FloatArray | None = None
+    share: float = 0.0
+    milliseconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    track: int | None = None
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """A restored frame (enlarged), its faces, and seconds by stage."""
+
+    pixels: Pixels
+    faces: tuple[FaceResult, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Clock:
+    """Adds up seconds by stage; one per frame, so threads do not share it."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times the block under `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def process(
+    pixels: Pixels,
+    faces: Faces,
+    models: Models,
+    config: RestorerConfig,
+    kind: MediaKind,
+    upscale: int,
+    held: Sequence[Held | None] | None = None,
+    fades: Sequence[float] | None = None,
+    refresh: bool = True,
+    clock: Clock | None = None,
+) -> FrameResult:
+    """Restores the given faces of one frame.
+
+    Args:
+        pixels: HWC uint8 or uint16; not changed.
+        faces: largest first.
+        models: the networks.
+        config: all options.
+        kind: decides poisson or feather where the option says auto.
+        upscale: 1, 2 or 4.
+        held: per face what its track remembers, None for a new face.
+        fades: per face 0..1, below 1 while it fades in; None means 1.
+        refresh: measure, route and guard again (at detections); else the held values stand.
+        clock: adds to it when given.
+    """
+    clock = clock or Clock()
+    remembered = list(held) if held is not None else [None] * len(faces)
+    visible = list(fades) if fades is not None else [1.0] * len(faces)
+    results = [
+        _look(pixels, face, i, past, models, config, refresh, clock)
+        for i, (face, past) in enumerate(zip(faces, remembered, strict=True))
+    ]
+    results = _restore(results, models, clock)
+    results = [
+        _guard(r, past, fade, models, config, refresh, clock)
+        for r, past, fade in zip(results, remembered, visible, strict=True)
+    ]
+    with clock.stage("background"):
+        canvas = enlarge_background(pixels, upscale)
+    method = config.composite.method_for(kind)
+    # Smaller faces first: where two overlap, the larger one is in front.
+    for i in sorted(range(len(results)), key=lambda i: results[i].profile.width):
+        r = results[i]
+        if r.final is None:
+            continue
+        start = time.perf_counter()
+        with clock.stage("composite"):
+            size = r.final.shape[0]
+            patch = Patch(r.final, enlarge(r.crop.image, size), resized(r.crop.matrix, target=size / CROP))
+            canvas, note = paste(canvas, patch, upscale, method, config.composite.residual, config.composite.grain)
+        spent = r.milliseconds + 1000 * (time.perf_counter() - start)
+        results[i] = replace(r, milliseconds=spent, notes=(*r.notes, *([note] if note else [])))
+    return FrameResult(canvas, tuple(results), clock.seconds)
+
+
+def _look(
+    pixels: Pixels,
+    face: Faces,
+    index: int,
+    past: Held | None,
+    models: Models,
+    config: RestorerConfig,
+    refresh: bool,
+    clock: Clock,
+) -> FaceResult:
+    """Align, measure and route one face."""
+    start = time.perf_counter()
+    with clock.stage("align"):
+        crop = align(pixels, face.landmarks[0], CROP)
+    if past is not None and not refresh:
+        profile, decision = past.profile, past.decision
+    else:
+        with clock.stage("measure"):
+            profile = measure(pixels, crop)
+        bounds = models.route_bounds.overridden(config.route)
+        if past is None:
+            decision = route(profile, config.route, bounds)
+        else:
+            decision = reroute(past.decision, profile, config.route, bounds, config.video.hysteresis)
+        decision = _chosen(decision, profile, index, config)
+    notes: tuple[str, ...] = ()
+    if decision.expert is not None and decision.expert not in models.experts:
+        notes = (f"{decision.expert} is not available yet, expert_f ran instead",)
+        decision = replace(decision, expert="expert_f")
+    elif decision.route == "expert_t" and decision.expert == "expert_f":
+        notes = ("expert_t is not available yet, expert_f ran instead",)
+    spent = 1000 * (time.perf_counter() - start)
+    return FaceResult(face, crop, profile, decision, milliseconds=spent, notes=notes)
+
+
+def _chosen(decision: Decision, profile: Profile, index: int, config: RestorerConfig) -> Decision:
+    """Applies the user's choice of faces to a decision."""
+    f = config.faces
+    if f.min is not None and profile.width < f.min:
+        return Decision("skip", f"not chosen: width {profile.width:.0f} px < faces.min={f.min:g}")
+    if f.max is not None and profile.width > f.max:
+        return Decision("skip", f"not chosen: width {profile.width:.0f} px > faces.max={f.max:g}")
+    if f.only and index != (0 if f.only == "largest" else int(f.only)):
+        return Decision("skip", f"not chosen: faces.only={f.only}")
+    return decision
+
+
+def _restore(results: list[FaceResult], models: Models, clock: Clock) -> list[FaceResult]:
+    """Runs each expert once over all of its faces."""
+    done = list(results)
+    for name in sorted({r.decision.expert for r in results if r.decision.expert}):
+        which = [i for i, r in enumerate(results) if r.decision.expert == name]
+        start = time.perf_counter()
+        with clock.stage("restore"):
+            outputs = models.experts[name].restore([results[i].crop.image for i in which])
+        each = 1000 * (time.perf_counter() - start) / len(which)
+        for i, output in zip(which, outputs, strict=True):
+            done[i] = replace(results[i], restored=output, milliseconds=results[i].milliseconds + each)
+    return done
+
+
+def _guard(
+    r: FaceResult, past: Held | None, fade: float, models: Models, config: RestorerConfig, refresh: bool, clock: Clock
+) -> FaceResult:
+    """Checks identity, and settles how much of the restored face is used."""
+    if r.restored is None:
+        return r
+    start = time.perf_counter()
+    with clock.stage("identity"):
+        if past is not None and not refresh:
+            verdict = past.verdict
+        elif config.guard.enabled:
+            bound = models.guard_bounds.at(r.profile.sharpness)
+            verdict = guard(models.embedder, r.crop.image, r.restored.image, bound, config.guard.strictness)
+        else:
+            verdict = None
+        wanted = config.strength * (verdict.mix if verdict else 1.0)
+        share = wanted
+        if past is not None and past.share is not None:
+            step = 1 / config.video.ramp
+            share = min(max(wanted, past.share - step), past.share + step)
+        final = mix(r.crop.image, r.restored.image, share * fade)
+        moved = distance(embed(models.embedder, r.crop.image, 1), embed(models.embedder, final, 1))
+    spent = r.milliseconds + 1000 * (time.perf_counter() - start)
+    return replace(r, verdict=verdict, final=final, distance=moved, share=share, milliseconds=spent)

@@ -1,0 +1,65 @@
+"""Align: a similarity from five landmarks to the FFHQ template, and the crop it cuts."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from likeness.ops.color import to_float
+from likeness.ops.geometry import EYE_DISTANCE_256, Matrix, resized, scale_of, similarity, transform, warp
+from likeness.types import Crop, FloatArray, Pixels
+
+
+def face_width(landmarks: FloatArray) -> float:
+    """w: face width in source pixels, 2 x 62.96 / s with s the scale of source to 256-crop.
+
+    Twice the eye distance of a frontal face; unlike a detector's box it does not depend on the
+    detector, and unlike the raw eye distance it does not shrink when the head turns.
+    """
+    return 2 * EYE_DISTANCE_256 / scale_of(similarity(landmarks, 256))
+
+
+def align(pixels: Pixels, landmarks: FloatArray, size: int) -> Crop:
+    """Cuts the aligned face, anti-aliased where it shrinks, mirrored at the frame's border.
+
+    Args:
+        pixels: HWC uint8 or uint16 frame; not changed.
+        landmarks: (5, 2) in frame pixels.
+        size: edge length of the crop.
+    """
+    return align_with(pixels, similarity(landmarks, size), size)
+
+
+def align_with(pixels: Pixels, matrix: Matrix, size: int) -> Crop:
+    """`align` with the similarity already known."""
+    height, width = pixels.shape[:2]
+    corners = transform(np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2], _square(size))
+    x0, y0 = np.floor(corners.min(0)).astype(int) - 4
+    x1, y1 = np.ceil(corners.max(0)).astype(int) + 5
+    # Only the part under the crop is converted to float: a 40-megapixel photo would not fit as one.
+    cx0, cy0 = max(0, min(x0, width - 1)), max(0, min(y0, height - 1))
+    cx1, cy1 = min(width, max(x1, cx0 + 1)), min(height, max(y1, cy0 + 1))
+    part = to_float(pixels[cy0:cy1, cx0:cx1])
+    shift = matrix.copy()
+    shift[:, 2] += matrix[:, :2] @ np.array([cx0, cy0])
+    image = np.clip(warp(part, shift, (size, size), border=cv2.BORDER_REFLECT_101), 0, 1)
+    return Crop(image.astype(np.float32), matrix, _inside(matrix, size, width, height))
+
+
+def at_size(crop_matrix: Matrix, size: int, new_size: int) -> Matrix:
+    """The same alignment for a crop of another size."""
+    return resized(crop_matrix, target=new_size / size)
+
+
+def _square(size: int) -> np.ndarray:
+    edge = size - 1
+    return np.array([[0, 0], [edge, 0], [0, edge], [edge, edge]], np.float64)
+
+
+def _inside(matrix: Matrix, size: int, width: int, height: int) -> float:
+    """Share of a coarse grid of crop points that falls into the frame."""
+    axis = (np.arange(16) + 0.5) * size / 16 - 0.5
+    grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    p = transform(np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2], grid)
+    inside = (p[:, 0] > -0.5) & (p[:, 0] < width - 0.5) & (p[:, 1] > -0.5) & (p[:, 1] < height - 0.5)
+    return float(inside.mean())

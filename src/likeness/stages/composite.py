@@ -1,0 +1,171 @@
+"""Composite: paste a restored face onto the separately enlarged background, as a residual.
+
+candidate = background + mask . warp(restored - the crop the expert saw): detail that the crop lost
+in shrinking stays, and an expert that changes nothing changes nothing. The mask is fixed in template
+coordinates and never derived from pixels, so it cannot flicker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from likeness.errors import ConfigError
+from likeness.ops.color import to_float
+from likeness.ops.geometry import Matrix, invert, resized, transform, warp
+from likeness.ops.poisson import blend_residual
+from likeness.types import FloatArray, Pixels
+
+Method = Literal["poisson", "feather"]
+
+
+@dataclass
+class CompositeConfig:
+    """How faces are pasted.
+
+    Attributes:
+        method: "auto" (poisson for photos, feather for videos and GIFs), "poisson" or "feather".
+        residual: paste the difference to what the expert saw; false pastes its pixels directly.
+        grain: add the background's grain, 0..1 of its measured strength, seeded by position and content.
+    """
+
+    method: str = "auto"
+    residual: bool = True
+    grain: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.method not in ("auto", "poisson", "feather"):
+            raise ConfigError(f"composite.method: got {self.method!r}, expected auto, poisson or feather")
+        if not 0 <= self.grain <= 1:
+            raise ConfigError(f"composite.grain: got {self.grain}, expected 0 to 1")
+
+    def method_for(self, kind: str) -> Method:
+        """Resolves "auto" for a kind of media."""
+        if self.method == "auto":
+            return "poisson" if kind == "photo" else "feather"
+        return "poisson" if self.method == "poisson" else "feather"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What is to be pasted for one face.
+
+    Attributes:
+        restored: (S, S, 3) float32 in [0, 1].
+        seen: (S, S, 3) the expert's input at the same size.
+        matrix: (2, 3), source frame pixels to these S pixels.
+    """
+
+    restored: FloatArray
+    seen: FloatArray
+    matrix: Matrix
+
+
+@lru_cache(maxsize=8)
+def template_mask(size: int) -> FloatArray:
+    """The fixed soft mask: brow to chin, ear to ear, (size, size) float32 in [0, 1]; do not write to it.
+
+    A superellipse about the face of the FFHQ template, 1 inside 72 % of its radius, 0 beyond it.
+    """
+    axis = (np.arange(size) + 0.5) * 512 / size - 0.5
+    x, y = np.meshgrid(axis, axis)
+    # Half axes reach the chin below and just over the brows above; ears left and right.
+    half_height = np.where(y < 318, 142.0, 150.0)
+    radius = (np.abs((x - 256) / 146) ** 2.4 + np.abs((y - 318) / half_height) ** 2.4) ** (1 / 2.4)
+    t = np.clip((1 - radius) / (1 - 0.72), 0, 1)
+    mask: FloatArray = (t * t * (3 - 2 * t)).astype(np.float32)
+    mask.setflags(write=False)
+    return mask
+
+
+def paste(
+    background: Pixels, patch: Patch, upscale: int, method: Method, residual: bool = True, grain: float = 0.0
+) -> tuple[Pixels, str | None]:
+    """Pastes one face; pixels outside the mask equal the background exactly.
+
+    Args:
+        background: HWC uint8 or uint16, the source frame enlarged by `upscale`; not changed.
+        patch: the face.
+        upscale: 1, 2 or 4.
+        method: poisson or feather.
+        residual: see `CompositeConfig`.
+        grain: see `CompositeConfig`.
+
+    Returns:
+        A new picture, and a note where poisson had to fall back to feather.
+    """
+    size = patch.restored.shape[0]
+    to_crop = resized(patch.matrix, source=upscale)  # background pixels to crop pixels
+    back = invert(to_crop)
+    box = _box(back, size, background.shape[1], background.shape[0])
+    if box is None:
+        return background.copy(), None
+    x0, y0, x1, y1 = box
+    shifted = back.copy()
+    shifted[:, 2] -= (x0, y0)
+    area = (x1 - x0, y1 - y0)
+    mask = np.clip(warp(template_mask(size), shifted, area, border=cv2.BORDER_CONSTANT, linear=True), 0, 1)
+    # The padded box may reach beyond the frame; there the background is its mirrored self.
+    height, width = background.shape[:2]
+    inner = (slice(max(0, -y0), min(y1, height) - y0), slice(max(0, -x0), min(x1, width) - x0))
+    frame = (slice(max(0, y0), min(y1, height)), slice(max(0, x0), min(x1, width)))
+    if residual:
+        change = warp(patch.restored - patch.seen, shifted, area)
+    else:
+        pads = ((inner[0].start, area[1] - inner[0].stop), (inner[1].start, area[0] - inner[1].stop), (0, 0))
+        base = np.pad(to_float(background[frame]), pads, mode="edge")
+        change = np.clip(warp(patch.restored, shifted, area), 0, 1) - base
+    note = None
+    if method == "poisson":
+        note = _ill_posed(mask, inner)
+    if method == "poisson" and note is None:
+        # Beyond the soft mask the solution fades to exactly nothing.
+        added = blend_residual(change, mask) * np.clip(mask * 6, 0, 1)[..., None]
+    else:
+        added = change * mask[..., None]
+    if grain > 0:
+        added = added + _grain(background[frame], mask, inner, grain, (x0, y0))
+    out = background.copy()
+    top = float(np.iinfo(background.dtype).max)
+    values = background[frame].astype(np.float32) + added[inner] * np.float32(top)
+    out[frame] = np.clip(np.rint(values), 0, top).astype(background.dtype)
+    return out, note
+
+
+def _box(back: Matrix, size: int, width: int, height: int) -> tuple[int, int, int, int] | None:
+    """The mask's bounding box in the background, padded by 4 px; None if it lies outside the frame."""
+    ys, xs = np.nonzero(template_mask(size))
+    corners = np.array([[x, y] for x in (xs.min(), xs.max()) for y in (ys.min(), ys.max())], np.float64)
+    p = transform(back, corners)
+    x0, y0 = np.floor(p.min(0)).astype(int) - 4
+    x1, y1 = np.ceil(p.max(0)).astype(int) + 5
+    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+        return None
+    return int(x0), int(y0), int(x1), int(y1)
+
+
+def _ill_posed(mask: FloatArray, inner: tuple[slice, slice]) -> str | None:
+    """Why Poisson should not be solved here, or None."""
+    if min(mask.shape) < 16:
+        return f"poisson -> feather: the face covers only {mask.shape[1]}x{mask.shape[0]} pixels"
+    inside = float(mask[inner].sum() / max(float(mask.sum()), 1e-6))
+    if inside < 0.5:
+        return f"poisson -> feather: only {100 * inside:.0f} % of the face lies inside the frame"
+    return None
+
+
+def _grain(
+    background: Pixels, mask: FloatArray, inner: tuple[slice, slice], strength: float, corner: tuple[int, int]
+) -> FloatArray:
+    """Noise of the background's own strength, the same whenever place and content are the same."""
+    part = to_float(background)
+    high = part - cv2.GaussianBlur(part, (0, 0), 1.0)
+    ring = (mask[inner] > 0) & (mask[inner] < 0.5)
+    sigma = float(np.median(np.abs(high[ring]))) / 0.6745 if ring.any() else 0.0
+    seed = [corner[0] & 0xFFFF, corner[1] & 0xFFFF, int(background.astype(np.uint64).sum()) & 0xFFFFFFFF]
+    noise = np.random.default_rng(seed).normal(0, sigma * strength, (*mask.shape, 1)).astype(np.float32)
+    return noise * mask[..., None]

@@ -1,0 +1,141 @@
+"""The identity guard: every restored face is measured by a recogniser, and drift is pulled back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from likeness.errors import ConfigError, WeightsError
+from likeness.nets.face_embedder import FaceEmbedder
+from likeness.types import FloatArray, Verdict
+
+_MIXES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.1, 0.0)
+
+
+@dataclass
+class GuardConfig:
+    """The guard.
+
+    Attributes:
+        enabled: measure and pull back; off, the report says "off" for every face.
+        strictness: the calibrated bound is divided by it; above 1 pulls back earlier.
+    """
+
+    enabled: bool = True
+    strictness: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.strictness <= 10:
+            raise ConfigError(f"guard.strictness: got {self.strictness}, expected 0.1 to 10")
+
+
+@dataclass(frozen=True)
+class GuardBounds:
+    """Largest distance input-restored that a true restoration reaches, by the input's sharpness.
+
+    Fitted by `likeness.tasks.calibrate`: a perfect restoration lies far from a poor input, so the
+    bound depends on quality.
+
+    Attributes:
+        sharpness: knots, rising; interpolation runs over log(1 + sharpness).
+        same95: 95th percentile of d(degraded, clean) of one person.
+        other05: 5th percentile of d(degraded, clean) of different people.
+    """
+
+    sharpness: Sequence[float]
+    same95: Sequence[float]
+    other05: Sequence[float]
+
+    def __post_init__(self) -> None:
+        n = len(self.sharpness)
+        if n < 2 or len(self.same95) != n or len(self.other05) != n or list(self.sharpness) != sorted(self.sharpness):
+            raise WeightsError(f"guard bounds: got {n} knots, expected at least two, rising; run calibrate again")
+
+    def at(self, sharpness: float) -> float | None:
+        """The bound at a sharpness, or None where different people lie as close: it cannot tell."""
+        x = np.log1p(np.asarray(self.sharpness, np.float64))
+        same = float(np.interp(np.log1p(sharpness), x, self.same95))
+        other = float(np.interp(np.log1p(sharpness), x, self.other05))
+        return same if same <= other else None
+
+
+def read_calibration(path: Path) -> Mapping[str, Any]:
+    """Reads a `calibration.json`; WeightsError if it is damaged or of another version."""
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise WeightsError(f"calibration: cannot read {path} ({error}); run `python -m likeness.tasks.calibrate`") from error
+    if data.get("version") != 1 or not {"guard", "route"} <= data.keys():
+        raise WeightsError(f"calibration: {path} has version {data.get('version')}, expected 1; run calibrate again")
+    return data
+
+
+def embed(embedder: FaceEmbedder, image: FloatArray, views: int = 4) -> torch.Tensor:
+    """(128,) embedding of an aligned (S, S, 3) crop in [0, 1]; the mean of four views, or one view."""
+    device = embedder.fc.weight.device
+    x = torch.from_numpy(np.ascontiguousarray(_half(image))).permute(2, 0, 1)[None].to(device)
+    with torch.inference_mode():
+        return (embedder.embed_views(x) if views == 4 else embedder.embed_aligned(x))[0]
+
+
+def distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Euclidean distance of two embeddings; below 0.6 dlib calls them one person."""
+    return float((a - b).norm())
+
+
+def mix(crop: FloatArray, restored: FloatArray, share: float) -> FloatArray:
+    """`share` of the restored face, the rest the enlarged input; share 1 returns the restored face itself."""
+    if share == 1:
+        return restored
+    base = enlarge(crop, restored.shape[0])
+    return base + np.float32(share) * (restored - base)
+
+
+def enlarge(crop: FloatArray, size: int) -> FloatArray:
+    """Bicubic enlargement of a square crop, clipped to [0, 1]; what the residual is taken against."""
+    if crop.shape[0] == size:
+        return crop
+    return np.clip(cv2.resize(crop, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1)
+
+
+def guard(
+    embedder: FaceEmbedder, crop: FloatArray, restored: FloatArray, bound: float | None, strictness: float = 1.0
+) -> Verdict:
+    """Compares input and restored face and finds how much of the restoration may stay.
+
+    Args:
+        embedder: the recogniser.
+        crop: (S, S, 3) what the expert saw.
+        restored: what it made of it.
+        bound: from `GuardBounds.at`; None means "cannot tell" and nothing is done.
+        strictness: the bound is divided by it.
+
+    Returns:
+        The verdict; the caller applies `mix(crop, restored, verdict.mix)`.
+    """
+    before = embed(embedder, crop)
+    found = distance(before, embed(embedder, restored))
+    if bound is None:
+        return Verdict("cannot tell", found, found, None, 1.0)
+    limit = bound / strictness
+    if found <= limit:
+        return Verdict("same", found, found, limit, 1.0)
+    final = found
+    for share in _MIXES[1:]:
+        final = distance(before, embed(embedder, mix(crop, restored, share)))
+        if final <= limit:
+            break
+    return Verdict("pulled back", found, final, limit, share)
+
+
+def _half(image: FloatArray) -> FloatArray:
+    """512 to 256 by a 2 x 2 mean; 256 stays."""
+    size = image.shape[0]
+    return image if size == 256 else cv2.resize(image, (256, 256), interpolation=cv2.INTER_AREA)

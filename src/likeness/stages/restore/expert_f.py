@@ -1,0 +1,59 @@
+"""Expert-F behind the `Expert` protocol: weights in, range, size, dtype and device fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from likeness.errors import InputError
+from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF, ExpertFConfig, confidence
+from likeness.types import FloatArray, Restored
+from likeness.weights.files import load_into, load_weights
+from likeness.weights.manifest import released
+
+
+class ExpertFExpert:
+    """See `Expert`; reads 256, writes 512."""
+
+    name = "expert_f"
+    input_size, output_size = INPUT_SIZE, OUTPUT_SIZE
+
+    def __init__(
+        self, net: ExpertF, device: torch.device | str = "cpu", bf16: bool = False, sha256: str = "", half: float = 0.02
+    ) -> None:
+        self.device, self.bf16, self.sha256, self.half = torch.device(device), bf16, sha256, half
+        self.net = net.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+    def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
+        """Restores a batch of (256, 256, 3) float32 crops.
+
+        Raises:
+            InputError: if a crop has another shape.
+        """
+        if not crops:
+            return []
+        for crop in crops:
+            if crop.shape != (self.input_size, self.input_size, 3):
+                raise InputError(f"expert_f: got a crop of shape {crop.shape}, expected ({INPUT_SIZE}, {INPUT_SIZE}, 3)")
+        batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(self.device, torch.float32)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            out = self.net(batch)
+        images = out.image.clamp(0, 1).float().permute(0, 2, 3, 1).cpu().numpy()
+        sure = confidence(out.log_scale, self.half).float()[:, 0].cpu().numpy()
+        return [Restored(np.ascontiguousarray(i), c) for i, c in zip(images, sure, strict=True)]
+
+
+def load_expert_f(path: Path | str | None = None, device: torch.device | str = "cpu", bf16: bool = False) -> ExpertFExpert:
+    """Expert-F with the released weights, or those of `path`.
+
+    Raises:
+        WeightsError: if the file is missing or does not fit.
+    """
+    source = Path(path) if path else released("expert_f")
+    file = load_weights(source, "expert_f")
+    net = ExpertF(ExpertFConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in file.config.items()}))
+    load_into(net, file, source)
+    return ExpertFExpert(net, device, bf16, file.sha256)

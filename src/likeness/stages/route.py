@@ -1,0 +1,116 @@
+"""Route: width and sharpness decide what happens to a face. A pure function with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from likeness.errors import ConfigError
+from likeness.types import Decision, Profile
+
+
+@dataclass
+class RouteConfig:
+    """The bands, in source pixels of face width, and overrides of the calibrated bounds.
+
+    Attributes:
+        skip_below: narrower faces are left alone.
+        expert_t_below: from here on sharpness decides between the experts.
+        resize_from: wider faces are good enough, unless `large_but_bad`.
+        large_but_bad: restore wide faces too when they lack detail, or are blocky or noisy.
+        q_low: sharpness below which the middle band goes to Expert-T; None = calibrated.
+        detail_low: percent of detail below which a wide face is bad; None = calibrated.
+        blockiness_high, noise_high: bounds above which it is bad; None = calibrated.
+    """
+
+    skip_below: float = 50.0
+    expert_t_below: float = 100.0
+    resize_from: float = 150.0
+    large_but_bad: bool = True
+    q_low: float | None = None
+    detail_low: float | None = None
+    blockiness_high: float | None = None
+    noise_high: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.skip_below <= self.expert_t_below <= self.resize_from:
+            raise ConfigError(
+                f"route: got bands {self.skip_below}, {self.expert_t_below}, {self.resize_from}; expected them rising"
+            )
+
+
+@dataclass(frozen=True)
+class RouteBounds:
+    """Bounds that `likeness.tasks.calibrate` fits on held-out faces; see `RouteConfig`."""
+
+    q_low: float
+    detail_low: float
+    blockiness_high: float
+    noise_high: float
+
+    def overridden(self, config: RouteConfig) -> RouteBounds:
+        """These bounds where the user gave none."""
+
+        def pick(given: float | None, fitted: float) -> float:
+            return fitted if given is None else given
+
+        return RouteBounds(
+            pick(config.q_low, self.q_low),
+            pick(config.detail_low, self.detail_low),
+            pick(config.blockiness_high, self.blockiness_high),
+            pick(config.noise_high, self.noise_high),
+        )
+
+
+def faults(profile: Profile, bounds: RouteBounds) -> list[str]:
+    """What is wrong with a wide face, with the figures; empty for a good one."""
+    found = []
+    if profile.detail < bounds.detail_low:
+        found.append(f"detail {profile.detail:.1f} % < {bounds.detail_low:.1f}")
+    if profile.blockiness > bounds.blockiness_high:
+        found.append(f"blockiness {profile.blockiness:.2f} > {bounds.blockiness_high:.2f}")
+    if profile.noise > bounds.noise_high:
+        found.append(f"noise {profile.noise:.1f} > {bounds.noise_high:.1f}")
+    return found
+
+
+def route(profile: Profile, config: RouteConfig, bounds: RouteBounds) -> Decision:
+    """Decides by the table of the bands; `bounds` are already overridden by the user's.
+
+    Returns:
+        The route, its reason, and the expert's name (None for skip and resize).
+    """
+    w = profile.width
+    if w < config.skip_below:
+        return Decision("skip", f"too small: width {w:.0f} px < {config.skip_below:.0f}")
+    if w < config.expert_t_below:
+        reason = f"small: width {w:.0f} px in {config.skip_below:.0f}-{config.expert_t_below:.0f}"
+        return Decision("expert_t", reason, "expert_t")
+    if w < config.resize_from:
+        return _by_sharpness(profile, bounds, f"width {w:.0f} px in {config.expert_t_below:.0f}-{config.resize_from:.0f}")
+    bad = faults(profile, bounds) if config.large_but_bad else []
+    if bad:
+        return _by_sharpness(profile, bounds, f"large but bad: width {w:.0f} px, {', '.join(bad)}")
+    return Decision("resize", f"already good: width {w:.0f} px >= {config.resize_from:.0f}")
+
+
+def reroute(before: Decision, profile: Profile, config: RouteConfig, bounds: RouteBounds, margin: float) -> Decision:
+    """Routes a tracked face again; the route changes only where a share `margin` beyond the bound agrees.
+
+    Without it a face whose width or sharpness hovers at a bound would flip, and flicker.
+    """
+    now = route(profile, config, bounds)
+    if now.route == before.route:
+        return now
+    for factor in (1 - margin, 1 + margin):
+        nearby = replace(profile, width=profile.width * factor, sharpness=profile.sharpness * factor)
+        if route(nearby, config, bounds).route != now.route:
+            return before
+    return now
+
+
+def _by_sharpness(profile: Profile, bounds: RouteBounds, prefix: str) -> Decision:
+    if profile.sharpness < bounds.q_low:
+        reason = f"{prefix}, blurry: sharpness {profile.sharpness:.0f} < {bounds.q_low:.0f}"
+        return Decision("expert_t", reason, "expert_t")
+    reason = f"{prefix}, sharp: sharpness {profile.sharpness:.0f} >= {bounds.q_low:.0f}"
+    return Decision("expert_f", reason, "expert_f")

@@ -1,0 +1,131 @@
+"""Tracks: which face of this frame is which face of the last one, and where it is between detections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from likeness.errors import ConfigError
+from likeness.stages.temporal.flow import carry
+from likeness.types import Faces, FloatArray, Pixels
+
+
+@dataclass
+class VideoConfig:
+    """Detection and holding over time.
+
+    Attributes:
+        detect_every: frames between two detections.
+        cut: mean difference of thumbnails, in grey levels, that counts as a cut.
+        match: least overlap (IoU) of a detection with a track.
+        ramp: frames over which a changed guard or a new face is faded in.
+        hysteresis: share of a band's bound that a width must pass beyond it before the route changes.
+    """
+
+    detect_every: int = 5
+    cut: float = 28.0
+    match: float = 0.3
+    ramp: int = 10
+    hysteresis: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.detect_every < 1 or self.ramp < 1 or self.cut <= 0 or not 0 < self.match < 1 or self.hysteresis < 0:
+            raise ConfigError(
+                f"video: got detect_every={self.detect_every}, ramp={self.ramp}, cut={self.cut}, match={self.match}, "
+                f"hysteresis={self.hysteresis}; expected at least 1, 1, above 0, between 0 and 1, at least 0"
+            )
+
+
+@dataclass(frozen=True)
+class Track:
+    """One face over time.
+
+    Attributes:
+        id: number within the clip, from 0.
+        landmarks: (5, 2) where they are now.
+        box: (4,) xyxy, moved along.
+        score: of the last detection.
+        pending: (5, 2) correction from the last detection that is still to be applied.
+        due: over how many frames.
+        age: frames since it appeared.
+        missed: detections in a row that did not find it.
+    """
+
+    id: int
+    landmarks: FloatArray
+    box: FloatArray
+    score: float
+    pending: FloatArray = field(default_factory=lambda: np.zeros((5, 2), np.float32))
+    due: int = 0
+    age: int = 0
+    missed: int = 0
+
+    def moved(self, landmarks: FloatArray) -> Track:
+        """The track at new landmarks, its box shifted by their mean motion."""
+        shift = landmarks.mean(0) - self.landmarks.mean(0)
+        return replace(self, landmarks=landmarks, box=(self.box + np.tile(shift, 2)).astype(np.float32))
+
+
+def follow(tracks: list[Track], before: Pixels, now: Pixels) -> list[Track]:
+    """Carries tracks to the next grey frame; those that the flow loses are dropped.
+
+    Part of the pending correction is applied in each frame: corrected at once, a face would jump at
+    every detection.
+    """
+    kept = []
+    for track in tracks:
+        width = 2 * float(np.linalg.norm(track.landmarks[1] - track.landmarks[0]))
+        landmarks = carry(before, now, track.landmarks, max(width, 12.0))
+        if landmarks is None:
+            continue
+        if track.due > 0:
+            step = track.pending / track.due
+            landmarks = (landmarks + step).astype(np.float32)
+            track = replace(track, pending=(track.pending - step).astype(np.float32), due=track.due - 1)
+        kept.append(replace(track.moved(landmarks), age=track.age + 1))
+    return kept
+
+
+def associate(tracks: list[Track], faces: Faces, config: VideoConfig, next_id: int) -> tuple[list[Track], int]:
+    """Joins the faces of a detection to the tracks by overlap, best first; the rest become new tracks.
+
+    A track that two detections in a row did not find ends.
+
+    Returns:
+        The tracks, and the next free number.
+    """
+    overlaps = iou(np.array([t.box for t in tracks]).reshape(-1, 4), faces.boxes)
+    pairs: dict[int, int] = {}
+    while overlaps.size and overlaps.max() >= config.match:
+        t, f = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
+        pairs[int(t)] = int(f)
+        overlaps[t, :] = -1
+        overlaps[:, f] = -1
+    result = []
+    for t, track in enumerate(tracks):
+        if t in pairs:
+            f = pairs[t]
+            correction = (faces.landmarks[f] - track.landmarks).astype(np.float32)
+            result.append(
+                replace(
+                    track, box=faces.boxes[f], score=float(faces.scores[f]), pending=correction,
+                    due=config.detect_every, missed=0,
+                )
+            )  # fmt: skip
+        elif track.missed < 1:
+            result.append(replace(track, missed=track.missed + 1))
+    for f in range(len(faces)):
+        if f not in pairs.values():
+            result.append(Track(next_id, faces.landmarks[f], faces.boxes[f], float(faces.scores[f])))
+            next_id += 1
+    return result, next_id
+
+
+def iou(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Intersection over union of (N, 4) and (M, 4) xyxy boxes, (N, M)."""
+    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    overlap = np.clip(bottom_right - top_left, 0, None).prod(2)
+    area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(1) for x in (a, b))
+    return np.asarray(overlap / np.maximum(area_a[:, None] + area_b[None] - overlap, 1e-6), np.float32)

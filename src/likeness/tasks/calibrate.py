@@ -1,0 +1,261 @@
+"""Fits the bounds that nobody should choose by hand: `python -m likeness.tasks.calibrate`.
+
+On `calib` faces, which no network was trained on, it simulates photos of faces of many widths and
+qualities, measures them as the pipeline does, and writes
+
+* the identity guard's bounds: how far a face that is truly the same person lies from its degraded
+  self (95th percentile), and different people (5th percentile), by measured sharpness;
+* `q_low`: the sharpness that best divides good (undegraded, mild) from poor (heavy) faces of
+  width 100-150;
+* the bounds of `large_but_bad`: 5 % of the undegraded faces of width 150 and more exceed one of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from likeness.data.faces import FaceRecord, read_face, read_manifest, resize_face, split_records
+from likeness.data.recipes import degrade
+from likeness.errors import DataError, LikenessError
+from likeness.log import get_logger
+from likeness.nets.face_embedder import load_embedder
+from likeness.ops.color import to_float
+from likeness.ops.geometry import EYE_DISTANCE_256, rescale_points, template
+from likeness.stages.align import align
+from likeness.stages.identity import embed
+from likeness.stages.measure import measure
+from likeness.tasks.arguments import parse
+from likeness.types import FloatArray, Pixels, Profile
+
+log = get_logger(__name__)
+RECIPES = ("clean", "mild", "gfpgan", "heavy")
+LARGE = 150.0
+CAMERA_JPEG = 0.7  # share of undegraded photos stored as a camera does, quality 88-98: no fault in itself
+
+
+@dataclass
+class CalibrateOptions:
+    """Options of the command.
+
+    Attributes:
+        root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
+        dst: the JSON that is written.
+        figures: folder of the plots and of the table.
+        limit: faces used, 0 = all real ones of `calib`.
+        widths: how many widths per face and recipe.
+        seed: of widths and degradations.
+    """
+
+    root: str = ""
+    dst: str = "data/weights/calibration.json"
+    figures: str = "experiments/calibrate"
+    limit: int = 0
+    widths: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One simulated photo: who, which recipe, what was measured, and both embeddings."""
+
+    person: int
+    recipe: str
+    profile: Profile
+    degraded: FloatArray
+    clean: FloatArray
+
+
+def photo_of(truth: Pixels, width: float, recipe: str, rng: np.random.Generator) -> tuple[Pixels, FloatArray]:
+    """A photo whose face has the given width, degraded by a recipe, and its landmarks.
+
+    The recipe's numbers are for 256, so it is applied there; larger faces are enlarged afterwards,
+    as a poor large face is. Undegraded ones are shrunk from the 512 original, most stored as JPEG.
+    """
+    size = max(16, round(256 * width / (2 * EYE_DISTANCE_256)))
+    if recipe == "clean":
+        photo = resize_face(truth, size)
+        if rng.random() < CAMERA_JPEG:
+            quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(88, 99))]
+            photo = cv2.imdecode(cv2.imencode(".jpg", photo, quality)[1], cv2.IMREAD_COLOR)
+    else:
+        photo = resize_face(degrade(resize_face(truth, 256), recipe, rng)[0], size)
+    return photo, rescale_points(template(512), size / 512).astype(np.float32)
+
+
+def collect(root: Path, records: Sequence[FaceRecord], options: CalibrateOptions) -> list[Sample]:
+    """Simulates and measures; undegraded wide photos only of faces that are sharp at 512."""
+    embedder = load_embedder()
+    samples = []
+    for person, record in enumerate(track(records, "measuring", disable=not sys.stderr.isatty())):
+        truth = read_face(root, record)
+        clean = embed(embedder, to_float(truth)).numpy()
+        for which, recipe in enumerate(RECIPES):
+            rng = np.random.default_rng([options.seed, person, which])
+            for draw in range(options.widths):
+                low, high = ((50, LARGE), (LARGE, 250))[draw % 2]
+                width = float(rng.uniform(low, high))
+                if recipe == "clean" and width >= LARGE and not record.sharp:
+                    continue
+                photo, landmarks = photo_of(truth, width, recipe, rng)
+                crop = align(photo, landmarks, 256)
+                samples.append(
+                    Sample(person, recipe, measure(photo, crop), embed(embedder, crop.image).numpy(), clean)
+                )
+    return samples
+
+
+def fit_guard(samples: Sequence[Sample], bins: int = 10) -> dict[str, Any]:
+    """Percentiles of both distances in bins of equal count over sharpness."""
+    sharpness = np.array([s.profile.sharpness for s in samples])
+    clean = {s.person: s.clean for s in samples}
+    people, faces = np.array(list(clean)), np.stack(list(clean.values()))
+    order = np.argsort(sharpness, kind="stable")
+    knots, same95, other05, counts = [], [], [], []
+    for part in np.array_split(order, bins):
+        same, other = [], []
+        for i in part:
+            distances = np.linalg.norm(faces - samples[i].degraded, axis=1)
+            own = people == samples[i].person
+            same.append(float(distances[own][0]))
+            other.extend(distances[~own])
+        knots.append(float(np.median(sharpness[part])))
+        same95.append(float(np.percentile(same, 95)))
+        other05.append(float(np.percentile(other, 5)))
+        counts.append(len(part))
+    # Equal knots (many faces of sharpness 0) would make the interpolation ambiguous.
+    keep = [i for i in range(bins) if i == bins - 1 or knots[i + 1] > knots[i]]
+    return {
+        "sharpness": [knots[i] for i in keep],
+        "same95": [same95[i] for i in keep],
+        "other05": [other05[i] for i in keep],
+        "counts": [counts[i] for i in keep],
+    }
+
+
+def fit_q_low(samples: Sequence[Sample]) -> dict[str, float]:
+    """The sharpness at which as many good faces lie below as poor ones above (equal error)."""
+    middle = [s for s in samples if 100 <= s.profile.width < LARGE]
+    good = np.array([s.profile.sharpness for s in middle if s.recipe in ("clean", "mild")])
+    poor = np.array([s.profile.sharpness for s in middle if s.recipe == "heavy"])
+    if len(good) < 5 or len(poor) < 5:
+        raise DataError(f"calibrate: {len(good)} good and {len(poor)} poor faces of width 100-150; give more faces")
+    cuts = np.unique(np.concatenate([good, poor]))
+    gap = [abs(float((good < c).mean()) - float((poor >= c).mean())) for c in cuts]
+    best = float(cuts[int(np.argmin(gap))])
+    return {
+        "q_low": best,
+        "good_below": float((good < best).mean()),
+        "heavy_above": float((poor >= best).mean()),
+    }
+
+
+def fit_large(samples: Sequence[Sample], share: float = 0.05) -> dict[str, float]:
+    """Bounds that together `share` of the undegraded wide faces exceed, each at the same quantile."""
+    wide = [s for s in samples if s.profile.width >= LARGE - 1]
+
+    def table(recipe: str) -> FloatArray:
+        # Signed so that larger is worse in every column.
+        rows = [(-s.profile.detail, s.profile.blockiness, s.profile.noise) for s in wide if s.recipe == recipe]
+        return np.array(rows, np.float32).reshape(-1, 3)
+
+    clean, heavy = table("clean"), table("heavy")
+    if len(clean) < 20 or len(heavy) < 20:
+        raise DataError(f"calibrate: {len(clean)} undegraded and {len(heavy)} heavy wide faces; give more faces")
+    low, high = 0.0, share
+    for _ in range(40):
+        level = (low + high) / 2
+        bounds = np.quantile(clean, 1 - level, axis=0)
+        if float((clean > bounds).any(1).mean()) > share:
+            high = level
+        else:
+            low = level
+    bounds = np.quantile(clean, 1 - low, axis=0)
+    return {
+        "detail_low": float(-bounds[0]),
+        "blockiness_high": float(bounds[1]),
+        "noise_high": float(bounds[2]),
+        "undegraded_exceed": float((clean > bounds).any(1).mean()),
+        "heavy_exceed": float((heavy > bounds).any(1).mean()),
+    }
+
+
+def plot(samples: Sequence[Sample], fitted: dict[str, Any], folder: Path) -> None:
+    """Draws the guard's bounds over the samples, and sharpness by recipe with q_low."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    drawing, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5))
+    guard = fitted["guard"]
+    for recipe in RECIPES:
+        part = [s for s in samples if s.recipe == recipe]
+        x = [1 + s.profile.sharpness for s in part]
+        left.scatter(x, [np.linalg.norm(s.degraded - s.clean) for s in part], s=3, alpha=0.4, label=recipe)
+        middle = [s.profile.sharpness for s in part if 100 <= s.profile.width < LARGE]
+        right.hist(np.log10(1 + np.array(middle)), bins=30, histtype="step", label=recipe)
+    knots = 1 + np.array(guard["sharpness"])
+    left.plot(knots, guard["same95"], "k-", label="same person, 95th percentile")
+    left.plot(knots, guard["other05"], "k--", label="other people, 5th percentile")
+    left.set(xscale="log", xlabel="1 + sharpness", ylabel="embedder distance, degraded to clean")
+    right.axvline(np.log10(1 + fitted["route"]["q_low"]), color="k", label="q_low")
+    right.set(xlabel="log10(1 + sharpness), width 100-150", ylabel="faces")
+    for axis in (left, right):
+        axis.legend(fontsize=7)
+    drawing.tight_layout()
+    drawing.savefig(folder / "calibration.png", dpi=90)
+    plt.close(drawing)
+
+
+def calibrate(options: CalibrateOptions, root: Path) -> dict[str, Any]:
+    """Collects, fits, writes and plots; returns what was written."""
+    records = [r for r in split_records(read_manifest(root), "calib") if r.kind == "real"]
+    if options.limit:
+        records = records[:: max(1, len(records) // options.limit)][: options.limit]
+    cv2.setNumThreads(1)
+    samples = collect(root, records, options)
+    fitted: dict[str, Any] = {
+        "version": 1,
+        "command": " ".join(["python -m likeness.tasks.calibrate", *sys.argv[1:]]),
+        "options": {k: v for k, v in asdict(options).items() if k not in ("root", "dst", "figures")},
+        "faces": len(records),
+        "samples": len(samples),
+        "guard": fit_guard(samples),
+        "route": {**fit_q_low(samples), **fit_large(samples)},
+    }
+    target = Path(options.dst)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(fitted, indent=1) + "\n")
+    plot(samples, fitted, Path(options.figures))
+    return fitted
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    import os
+
+    try:
+        options = parse(CalibrateOptions, sys.argv[1:] if arguments is None else arguments, __doc__ or "")
+        root = options.root or (os.environ.get("LIKENESS_DATA", "") and os.environ["LIKENESS_DATA"] + "/faces")
+        if not root:
+            raise DataError("calibrate: no faces; give root=DIR (made by likeness.tasks.prepare) or set LIKENESS_DATA")
+        fitted = calibrate(options, Path(root))
+    except LikenessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(fitted["route"], indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Turns a checkpoint into a weight file: `python -m likeness.tasks.export ckpt=FILE dst=data/weights/expert_f.safetensors`."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import MISSING
+from torch import Tensor
+
+from likeness import __version__
+from likeness.errors import ConfigError, InputError, OutputError, WeightsError
+from likeness.log import get_logger
+from likeness.nets.expert_f import ExpertF, ExpertFConfig
+from likeness.tasks import arguments
+from likeness.weights.files import file_hash, load_into, load_weights, save_weights
+
+log = get_logger(__name__)
+
+NETWORK = "expert_f"
+_PREFIX = "net."
+
+
+@dataclass
+class ExportOptions:
+    """Exports the averaged (EMA) weights of a training checkpoint of Expert-F as fp16 safetensors.
+
+    Beside `dst` a JSON file of the same name states what is in it.
+
+    Attributes:
+        ckpt: a checkpoint of this package's training. Reading one runs code that it may carry, so
+            take only your own.
+        dst: the file to write, ending in .safetensors.
+        card: Markdown text about the network (data, use, limits, licence); copied beside `dst` with the
+            facts of this export below it. Empty = none.
+        config: `config.widths=[64,128,192]` and the like: size of the network, only for a checkpoint
+            that does not state it.
+    """
+
+    ckpt: str = MISSING
+    dst: str = MISSING
+    card: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def export(options: ExportOptions) -> Path:
+    """Writes the weight file, its JSON and its card.
+
+    Returns:
+        The weight file.
+
+    Raises:
+        InputError: if the checkpoint or the card cannot be read.
+        ConfigError: if `config` contradicts the checkpoint or names an unknown key.
+        WeightsError: if the weights do not fit the network of that size.
+        OutputError: if a file cannot be written.
+    """
+    target = Path(options.dst)
+    if target.suffix != ".safetensors":
+        raise ConfigError(f"dst: got {options.dst!r}, expected a file that ends in .safetensors")
+    card = _read_card(options.card)
+    checkpoint = read_checkpoint(options.ckpt)
+    net = ExpertF(_config(checkpoint.get("net_config"), options.config))
+    notes = training_notes(checkpoint)
+    tensors = averaged_weights(checkpoint)
+    save_weights(target, NETWORK, net.config.to_dict(), tensors, notes)
+    # Read back what was written: a file that does not fit its own config must not stay.
+    try:
+        load_into(net, load_weights(target, NETWORK), target)
+    except WeightsError:
+        target.unlink()
+        raise
+    facts = {
+        "network": NETWORK,
+        "file": target.name,
+        "sha256": file_hash(target),
+        "bytes": target.stat().st_size,
+        "parameters": sum(t.numel() for t in tensors.values()),
+        "config": net.config.to_dict(),
+        "notes": notes,
+    }
+    _write_text(target.with_suffix(".json"), json.dumps(facts, indent=2) + "\n")
+    if card is not None:
+        _write_text(target.with_suffix(".md"), f"{card.rstrip()}\n\n{_table(facts)}")
+    log.info("%s: %.1f MB, %d weights, %s", target, facts["bytes"] / 1e6, facts["parameters"], notes)
+    return target
+
+
+def read_checkpoint(path: Path | str) -> dict[str, Any]:
+    """Reads a Lightning checkpoint.
+
+    Raises:
+        InputError: if it is missing, damaged or no checkpoint.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"ckpt: {file} does not exist; expected a checkpoint that train.py wrote")
+    try:
+        # The callbacks' state is plain Python, which the safe loader refuses.
+        checkpoint = torch.load(file, map_location="cpu", weights_only=False)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(f"ckpt: {file} cannot be read ({error}); expected a checkpoint that train.py wrote") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise InputError(f"ckpt: {file} holds no state_dict; expected a checkpoint that train.py wrote")
+    return checkpoint
+
+
+def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The network's weights; where an average was kept, Lightning stores it in the place of the last ones.
+
+    Raises:
+        InputError: if there is no weight of a network.
+    """
+    state: Mapping[str, Tensor] = checkpoint["state_dict"]
+    tensors = {name.removeprefix(_PREFIX): t for name, t in state.items() if name.startswith(_PREFIX)}
+    if not tensors:
+        raise InputError(f"ckpt: no weight begins with {_PREFIX!r}; expected a checkpoint of {NETWORK}")
+    return tensors
+
+
+def training_notes(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the training: images, steps, whether the weights are averaged, the last figures."""
+    notes = {
+        "likeness": __version__,
+        "images": checkpoint.get("images_seen"),
+        "steps": checkpoint.get("global_step"),
+        "epochs": checkpoint.get("epoch"),
+        "averaged": "averaging_state" in checkpoint,
+        "metrics": checkpoint.get("metrics"),
+    }
+    return {name: value for name, value in notes.items() if value is not None}
+
+
+def _config(stored: Mapping[str, Any] | None, given: Mapping[str, Any]) -> ExpertFConfig:
+    known = [f.name for f in fields(ExpertFConfig)]
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ConfigError(f"config: got {', '.join(unknown)}, expected some of {', '.join(known)}")
+    values = {**ExpertFConfig().to_dict(), **(stored or {}), **given}
+    plain = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in values.items()}
+    if stored is not None:
+        clashes = [n for n in given if _plain(stored[n]) != _plain(given[n])]
+        if clashes:
+            raise ConfigError(
+                f"config: {', '.join(clashes)} contradict the checkpoint, which states {dict(stored)}; leave them out"
+            )
+    return ExpertFConfig(**plain)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else value
+
+
+def _read_card(path: str) -> str | None:
+    if not path:
+        return None
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"card: {path} cannot be read ({error}); expected a Markdown text") from error
+
+
+def _table(facts: Mapping[str, Any]) -> str:
+    notes = facts["notes"]
+    flat = {k: v for k, v in facts.items() if k not in ("notes", "config")} | {k: v for k, v in notes.items() if k != "metrics"}
+    flat |= {f"config: {k}": v for k, v in facts["config"].items()}
+    flat |= {k: round(v, 4) for k, v in notes.get("metrics", {}).items()}
+    return "\n".join(["| fact | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in flat.items())]) + "\n"
+
+
+def _write_text(file: Path, text: str) -> None:
+    partial = file.with_name(file.name + ".partial")
+    try:
+        partial.write_text(text)
+        partial.replace(file)
+    except OSError as error:
+        raise OutputError(f"dst: cannot write {file} ({error}); give another path") from error
+
+
+if __name__ == "__main__":
+    sys.exit(arguments.main("export", ExportOptions, export, sys.argv[1:]))

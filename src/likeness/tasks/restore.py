@@ -1,0 +1,179 @@
+"""`likeness restore PATH... [key=value ...]`: restores photos, videos, GIFs and folders of them.
+
+infer.py calls the same functions. Knows no Hydra and no Lightning.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from likeness.errors import ConfigError, InputError, LikenessError
+from likeness.media.files import find_media, output_dirs
+from likeness.pipeline.config import RestorerConfig, from_overrides
+from likeness.pipeline.restorer import FileResult, Restorer
+
+USAGE = """usage: likeness restore PATH... [output=DIR] [reference=FILE] [key=value ...]
+       likeness demo [output=DIR] [key=value ...]
+
+Restores faces in photos, videos and GIFs (or folders of them) without changing the person.
+
+  output=DIR          where results go (default: outputs); each input gets DIR/<name>/
+  reference=FILE      the true picture or clip: PSNR, SSIM, LPIPS, GMSD and identity are reported
+  upscale=auto|1|2|4  auto: photos 2 (1 beyond 2000 px), videos and GIFs 1
+  strength=0..1       share of the restored face
+  faces.min=, faces.max=, faces.only=largest|NUMBER
+  compare=auto|yes|no before | after beside the result (auto: photos and GIFs)
+  device=auto|cpu|cuda|mps
+Every other option is a field of likeness.pipeline.config.RestorerConfig, with dots:
+  guard.enabled=false  composite.method=feather  video.detect_every=3  route.large_but_bad=false ..."""
+
+VERBATIM = ("input", "output", "reference")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths exactly as they were typed; no parser sees them, so any file name works."""
+
+    inputs: tuple[Path, ...] = ()
+    output: Path = Path("outputs")
+    reference: Path | None = None
+
+
+def split_paths(arguments: Sequence[str]) -> tuple[Paths, list[str]]:
+    """Takes `input=`, `output=` and `reference=` out of the arguments.
+
+    Returns:
+        The paths, and the other arguments in their order.
+    """
+    taken: dict[str, list[str]] = {name: [] for name in VERBATIM}
+    rest = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name in VERBATIM:
+            if not value:
+                raise ConfigError(f"{name}=: is empty, expected a path")
+            taken[name].append(value)
+        else:
+            rest.append(argument)
+    for name in ("output", "reference"):
+        if len(taken[name]) > 1:
+            raise ConfigError(f"{name}=: given {len(taken[name])} times, expected once")
+    return (
+        Paths(
+            tuple(Path(p) for p in taken["input"]),
+            Path(taken["output"][0]) if taken["output"] else Path("outputs"),
+            Path(taken["reference"][0]) if taken["reference"] else None,
+        ),
+        rest,
+    )
+
+
+def expand(inputs: Sequence[Path], output: Path) -> dict[Path, Path]:
+    """Every file to restore and its own folder; folders are searched and their tree is mirrored.
+
+    Raises:
+        InputError: if a folder holds no media.
+    """
+    jobs: dict[Path, Path] = {}
+    single = [p for p in inputs if not p.is_dir()]
+    jobs.update(output_dirs(single, output))
+    for folder in (p for p in inputs if p.is_dir()):
+        files = [f for f in find_media(folder) if output.resolve() not in f.resolve().parents]
+        if not files:
+            raise InputError(f"{folder}: holds no photo, video or GIF; give a folder with media files")
+        jobs.update(output_dirs(files, output, folder))
+    return jobs
+
+
+def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = None) -> int:
+    """Restores every input; a bad file is one line and the good ones finish.
+
+    Returns:
+        0, or the exit code of the first file that failed.
+    """
+    console = console or Console(stderr=True, highlight=False)
+    if not paths.inputs:
+        raise ConfigError("input: nothing given, expected a photo, video, GIF or folder")
+    jobs = expand(paths.inputs, paths.output)
+    if paths.reference and len(jobs) > 1:
+        raise ConfigError(f"reference: one file for {len(jobs)} inputs; restore that input alone")
+    restorer = Restorer(config)
+    code = 0
+    for source, folder in jobs.items():
+        try:
+            result = _one(restorer, source, folder, paths.reference, console)
+        except LikenessError as error:
+            console.print(f"error: {error}", markup=False, soft_wrap=True)
+            code = code or error.exit_code
+            continue
+        _tell(source, result)
+    return code
+
+
+def _one(restorer: Restorer, source: Path, folder: Path, reference: Path | None, console: Console) -> FileResult:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(source.name, total=None, speed="")
+
+        def advance(done: int, total: int | None) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, speed=f"{speed:.1f} frames/s" if speed else "")
+
+        return restorer.file(source, folder, reference, advance)
+
+
+def _tell(source: Path, result: FileResult) -> None:
+    print(f"{source} -> {result.outputs['restored']} (upscale {result.report['upscale']})")
+    for note in result.report["notes"]:
+        print(f"  {note}")
+    if reference := result.report["reference"]:
+        for role in ("input", "output"):
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in reference[role].items())
+            print(f"  {role} against the reference: {figures}")
+        for missing in reference["missing"]:
+            print(f"  not measured: {missing}")
+    print(f"  {result.summary}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console command; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help") or any(w in ("-h", "--help") for w in words):
+        print(USAGE)
+        return 0
+    command, words = words[0], words[1:]
+    try:
+        if command == "demo":
+            from likeness.tasks.demo import run_demo
+
+            paths, overrides = split_paths(words)
+            return run_demo(paths.output, from_overrides(overrides))
+        if command != "restore":
+            raise ConfigError(f"command: got {command!r}, expected restore or demo; see `likeness --help`")
+        paths, rest = split_paths(words)
+        # A word is an option when it looks like one and no such file exists.
+        options = [w for w in rest if "=" in w and not Path(w).exists()]
+        inputs = tuple(Path(w) for w in rest if w not in options)
+        return restore_all(Paths(paths.inputs + inputs, paths.output, paths.reference), from_overrides(options))
+    except LikenessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; nothing half-written was left", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

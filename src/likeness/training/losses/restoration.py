@@ -1,0 +1,144 @@
+"""The loss of a restoring network: a weighted sum of named parts, each in its own file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likeness.metrics.lpips import load_lpips
+from likeness.nets.face_embedder import load_embedder
+from likeness.training.losses.frequency import focal_frequency
+from likeness.training.losses.lattice import phase_imbalance
+from likeness.training.losses.likelihood import laplace_nll
+from likeness.training.losses.pixel import feature_weights, weighted_l1
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the parts; 0 switches a part off (and does not load its network).
+
+    Attributes:
+        l1: absolute error at 256, and at 512 where the truth is sharp.
+        features: how much more eyes, nose and mouth count in it (1 = twice as much).
+        frequency: focal frequency loss, at 256 and on a 256 window at 512.
+        identity: squared embedder distance to the truth.
+        lpips: LPIPS-squeeze on randomly shifted windows.
+        lpips_start: progress (0..1) of the training at which LPIPS sets in: too early, it teaches
+            halftone instead of faces.
+        lpips_window: edge of those windows in pixels.
+        lattice: phase imbalance at 512.
+        scale: likelihood of the confidence head.
+    """
+
+    l1: float = 1.0
+    features: float = 1.5
+    frequency: float = 5.0
+    identity: float = 0.2
+    lpips: float = 0.1
+    lpips_start: float = 0.25
+    lpips_window: int = 160
+    lattice: float = 0.01
+    scale: float = 0.01
+
+
+class RestorationLoss:
+    """Holds the frozen networks of the loss; called with one batch it returns the parts.
+
+    It is no `nn.Module` on purpose: its networks are not part of the model's state.
+    """
+
+    def __init__(self, weights: LossWeights | None = None, lpips_backbone: str | None = None) -> None:
+        self.weights = w = weights or LossWeights()
+        self.embedder: nn.Module | None = load_embedder() if w.identity else None
+        self.lpips: nn.Module | None = load_lpips(lpips_backbone) if w.lpips else None
+        self.maps = {size: feature_weights(size, w.features) for size in (256, 512)}
+
+    def to(self, device: torch.device) -> RestorationLoss:
+        """Moves the frozen networks."""
+        for net in (self.embedder, self.lpips):
+            if net is not None:
+                net.to(device, memory_format=torch.channels_last)
+        self.maps = {size: weights.to(device) for size, weights in self.maps.items()}
+        return self
+
+    def __call__(
+        self,
+        image: Tensor,
+        truth: Tensor,
+        sharp: Tensor,
+        log_scale: Tensor | None,
+        progress: float,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Computes the weighted parts.
+
+        Args:
+            image: (B, 3, 512, 512), the network's output.
+            truth: the same shape, in [0, 1].
+            sharp: (B,) bool, whether the truth is one at 512.
+            log_scale: (B, 1, h, w) of the confidence head, or None.
+            progress: share of the training done, 0..1.
+            generator: draws the windows and the embedder's view.
+
+        Returns:
+            Named scalars, already weighted; their sum is the loss.
+        """
+        w, count = self.weights, len(image)
+        small, small_truth = F.avg_pool2d(image, 2), F.avg_pool2d(truth, 2)
+        every, sharps = torch.ones(count, device=image.device), sharp.float()
+        parts = {
+            "l1": w.l1
+            * (
+                weighted_l1(small, small_truth, self.maps[256], every)
+                + 0.5 * weighted_l1(image, truth, self.maps[512], sharps)
+            )
+        }
+        if w.frequency:
+            y, x = _corner(512 - 256, generator), _corner(512 - 256, generator)
+            window = (slice(None), slice(None), slice(y, y + 256), slice(x, x + 256))
+            parts["frequency"] = w.frequency * (
+                focal_frequency(small, small_truth, every) + 0.5 * focal_frequency(image[window], truth[window], sharps)
+            )
+        if self.embedder is not None:
+            parts["identity"] = w.identity * self._identity(small, small_truth, generator)
+        if self.lpips is not None and progress >= w.lpips_start:
+            parts["lpips"] = w.lpips * self._lpips(image, truth, small, small_truth, sharp, generator)
+        if w.lattice:
+            parts["lattice"] = w.lattice * phase_imbalance(image, 16)
+        if log_scale is not None and w.scale:
+            parts["scale"] = w.scale * laplace_nll(log_scale, small.float(), small_truth)
+        return parts
+
+    def _identity(self, image: Tensor, truth: Tensor, generator: torch.Generator) -> Tensor:
+        assert self.embedder is not None
+        # A random view each step: a network that sees one fixed view learns to fool it.
+        dy, dx = _corner(9, generator) - 4, _corner(9, generator) - 4
+        views = [torch.roll(v, (dy, dx), (2, 3)) for v in (image, truth)]
+        if _corner(2, generator):
+            views = [v.flip(3) for v in views]
+        with torch.no_grad():
+            target = self.embedder.embed_aligned(views[1])
+        return (self.embedder.embed_aligned(views[0]) - target).float().square().sum(1).mean()
+
+    def _lpips(
+        self, image: Tensor, truth: Tensor, small: Tensor, small_truth: Tensor, sharp: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        assert self.lpips is not None
+        size = self.weights.lpips_window
+        windows, targets = [], []
+        for i, full in enumerate(sharp.tolist()):
+            # Half of the sharp ones are judged at 512, the rest and all enlarged truths at 256.
+            a, b = (image, truth) if full and _corner(2, generator) else (small, small_truth)
+            room = a.shape[-1] - size
+            y, x = _corner(room + 1, generator), _corner(room + 1, generator)
+            windows.append(a[i, :, y : y + size, x : x + size])
+            targets.append(b[i, :, y : y + size, x : x + size])
+        value: Tensor = self.lpips(torch.stack(windows), torch.stack(targets))
+        return value.float().mean()
+
+
+def _corner(limit: int, generator: torch.Generator) -> int:
+    return int(torch.randint(limit, (), generator=generator)) if limit > 0 else 0

@@ -1,0 +1,51 @@
+"""Progress of a run by steps or wall-clock, and the learning rate that follows it."""
+
+from __future__ import annotations
+
+import math
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, Timer
+from torch.optim import Optimizer
+
+
+def progress(trainer: L.Trainer) -> float:
+    """Share of the training that is done, 0..1: the larger of steps / max_steps and time / max_time.
+
+    Resumed runs go on where they were: Lightning keeps both the step and the timer in its checkpoints.
+    """
+    shares = [0.0]
+    if trainer.max_steps and trainer.max_steps > 0:
+        shares.append(trainer.global_step / trainer.max_steps)
+    elif trainer.max_epochs and trainer.max_epochs > 0:
+        total = trainer.max_epochs * max(1, int(trainer.num_training_batches))
+        shares.append(trainer.global_step / total)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Timer) and callback._duration:
+            shares.append(callback.time_elapsed() / callback._duration)
+    return min(1.0, max(shares))
+
+
+def cosine(share: float) -> float:
+    """1 at the start, 0 at the end (SGDR, Loshchilov & Hutter 2017, without restarts)."""
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
+
+
+class CosineSchedule(Callback):
+    """Linear warm-up over `warmup` steps, then a cosine to zero over the run's progress."""
+
+    def __init__(self, warmup: int = 100) -> None:
+        self.warmup = warmup
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int) -> None:
+        """Sets the learning rate of every parameter group."""
+        ramp = min(1.0, (trainer.global_step + 1) / max(1, self.warmup))
+        factor = ramp * cosine(progress(trainer))
+        for optimizer in trainer.optimizers:
+            self._scale(optimizer, factor)
+        pl_module.log("lr", trainer.optimizers[0].param_groups[0]["lr"])
+
+    def _scale(self, optimizer: Optimizer, factor: float) -> None:
+        for group in optimizer.param_groups:
+            group.setdefault("base_lr", group["lr"])
+            group["lr"] = group["base_lr"] * factor

@@ -1,0 +1,23 @@
+"""Offers dataclasses to Hydra's configs, so that their defaults stand in one place only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from likeness.data.restoration import MixConfig
+from likeness.nets.expert_f import ExpertFConfig
+from likeness.training.losses.restoration import LossWeights
+
+SCHEMAS: dict[str, Any] = {"expert_f": ExpertFConfig, "loss_weights": LossWeights, "mix": MixConfig}
+
+
+def register() -> None:
+    """Stores each dataclass as `schema/<name>`: its defaults, with the `_target_` that builds it."""
+    store = ConfigStore.instance()
+    for name, kind in SCHEMAS.items():
+        assert is_dataclass(kind)
+        node = {"_target_": f"{kind.__module__}.{kind.__qualname__}", "_convert_": "all", **asdict(kind())}
+        store.store(group="schema", name=name, node=node)

@@ -1,0 +1,213 @@
+"""The frozen data that travels between the stages.
+
+Conventions: images are RGB. Frames are HWC uint8 (uint16 where the source is deeper); crops and
+restored faces are HWC float32 in [0, 1]; network tensors are BCHW float32 in [0, 1]. Boxes are xyxy
+in pixels, pixel centres lie at integers, times are `Fraction` seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from likeness.errors import InputError
+
+FloatArray = npt.NDArray[np.float32]
+Pixels = npt.NDArray[Any]  # HWC uint8 or uint16
+
+Route = Literal["skip", "expert_t", "expert_f", "resize"]
+VerdictName = Literal["same", "pulled back", "cannot tell"]
+MediaKind = Literal["photo", "video", "gif"]
+
+
+def check_pixels(pixels: np.ndarray, name: str = "image") -> None:
+    """Raises InputError unless `pixels` is a non-empty HWC RGB array of uint8 or uint16."""
+    if not isinstance(pixels, np.ndarray) or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        shape = getattr(pixels, "shape", type(pixels).__name__)
+        raise InputError(f"{name}: got {shape}, expected a non-empty RGB array of shape (height, width, 3)")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{name}: got dtype {pixels.dtype}, expected uint8 or uint16; convert it first")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a photo, video or GIF.
+
+    Attributes:
+        pixels: HWC uint8 or uint16, RGB.
+        index: position in the file, from 0.
+        time: presentation time in seconds; 0 for photos.
+        duration: how long it is shown, in seconds; None where the source does not say.
+        alpha: HW of the same dtype, or None.
+    """
+
+    pixels: Pixels
+    index: int = 0
+    time: Fraction = Fraction(0)
+    duration: Fraction | None = None
+    alpha: Pixels | None = None
+
+    def __post_init__(self) -> None:
+        check_pixels(self.pixels, f"frame {self.index}")
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The faces found in one frame.
+
+    Attributes:
+        boxes: (N, 4) float32, xyxy pixels.
+        scores: (N,) float32 in [0, 1].
+        landmarks: (N, 5, 2) float32, x y pixels: left eye, right eye, nose, left and right mouth
+            corner, left and right as seen in the picture.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    landmarks: FloatArray
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes)
+        if self.boxes.shape != (n, 4) or self.scores.shape != (n,) or self.landmarks.shape != (n, 5, 2):
+            raise InputError(
+                f"faces: got boxes {self.boxes.shape}, scores {self.scores.shape}, landmarks "
+                f"{self.landmarks.shape}; expected (N, 4), (N,), (N, 5, 2)"
+            )
+
+    @classmethod
+    def empty(cls) -> Faces:
+        """No face at all."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __iter__(self) -> Iterator[Faces]:
+        return (self.select([i]) for i in range(len(self)))
+
+    def select(self, index: list[int] | npt.NDArray[Any]) -> Faces:
+        """The faces at `index` (positions or a mask), in that order."""
+        return Faces(self.boxes[index], self.scores[index], self.landmarks[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """An aligned face.
+
+    Attributes:
+        image: (size, size, 3) float32 in [0, 1].
+        matrix: (2, 3) float64 similarity, frame pixels to crop pixels.
+        inside: share of the crop that lies inside the frame, 0..1.
+    """
+
+    image: FloatArray
+    matrix: npt.NDArray[np.float64]
+    inside: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """Edge length in pixels."""
+        return int(self.image.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What was measured on a face; the router sees nothing else.
+
+    Attributes:
+        width: w, face width in source pixels, twice the eye distance of a frontal face.
+        qvol: variance of the Laplacian of the grey 128-px crop, raw (0..255 scale).
+        sharpness: the same less what the noise contributes, at least 0.
+        detail: percent of contrast lost when the native-size crop is halved and doubled again.
+        blockiness: excess of gradients on the 8x8 grid over those off it, in grey levels.
+        noise: Immerkaer's sigma on source pixels, in grey levels.
+    """
+
+    width: float
+    qvol: float
+    sharpness: float
+    detail: float
+    blockiness: float
+    noise: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a face goes and why.
+
+    Attributes:
+        route: what the rule says.
+        reason: for a person, with the figures that decided.
+        expert: name of the expert that will run, or None when the background's pixels stand.
+    """
+
+    route: Route
+    reason: str
+    expert: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What an expert returns for one face.
+
+    Attributes:
+        image: (size, size, 3) float32 in [0, 1], size = the expert's output size.
+        confidence: (h, w) float32 in [0, 1], low where the model invents; None if it has no such head.
+        extras: anything else an expert wants to show.
+    """
+
+    image: FloatArray
+    confidence: FloatArray | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the identity guard found and did.
+
+    Attributes:
+        verdict: "same", "pulled back" or "cannot tell".
+        distance: four-view embedder distance of input and restored face as the expert gave it.
+        final_distance: the same after the guard acted.
+        bound: the largest distance that passes at this quality; None where the guard cannot tell.
+        mix: share of the restored face that stays, 1 = all of it.
+    """
+
+    verdict: VerdictName
+    distance: float
+    final_distance: float
+    bound: float | None
+    mix: float
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What an input file is.
+
+    Attributes:
+        kind: photo, video or gif.
+        width, height: displayed size in pixels.
+        frames: number of frames where the container says so, else None.
+        fps: average frame rate, None for photos.
+        duration: seconds, None for photos or where unknown.
+        format: short name of the format ("jpeg", "png", "mp4", "gif").
+        codec: video codec, empty for the rest.
+        audio: codecs of the sound streams.
+        loop: GIF loop count as stored (0 = for ever), None where there is none.
+    """
+
+    kind: MediaKind
+    width: int
+    height: int
+    frames: int | None = 1
+    fps: Fraction | None = None
+    duration: Fraction | None = None
+    format: str = ""
+    codec: str = ""
+    audio: tuple[str, ...] = ()
+    loop: int | None = None

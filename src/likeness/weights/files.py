@@ -1,0 +1,100 @@
+"""Weight files: fp16 safetensors that carry their own configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from likeness.errors import OutputError, WeightsError
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """What a weight file holds.
+
+    Attributes:
+        network: which network it fits ("expert_f").
+        config: constructor arguments of the network.
+        tensors: the state, fp32.
+        notes: training facts that travel with it.
+        sha256: of the file.
+    """
+
+    network: str
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+    notes: Mapping[str, Any]
+    sha256: str
+
+
+def file_hash(path: Path | str) -> str:
+    """sha256 of a file, hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def save_weights(
+    path: Path | str, network: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], notes: Mapping[str, Any]
+) -> None:
+    """Writes fp16 tensors, with everything needed to build the network again in the metadata.
+
+    Raises:
+        WeightsError: if a weight is no finite fp16 number.
+        OutputError: if the file cannot be written.
+    """
+    half = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()}
+    # Beyond 65504 half precision has no numbers; such a weight would come back as infinity.
+    lost = [name for name, tensor in half.items() if not torch.isfinite(tensor).all()]
+    if lost:
+        raise WeightsError(f"weights: {', '.join(lost)} cannot be stored in fp16 (infinite or not a number); train again")
+    metadata = {"network": network, "config": json.dumps(dict(config)), "notes": json.dumps(dict(notes))}
+    target = Path(path)
+    partial = target.with_suffix(".partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_file(half, partial, metadata=metadata)
+        partial.chmod(0o644)  # it is written readable by its owner alone
+        partial.replace(target)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"weights: cannot write {target} ({error}); give another path") from error
+
+
+def load_weights(path: Path | str, network: str) -> WeightFile:
+    """Reads a file that `save_weights` wrote.
+
+    Raises:
+        WeightsError: if it is missing, damaged, or belongs to another network.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise WeightsError(f"weights: {file} does not exist; train with train.py and export, or give another file")
+    try:
+        with safe_open(file, "pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"weights: {file} is no readable safetensors file ({error}); get it again") from error
+    found = metadata.get("network", "nothing")
+    if found != network:
+        raise WeightsError(f"weights: {file} holds {found}, expected {network}; give the file of that network")
+    try:
+        config, notes = json.loads(metadata["config"]), json.loads(metadata.get("notes", "{}"))
+    except (KeyError, json.JSONDecodeError) as error:
+        raise WeightsError(f"weights: {file} lacks its network's config; export it again") from error
+    return WeightFile(network, config, tensors, notes, file_hash(file))
+
+
+def load_into(net: torch.nn.Module, file: WeightFile, source: Path | str) -> None:
+    """Loads the tensors into `net`; WeightsError where names or shapes differ."""
+    try:
+        net.load_state_dict(dict(file.tensors), strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"weights: {source} does not fit this {file.network} ({error}); use its own config") from error

@@ -1,0 +1,53 @@
+"""Which files are released with the package, and where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from likeness.errors import WeightsError
+
+
+@dataclass(frozen=True)
+class Released:
+    """One released file.
+
+    Attributes:
+        file: name inside the weights folder.
+        what: one line.
+        weights_licence: of the weights; they inherit their data's terms.
+    """
+
+    file: str
+    what: str
+    weights_licence: str
+
+
+RELEASED: Mapping[str, Released] = {
+    "expert_f": Released("expert_f.safetensors", "Expert-F, the frequency expert", "non-commercial research"),
+    "calibration": Released("calibration.json", "bounds of the guard and of the router", "MIT"),
+}
+
+
+def weights_dir() -> Path:
+    """The folder of the released files: inside the installed package, or `data/weights` of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "_assets" / "weights"
+    return inside if inside.is_dir() else package.parents[1] / "data" / "weights"
+
+
+def released(name: str) -> Path:
+    """Path of a released file.
+
+    Raises:
+        WeightsError: if the name is unknown or the file is not there.
+    """
+    if name not in RELEASED:
+        raise WeightsError(f"weights: nothing is released as {name!r}; known are {', '.join(RELEASED)}")
+    file = weights_dir() / RELEASED[name].file
+    if not file.is_file():
+        raise WeightsError(
+            f"weights: {file} is missing ({RELEASED[name].what}); reinstall the package, or give your own file"
+        )
+    return file

@@ -1,0 +1,118 @@
+"""LFW: the list, the files, the landmarks of clean frames and their cache, the alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from likeness.errors import DataError
+from likeness.evaluation.lfw import align, find_image, open_lfw, read_image_names
+from likeness.ops import geometry
+from likeness.types import Faces, Pixels
+
+MEAN = (geometry.template(256) * 0.5 + 60).tolist()
+PAIRS = "2\nBob_Hope\t1\t3\nAnn_Lee\t2\t10\nBob_Hope\t1\tAnn_Lee\t2\nAl\t1\tBob_Hope\t3\n"
+NAMES = ["Al_0001", "Ann_Lee_0002", "Ann_Lee_0010", "Bob_Hope_0001", "Bob_Hope_0003"]
+
+
+class _Detector:
+    """Two faces in a bright frame, the second one in the middle; none in a dark frame."""
+
+    middle = geometry.template(256) * 0.4 + 70
+
+    def __init__(self) -> None:
+        self.frames = 0
+
+    def detect(self, frames: Sequence[Pixels]) -> list[Faces]:
+        self.frames += len(frames)
+        return [self._faces() if f.mean() > 60 else Faces.empty() for f in frames]
+
+    def _faces(self) -> Faces:
+        points = np.stack([self.middle - 60, self.middle]).astype(np.float32)
+        boxes = np.concatenate([points.min(1), points.max(1)], axis=1)
+        return Faces(boxes, np.array([0.99, 0.9], np.float32), points)
+
+
+@pytest.fixture
+def lfw(tmp_path: Path) -> Path:
+    """Five frames in three formats; the first is dark."""
+    (tmp_path / "pairsDevTest.txt").write_text(PAIRS)
+    rng = np.random.default_rng(0)
+    for i, (name, extension) in enumerate(zip(NAMES, ("png", "jpg", "webp", "png", "jpg"), strict=True)):
+        frame = rng.integers(0, 40 if i == 0 else 255, (10, 10, 3), dtype=np.uint8)
+        file = tmp_path / "lfw" / name.rsplit("_", 1)[0] / f"{name}.{extension}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(frame).resize((250, 250), Image.Resampling.BICUBIC).save(file)
+    return tmp_path
+
+
+def test_names_are_distinct_and_sorted(lfw: Path) -> None:
+    assert read_image_names(lfw / "pairsDevTest.txt") == NAMES
+    (lfw / "pairsDevTest.txt").write_text("1\nBob_Hope one two\n")
+    with pytest.raises(DataError, match="line 2"):
+        read_image_names(lfw / "pairsDevTest.txt")
+
+
+def test_any_extension_and_either_folder(lfw: Path) -> None:
+    assert find_image(lfw, "Ann_Lee_0010").name == "Ann_Lee_0010.webp"
+    assert find_image(lfw / "lfw", "Al_0001").name == "Al_0001.png"
+    with pytest.raises(DataError, match=r"Ann_Lee_0011.*data\.lfw=DIR"):
+        find_image(lfw, "Ann_Lee_0011")
+
+
+def test_align_puts_the_landmarks_on_the_template() -> None:
+    frame = np.zeros((250, 250, 3), np.uint8)
+    points = geometry.template(256) * 0.5 + 50
+    for x, y in np.rint(points).astype(int):
+        frame[y - 1 : y + 2, x - 1 : x + 2] = 255
+    crop = align(frame, np.rint(points))
+    for x, y in geometry.template(256):
+        patch = crop[int(y) - 5 : int(y) + 7, int(x) - 5 : int(x) + 7, 0].astype(float)
+        rows, columns = np.mgrid[int(y) - 5 : int(y) + 7, int(x) - 5 : int(x) + 7]
+        centre = (columns * patch).sum() / patch.sum(), (rows * patch).sum() / patch.sum()
+        assert centre == pytest.approx((x, y), abs=1.2)
+
+
+def test_the_middle_face_is_aligned_and_misses_take_the_mean(lfw: Path, tmp_path: Path) -> None:
+    benchmark = open_lfw(lfw, _Detector, tmp_path / "cache.json", MEAN, count=4)
+    assert list(benchmark.names) == NAMES[:4]
+    assert benchmark.facts == {"faces": 4, "faces without a detection (mean landmarks used)": 1}
+    for index, points in ((0, np.array(MEAN)), (3, _Detector.middle)):
+        with Image.open(find_image(lfw, NAMES[index])) as picture:
+            expected = align(np.asarray(picture.convert("RGB")), points)
+        # The cache keeps the detector's single precision.
+        assert np.abs(benchmark.load(index).truth_256.astype(int) - expected).max() <= 1
+
+
+def test_landmarks_are_detected_once(lfw: Path, tmp_path: Path) -> None:
+    detector = _Detector()
+    done: list[int] = []
+    first = open_lfw(lfw, lambda: detector, tmp_path / "cache.json", MEAN, limit=3, progress=done.append)
+    assert detector.frames == 3
+    again = open_lfw(lfw, lambda: detector, tmp_path / "cache.json", MEAN, limit=3)
+    assert detector.frames == 3
+    assert sum(done) == 3
+    assert np.array_equal(first.load(2).truth_256, again.load(2).truth_256)
+    assert first.data_hash == again.data_hash
+    open_lfw(lfw, lambda: detector, tmp_path / "cache.json", MEAN)
+    assert detector.frames == 5
+
+
+def test_says_where_to_get_it_and_where_to_put_it(tmp_path: Path) -> None:
+    for folder in (None, tmp_path):
+        with pytest.raises(DataError, match=r"vis-www.*\$LIKENESS_DATA/lfw.*data\.lfw=DIR"):
+            open_lfw(folder, _Detector, tmp_path / "cache.json", MEAN)
+    (tmp_path / "pairsDevTest.txt").write_text(PAIRS)
+    (tmp_path / "cache.json").write_text("{")
+    with pytest.raises(DataError, match="no picture of Al_0001"):
+        open_lfw(tmp_path, _Detector, tmp_path / "cache.json", MEAN)
+
+
+def test_a_damaged_cache_is_said_so(lfw: Path) -> None:
+    (lfw / "cache.json").write_text("{")
+    with pytest.raises(DataError, match=r"cache\.json.*delete it"):
+        open_lfw(lfw, _Detector, lfw / "cache.json", MEAN)

@@ -1,0 +1,109 @@
+"""The registry, the classical rows, and how results get to both sizes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from likeness.errors import ConfigError, InputError
+from likeness.evaluation.methods import METHODS, Method, MethodContext, MethodRegistry, at_both_sizes
+from likeness.nets.expert_f import ExpertF, ExpertFConfig
+from likeness.types import FloatArray, Pixels
+from likeness.weights.files import save_weights
+
+
+@pytest.fixture(scope="module")
+def crop(aligned: Pixels) -> FloatArray:
+    small = Image.fromarray(aligned).resize((256, 256), Image.Resampling.BOX)
+    return np.asarray(small, np.float32) / 255
+
+
+def _run(name: str, crop: FloatArray) -> dict[int, torch.Tensor]:
+    (method,) = METHODS.make([name], MethodContext())
+    before = crop.copy()
+    result = at_both_sizes(name, list(method.run([crop, crop])), 2)
+    assert np.array_equal(crop, before)
+    assert {size: tuple(x.shape) for size, x in result.items()} == {256: (2, 3, 256, 256), 512: (2, 3, 512, 512)}
+    return result
+
+
+def _image(x: torch.Tensor) -> FloatArray:
+    return x[1].permute(1, 2, 0).numpy()
+
+
+def _pillow(crop: FloatArray, how: Image.Resampling) -> FloatArray:
+    channels = [Image.fromarray(crop[..., c]).resize((512, 512), how) for c in range(3)]
+    return np.clip(np.stack([np.asarray(c) for c in channels], axis=2), 0, 1)
+
+
+def test_input_is_itself_at_256_and_bicubic_at_512(crop: FloatArray) -> None:
+    result = _run("input", crop)
+    assert np.array_equal(_image(result[256]), crop)
+    # OpenCV's cubic takes a = -.75, Pillow's -.5: alike, not equal.
+    assert np.abs(_image(result[512]) - _pillow(crop, Image.Resampling.BICUBIC)).mean() < 0.003
+
+
+def test_lanczos_is_lanczos_and_goes_to_256_by_mean(crop: FloatArray) -> None:
+    result = _run("lanczos", crop)
+    full = _image(result[512])
+    assert np.abs(full - _pillow(crop, Image.Resampling.LANCZOS)).mean() < 0.002
+    np.testing.assert_allclose(_image(result[256]), full.reshape(256, 2, 256, 2, 3).mean((1, 3)), atol=1e-6)
+
+
+def test_unsharp_adds_what_blur_takes_away(crop: FloatArray) -> None:
+    expected = crop + (crop - gaussian_filter(crop, (1.5, 1.5, 0), mode="mirror"))
+    assert np.abs(_image(_run("unsharp", crop)[256]) - np.clip(expected, 0, 1)).max() < 0.01
+
+
+def test_expert_f_writes_what_its_network_writes(crop: FloatArray, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = ExpertFConfig((8, 8, 8), (1, 1, 1), (1, 1), (4, 4), 4)
+    net = ExpertF(config).eval()
+    for parameter in net.parameters():  # the head starts at zero, which any enlargement would match
+        torch.nn.init.normal_(parameter, std=0.05)
+    save_weights(tmp_path / "net.safetensors", "expert_f", config.to_dict(), net.state_dict(), {})
+    context = MethodContext(weights={"expert_f": str(tmp_path / "net.safetensors")})
+    (method,) = METHODS.make(["expert_f"], context)
+    with torch.no_grad():
+        expected = net.half().float()(torch.from_numpy(crop).permute(2, 0, 1)[None]).image.clamp(0, 1)
+    found = at_both_sizes("expert_f", list(method.run([crop])), 1)
+    torch.testing.assert_close(found[512], expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[256], torch.nn.functional.avg_pool2d(expected, 2), atol=1e-4, rtol=0)
+    assert method.weights == {"expert_f": hashlib.sha256((tmp_path / "net.safetensors").read_bytes()).hexdigest()}
+
+
+def test_results_are_clipped() -> None:
+    result = at_both_sizes("x", [np.full((512, 512, 3), 1.5, np.float32)], 1)
+    assert float(result[256].max()) == float(result[512].max()) == 1
+
+
+@pytest.mark.parametrize(
+    ("restored", "count"),
+    [
+        pytest.param([np.zeros((256, 256, 3), np.float32)], 2, id="too few"),
+        pytest.param([np.zeros((300, 300, 3), np.float32)], 1, id="other size"),
+        pytest.param([np.zeros((256, 256, 3), np.float32), np.zeros((512, 512, 3), np.float32)], 2, id="mixed"),
+    ],
+)
+def test_a_method_that_returns_something_else_is_named(restored: list[FloatArray], count: int) -> None:
+    with pytest.raises(InputError, match="method 'mine' returned"):
+        at_both_sizes("mine", restored, count)
+
+
+def test_registry_names_what_it_knows_and_refuses_duplicates() -> None:
+    registry = MethodRegistry()
+    registry.add("one", lambda context: Method("one", list))
+    with pytest.raises(ConfigError, match="'one' is there already"):
+        registry.add("one", lambda context: Method("other", list))
+    assert registry.names == ("one",)
+    assert [m.name for m in registry.make(["one"], MethodContext())] == ["one"]
+    for names in (["two"], [], ["one", "one"]):
+        with pytest.raises(ConfigError, match="distinct ones out of one"):
+            registry.make(names, MethodContext())
+    assert {"input", "lanczos", "unsharp", "expert_f"} <= set(METHODS.names)

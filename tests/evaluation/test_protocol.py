@@ -1,0 +1,129 @@
+"""The protocol: draws that depend on the name alone, and figures that equal the plain metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from likeness.evaluation.benchmarks import Benchmark, View, open_faces
+from likeness.evaluation.measures import Measures
+from likeness.evaluation.methods import METHODS, Method, MethodContext
+from likeness.evaluation.protocol import TRUTH, Run, degraded, evaluate_methods
+from likeness.evaluation.summary import summarise
+from likeness.metrics.lattice import axis_power
+from likeness.metrics.psnr import psnr
+from likeness.metrics.sharpness import sharpness_ratio
+from likeness.ops.color import to_float
+from likeness.types import Pixels
+
+
+@pytest.fixture(scope="module")
+def benchmark(faces_root: Path) -> Benchmark:
+    return open_faces(faces_root / "faces")
+
+
+def _tensor(pixels: Pixels) -> torch.Tensor:
+    return torch.from_numpy(to_float(pixels)).permute(2, 0, 1)[None]
+
+
+def _methods(*names: str) -> list[Method]:
+    return METHODS.make(names, MethodContext())
+
+
+def test_degradation_depends_on_seed_recipe_and_name_alone(benchmark: Benchmark) -> None:
+    pixels = benchmark.load(0).truth_256
+    before = pixels.copy()
+    first = degraded(pixels, "a", "gfpgan", 0)
+    degraded(pixels, "b", "gfpgan", 0)
+    assert np.array_equal(degraded(pixels, "a", "gfpgan", 0), first)
+    for other in (("b", "gfpgan", 0), ("a", "heavy", 0), ("a", "gfpgan", 1)):
+        assert not np.array_equal(degraded(pixels, *other), first)
+    assert np.array_equal(degraded(pixels, "a", "clean", 0), pixels)
+    assert np.array_equal(pixels, before)
+
+
+def test_values_are_the_metrics_of_the_degraded_picture(benchmark: Benchmark, measures: Measures) -> None:
+    scores = evaluate_methods(benchmark, _methods("input"), ["gfpgan"], measures, seed=3)
+    for i, name in enumerate(benchmark.names):
+        sample = benchmark.load(i)
+        low, truth = _tensor(degraded(sample.truth_256, name, "gfpgan", 3)), _tensor(sample.truth_256)
+        found = scores.values[Run("gfpgan", "input", 256)]
+        assert found["psnr"][i] == pytest.approx(psnr(low, truth).item(), rel=1e-5)
+        assert found["sharpness"][i] == pytest.approx(sharpness_ratio(low, truth).item(), rel=1e-4)
+        moved = 512 / 256 * abs(low.mean() - truth.mean()) * 2**0.5  # by the detector's rule
+        assert found["landmarks"][i] == pytest.approx(moved.item(), abs=0.02)
+        np.testing.assert_allclose(scores.power[Run("", TRUTH, 256)][i], axis_power(truth)[0], rtol=1e-6)
+    at_512 = scores.values[Run("gfpgan", "input", 512)]["psnr"]
+    assert np.isfinite(at_512).tolist() == [True, False, True, True, False]
+    assert "distance" not in scores.values[Run("gfpgan", "input", 512)]
+
+
+def test_limit_and_batch_size_change_no_image(benchmark: Benchmark, faces_root: Path, measures: Measures) -> None:
+    full = evaluate_methods(benchmark, _methods("lanczos"), ["heavy"], measures, batch_size=2)
+    part = evaluate_methods(
+        open_faces(faces_root / "faces", limit=2), _methods("lanczos"), ["heavy"], measures, batch_size=8
+    )
+    for run, table in part.values.items():
+        for metric, values in table.items():
+            rows = [list(full.names).index(n) for n in part.names]
+            np.testing.assert_allclose(values, full.values[run][metric][rows], rtol=1e-4, err_msg=metric)
+
+
+def test_progress_and_time_are_told_for_every_face(benchmark: Benchmark, measures: Measures) -> None:
+    done: list[int] = []
+    scores = evaluate_methods(
+        benchmark, _methods("input", "lanczos"), ["mild", "clean"], measures, batch_size=4, progress=done.append
+    )
+    assert sum(done) == 5 * 2 * 2
+    assert set(scores.seconds) == {(r, m) for r in ("mild", "clean") for m in ("input", "lanczos")}
+
+
+def test_a_perfect_method_is_perfect_and_better_than_its_input(benchmark: Benchmark, measures: Measures) -> None:
+    truths = iter([to_float(benchmark.load(i).truth_256) for i in range(len(benchmark))])
+    # A third of a grey level off: an 8-bit file would not keep that.
+    oracle = Method("oracle", lambda crops: [next(truths) + np.float32(0.3 / 255) for _ in crops])
+    scores = evaluate_methods(benchmark, [*_methods("input"), oracle], ["gfpgan"], measures)
+    rows = {(r.view, r.method, r.metric): r for r in summarise(scores, benchmark.views)}
+    expected = {"psnr": np.inf, "ssim": 1, "gmsd": 0, "sharpness": 1, "distance": 0, "landmarks": 0}
+    for metric, value in expected.items():
+        assert rows["all, 256", "oracle", metric].figure.value == pytest.approx(value, abs=1e-5), metric
+    ssim, gmsd = rows["all, 256", "oracle", "ssim"], rows["all, 256", "oracle", "gmsd"]
+    given = rows["all, 256", "input", "ssim"]
+    assert given.difference is None
+    assert ssim.difference is not None
+    assert gmsd.percent is not None
+    assert ssim.difference.value == pytest.approx(1 - given.figure.value, abs=1e-5)
+    assert ssim.difference.low > 0
+    assert gmsd.percent.value == pytest.approx(-100)
+    lattice = rows["all, 256", "oracle", "lattice"]
+    assert lattice.figure.value == pytest.approx(rows["all, 256", TRUTH, "lattice"].figure.value)
+
+
+def test_differences_are_against_the_input_at_the_same_size(benchmark: Benchmark, measures: Measures) -> None:
+    scores = evaluate_methods(benchmark, _methods("input", "unsharp"), ["gfpgan", "heavy"], measures)
+    rows = {(r.view, r.recipe, r.method, r.metric): r for r in summarise(scores, benchmark.views)}
+    for (view, recipe, method, metric), row in rows.items():
+        if method == "unsharp":
+            base = rows[view, recipe, "input", metric].figure.value
+            assert row.difference is not None
+            assert row.difference.value == pytest.approx(row.figure.value - base, abs=1e-9), (view, recipe, metric)
+
+
+def test_views_take_their_own_images(benchmark: Benchmark, measures: Measures) -> None:
+    scores = evaluate_methods(benchmark, _methods("input"), ["mild"], measures)
+    counts = {v.name: int(scores.select(v).sum()) for v in benchmark.views}
+    assert counts == {"real, 512": 1, "synthetic, 512": 2, "all, 256": 5}
+    assert summarise(scores, [View("nobody", 512, "cats")]) == []
+
+
+def test_a_lattice_in_the_output_shows_in_the_table(benchmark: Benchmark, measures: Measures) -> None:
+    wave = 0.08 * np.cos(2 * np.pi * np.arange(512) / 16, dtype=np.float32)[:, None]
+    (lanczos,) = _methods("lanczos")
+    halftone = Method("halftone", lambda crops: [c + wave for c in lanczos.run(crops)])
+    scores = evaluate_methods(benchmark, [lanczos, halftone], ["mild"], measures)
+    rows = {(r.view, r.method): r.figure for r in summarise(scores, benchmark.views) if r.metric == "lattice"}
+    for view in ("synthetic, 512", "all, 256"):
+        assert rows[view, "halftone"].low > 1.5 * rows[view, "lanczos"].high

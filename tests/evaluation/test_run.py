@@ -1,0 +1,144 @@
+"""From the configuration to the tables on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+from omegaconf import DictConfig, open_dict
+from safetensors.torch import save_file
+
+from likeness.errors import ConfigError, DataError, LikenessError, OutputError, WeightsError
+from likeness.evaluation import provenance
+from likeness.evaluation.config import EvaluateConfig, from_hydra
+from likeness.evaluation.run import OPENERS, evaluate
+
+ROOT = Path(__file__).parents[2]
+
+
+def _compose(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return compose("evaluate", list(overrides))
+
+
+@pytest.fixture
+def data(faces_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The small data folder as the environment names it; outputs go to a folder of their own."""
+    monkeypatch.setenv("LIKENESS_DATA", str(faces_root))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.chdir(tmp_path)
+    return faces_root
+
+
+@pytest.mark.parametrize("name", sorted(OPENERS))
+def test_every_benchmark_composes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIKENESS_DATA", "/some/data")
+    options = from_hydra(_compose(f"benchmark={name}", "recipe=heavy"))
+    assert options.benchmark.name == name
+    assert options.data.root == "/some/data"
+    assert options.output == f"experiments/evaluation/{name}-heavy"
+    monkeypatch.delenv("LIKENESS_DATA")
+    assert from_hydra(_compose(f"benchmark={name}")).data.root is None
+
+
+def test_a_misspelt_option_fails_at_composition_and_a_wrong_value_is_named() -> None:
+    with pytest.raises(ConfigCompositionException, match="limmit"):
+        _compose("limmit=3")
+    with pytest.raises(ConfigError, match=r"limit: .*many"):
+        from_hydra(_compose("limit=many"))
+    with pytest.raises(ConfigError, match="recipe: got 'blurry', expected one of all, clean, gfpgan"):
+        from_hydra(_compose("recipe=blurry"))
+    extra = _compose()
+    with open_dict(extra):
+        extra.benchmark.colour = 1
+    with pytest.raises(ConfigError, match="colour"):
+        from_hydra(extra)
+    assert EvaluateConfig(recipe="all").recipes == ("gfpgan", "heavy", "mild", "clean")
+
+
+def test_evaluates_writes_and_repeats_byte_for_byte(data: Path) -> None:
+    backbone = Path("squeezenet1_1.safetensors")
+    torch.manual_seed(0)
+    save_file(torchvision.models.squeezenet1_1(weights=None).state_dict(), backbone)
+    cfg = _compose("recipe=mild", "limit=3", "methods=[input,lanczos]", f"weights.lpips={backbone}", "output=out")
+    results = evaluate(cfg)
+    assert {p.name for p in Path("out").iterdir()} == {
+        "table.md", "table.csv", "table.json", "images.csv", "timing.csv",
+        "real-512.png", "synthetic-512.png", "all-256.png",
+    }  # fmt: skip
+    figures = {(r.view, r.method, r.metric): r.figure.value for r in results.rows}
+    assert figures["all, 256", "input", "psnr"] > 20
+    assert figures["real, 512", "lanczos", "lpips"] > 0
+    assert ("all, 256", "input", "judge") not in figures
+    assert "Not measured: judge: no ONNX file" in Path("out/table.md").read_text()
+    facts = json.loads(Path("out/table.json").read_text())["provenance"]
+    assert facts["weights sha256"]["LPIPS-squeeze"] == hashlib.sha256(backbone.read_bytes()).hexdigest()
+    assert facts["benchmark"]["faces (synthetic)"] == 1
+    assert str(data) not in Path("out/table.csv").read_text()
+    names = ("table.csv", "images.csv", "table.json", "table.md")
+    first = {n: Path("out", n).read_bytes() for n in names}
+    evaluate(cfg)
+    assert {n: Path("out", n).read_bytes() for n in names} == first
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        pytest.param(["benchmark=lfw"], DataError, r"data\.lfw=DIR", id="no LFW"),
+        pytest.param(["data.root=null"], DataError, "LIKENESS_DATA", id="no data folder"),
+        pytest.param(["judge=absent.onnx"], WeightsError, r"judge: absent\.onnx does not exist", id="no such judge"),
+        pytest.param(["weights.lpips=absent.pth"], WeightsError, r"absent\.pth does not exist", id="no such backbone"),
+        pytest.param(["methods=[input,magic]"], ConfigError, "magic", id="unknown method"),
+        pytest.param(["benchmark.name=celeba"], ConfigError, "expected one of faces, lfw", id="unknown benchmark"),
+        pytest.param(["limit=1", "output=taken"], OutputError, "cannot write to taken", id="output is a file"),
+    ],
+)
+def test_says_what_is_wrong(options: list[str], error: type[LikenessError], message: str, data: Path) -> None:
+    Path("taken").write_text("a file")
+    with pytest.raises(error, match=message):
+        evaluate(_compose("methods=[input]", *options))
+
+
+def test_the_command_ends_in_one_line_and_an_exit_code(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "evaluate.py"), "benchmark=lfw", "methods=[input]", f"data.lfw={tmp_path}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "TORCH_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == DataError.exit_code
+    told = done.stdout + done.stderr
+    assert "pairsDevTest.txt" in told
+    assert "Traceback" not in told
+
+
+def test_command_names_folders_of_this_machine_by_their_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIKENESS_DATA", str(tmp_path / "data"))
+    given = ["evaluate.py", f"judge={tmp_path}/data/judge/a.onnx", f"output={tmp_path}/out", f"cache=/x{tmp_path}/c"]
+    monkeypatch.setattr(sys, "argv", [f"{tmp_path}/{given[0]}", *given[1:], "methods=[a,b]"])
+    assert provenance.command() == (
+        f"python evaluate.py judge=$LIKENESS_DATA/judge/a.onnx output=./out cache=/x{tmp_path}/c 'methods=[a,b]'"
+    )
+
+
+def test_provenance_tells_hash_versions_and_machine(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
+    assert provenance.weight_hashes({"x": tmp_path / "abc"}) == {"x": known}
+    assert provenance.versions()["torch"] == torch.__version__
+    assert provenance.machine("cpu").startswith("cpu: ")
+    assert "threads" in provenance.machine("cpu")

@@ -1,0 +1,85 @@
+"""Intervals against scipy, theory, and the rules for missing and infinite values."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from likeness.errors import InputError
+from likeness.evaluation.statistics import bootstrap, difference, mean, percent
+
+
+def _draws(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).gamma(2, 3, n)
+
+
+def test_mean_interval_agrees_with_scipys_percentile_bootstrap() -> None:
+    values = _draws(300)
+    reference = scipy.stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=4000, rng=np.random.default_rng(5)
+    ).confidence_interval
+    found = mean(values)
+    assert found.value == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx((reference.low, reference.high), abs=0.08)
+    assert found.n == 300
+    assert found.missing == 0
+
+
+def test_interval_is_as_wide_as_theory_says() -> None:
+    values = np.random.default_rng(1).normal(10, 2, 1000)
+    found = mean(values)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * values.std() / math.sqrt(1000), rel=0.08)
+
+
+def test_paired_difference_sees_what_two_wide_intervals_hide() -> None:
+    base = _draws(200)
+    better = base + np.random.default_rng(2).normal(0.2, 0.1, 200)
+    before = base.copy(), better.copy()
+    change = difference(better, base)
+    assert mean(better).low < mean(base).high  # the means' own intervals overlap
+    assert change.low > 0.15
+    assert change.high < 0.25
+    assert np.array_equal(base, before[0])
+    assert np.array_equal(better, before[1])
+
+
+def test_percent_is_of_the_mean_not_the_mean_of_percents() -> None:
+    base = np.array([1.0, 3.0])
+    found = percent(np.array([2.0, 3.0]), base)
+    assert found.value == pytest.approx(25)
+    assert (found.low, found.high) == pytest.approx((0, 100))
+
+
+def test_an_image_missing_in_one_sample_is_left_out_of_both() -> None:
+    found = difference(np.array([2.0, np.nan, 5.0, 7.0]), np.array([1.0, 1.0, np.nan, 4.0]))
+    assert (found.value, found.n, found.missing) == (2.0, 2, 2)
+
+
+def test_nothing_measured_is_nan_and_infinite_has_no_interval() -> None:
+    nothing = mean(np.full(4, np.nan))
+    assert math.isnan(nothing.value)
+    assert (nothing.n, nothing.missing) == (0, 4)
+    infinite = mean(np.array([1.0, np.inf]))
+    assert (infinite.value, infinite.low, infinite.high) == (math.inf,) * 3
+    assert math.isnan(difference(np.array([np.inf]), np.array([np.inf])).value)
+
+
+def test_same_seed_same_interval_other_seed_another() -> None:
+    values = _draws(50)
+    assert mean(values, seed=1) == mean(values, seed=1)
+    assert mean(values, seed=1) != mean(values, seed=2)
+
+
+def test_functions_of_mean_vectors() -> None:
+    spectra = np.random.default_rng(3).random((100, 2, 5))
+    found = bootstrap(lambda m: m.max((1, 2)), spectra)
+    assert found.value == pytest.approx(spectra.mean(0).max())
+    assert found.low < found.value < found.high + 0.05
+
+
+def test_samples_of_different_lengths_are_refused() -> None:
+    with pytest.raises(InputError, match=r"\[2, 3\]"):
+        percent(np.ones(2), np.ones(3))
