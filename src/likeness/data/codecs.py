@@ -22,7 +22,7 @@ def h264_still(image: Pixels, crf: int) -> Pixels:
         out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
         out.mux(stream.encode(None))
     buffer.seek(0)
-    with av.open(buffer) as source:
+    with av.open(buffer, "r") as source:
         return next(source.decode(video=0)).to_ndarray(format="rgb24")
 
 

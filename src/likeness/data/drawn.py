@@ -49,5 +49,6 @@ def draw_face(size: int, seed: int) -> Pixels:
         x, y = rng.uniform(130, 380), rng.uniform(180, 430)
         cv2.circle(canvas, at(x * k, y * k), max(1, round(1.5 * k)), shade, -1, cv2.LINE_AA)
         x = rng.uniform(100, 410)
-        cv2.line(canvas, at(x * k, 60 * k), at((x + rng.uniform(-30, 30)) * k, 130 * k), colour(10, 200), 1, cv2.LINE_AA)
+        end = at((x + rng.uniform(-30, 30)) * k, 130 * k)
+        cv2.line(canvas, at(x * k, 60 * k), end, colour(10, 200), 1, cv2.LINE_AA)
     return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)

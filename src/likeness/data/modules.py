@@ -39,6 +39,7 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
     overfit the same batches on purpose, every epoch is the same and there is nothing to leave out.
     """
 
+    batch_size: int
     _done = 0  # batches handed out in the present epoch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]

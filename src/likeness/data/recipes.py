@@ -128,7 +128,7 @@ def apply(image: Pixels, drawn: Drawn, rng: np.random.Generator) -> Pixels:
         HWC uint8 of the same size.
     """
     height, width = image.shape[:2]
-    out = image.astype(np.float32)
+    out: npt.NDArray[Any] = image.astype(np.float32)
     if drawn.recipe != "clean":
         kernel = gaussian_kernel(drawn.sigma, drawn.kernel_ratio, drawn.angle)
         out = cv2.filter2D(out, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
@@ -151,10 +151,12 @@ def degrade(image: Pixels, recipe: str, rng: np.random.Generator) -> tuple[Pixel
     return apply(image, drawn, rng), drawn.to_dict()
 
 
-def _integer(image: npt.NDArray[np.float32]) -> Pixels:
+def _integer(image: npt.NDArray[Any]) -> Pixels:
     return np.rint(np.clip(image, 0, 255)).astype(np.uint8)
 
 
 def _jpeg(image: Pixels, quality: int) -> Pixels:
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was written a line above
+    return decoded[..., ::-1]

@@ -86,7 +86,14 @@ class MixConfig:
     """
 
     recipes: Mapping[str, float] = field(
-        default_factory=lambda: {"gfpgan": 0.36, "heavy": 0.26, "mild": 0.17, "slight": 0.06, "resampled": 0.06, "clean": 0.09}
+        default_factory=lambda: {
+            "gfpgan": 0.36,
+            "heavy": 0.26,
+            "mild": 0.17,
+            "slight": 0.06,
+            "resampled": 0.06,
+            "clean": 0.09,
+        }
     )
     codec: float = 0.12
     soft: float = 0.12

@@ -125,13 +125,15 @@ class GifWriter:
 
     Raises:
         InputError: a frame of another size or depth, or one without a duration.
-        OutputError: the file cannot be written.
+        OutputError: a suffix other than .gif, or the file cannot be written.
     """
 
     def __init__(self, path: str | Path, info: MediaInfo) -> None:
         self.path = Path(path)
         self.info = info
         self.notes: list[str] = []
+        if self.path.suffix.lower() != ".gif":
+            raise OutputError(f"{self.path}: animations are written as GIF; give the output the suffix .gif")
         self._palette = PaletteBuilder()
         self._size: tuple[int, int] | None = None
         self._ticks: list[int] = []

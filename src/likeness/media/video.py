@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import av
 import numpy as np
@@ -25,6 +25,7 @@ from likeness.types import Frame, MediaInfo, Pixels
 _log = get_logger(__name__)
 
 _SUFFIXES = {".mp4": ".mp4", ".m4v": ".mp4", ".mov": ".mov", ".mkv": ".mkv", ".webm": ".webm"}
+_MILLISECOND_SUFFIXES = (".mkv", ".webm")
 _H264 = ("libx264", {"crf": "17", "preset": "medium"})
 _VP9 = ("libvpx-vp9", {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"})
 
@@ -37,8 +38,8 @@ def output_suffix(path: str | Path) -> str:
 class VideoReader:
     """The frames of a video, upright, in order of presentation; may be iterated more than once.
 
-    Each `Frame` is HWC uint8 RGB with `time` = its exact time stamp x clock and `duration` where the stream
-    says so. Memory does not grow with the length.
+    Each `Frame` is HWC uint8 RGB with `time` = its exact time stamp x clock and `duration` = the time to the next
+    frame (for the last one what the stream says, or None). Memory does not grow with the length.
 
     Attributes:
         source: everything known of the file.
@@ -74,9 +75,29 @@ class VideoReader:
         return frames
 
     def _frames(self) -> Generator[Frame]:
+        index = 0
+        waiting: tuple[av.VideoFrame, Fraction] | None = None
+        with closing(self._timed()) as pictures:
+            for picture, time in pictures:
+                if waiting is not None:
+                    # How long a frame is shown is known from the next one: what containers store beside a
+                    # frame follows the order of decoding.
+                    yield self._frame(*waiting, index, time - waiting[1])
+                    index += 1
+                waiting = picture, time
+        if waiting is not None:
+            picture = waiting[0]
+            tick = picture.time_base or self.source.time_base
+            yield self._frame(*waiting, index, picture.duration * tick if picture.duration else None)
+            index += 1
+        if self.info.frames is not None and index < self.info.frames:
+            self._say(self.info.frames - index, "of the promised frames are missing: the file breaks off or is damaged")
+
+    def _timed(self) -> Generator[tuple[av.VideoFrame, Fraction]]:
+        """Decoded pictures with their times, which always grow."""
         source, tick = self.source, self.source.time_base
         last: Fraction | None = None
-        index = damaged = guessed = 0
+        damaged = guessed = 0
         with open_video(source.path) as container:
             stream = picture_stream(container, source.path)
             stream.thread_type = "AUTO"
@@ -94,15 +115,14 @@ class VideoReader:
                         step = max(1, round(1 / (source.rate * tick))) if time is None else 1
                         time = Fraction(0) if last is None else last + step * tick
                     last = time
-                    duration = picture.duration * (picture.time_base or tick) if picture.duration else None
-                    pixels = apply_matrix(source.colour.to_rgb(picture), source.matrix)
-                    self._check_size(pixels, index)
-                    yield Frame(pixels, index, time, duration)
-                    index += 1
+                    yield picture, time
         self._say(damaged, "damaged packets were skipped")
         self._say(guessed, "frames had no or unordered time stamps and got the next free one")
-        if self.info.frames is not None and index < self.info.frames:
-            self._say(self.info.frames - index, "of the promised frames are missing: the file breaks off or is damaged")
+
+    def _frame(self, picture: av.VideoFrame, time: Fraction, index: int, duration: Fraction | None) -> Frame:
+        pixels = apply_matrix(self.source.colour.to_rgb(picture), self.source.matrix)
+        self._check_size(pixels, index)
+        return Frame(pixels, index, time, duration)
 
     def _check_size(self, pixels: Pixels, index: int) -> None:
         if pixels.shape[:2] != (self.info.height, self.info.width):
@@ -167,8 +187,7 @@ class VideoWriter:
     def _add_video(self, container: OutputContainer) -> VideoStream:
         codec, options = _VP9 if self.path.suffix.lower() == ".webm" else _H264
         source, (height, width) = self.source, self._size
-        stream = container.add_stream(codec, rate=source.rate, options=dict(options))
-        assert isinstance(stream, VideoStream)
+        stream = cast(VideoStream, container.add_stream(codec, rate=source.rate, options=dict(options)))
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         context.time_base = stream.time_base = source.time_base
@@ -177,6 +196,11 @@ class VideoWriter:
         context.color_primaries, context.color_trc = source.colour.primaries, source.colour.transfer
         if source.pixel_aspect is not None:
             context.sample_aspect_ratio = source.pixel_aspect
+        suffix = self.path.suffix.lower()
+        if suffix != source.path.suffix.lower():
+            self.notes.append(f"{source.path.suffix or source.info.format} became {suffix}")
+        if suffix in _MILLISECOND_SUFFIXES and (source.time_base * 1000).denominator != 1:
+            self.notes.append(f"times are rounded to milliseconds, the clock of {suffix}")
         if (width, height) != (context.width, context.height):
             self.notes.append(
                 f"{width}x{height} became {context.width}x{context.height}: yuv420p needs even sizes, "

@@ -168,8 +168,10 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
         fps=rate,
         duration=duration,
         format=name or _SHORT_FORMATS.get(container.format.name, container.format.name),
-        codec=stream.codec_context.name,
-        audio=tuple(audio.codec_context.name for audio in container.streams.audio if audio.codec_context),
+        codec=stream.codec_context.codec.canonical_name,
+        audio=tuple(
+            audio.codec_context.codec.canonical_name for audio in container.streams.audio if audio.codec_context
+        ),
     )
     depth = max(component.bits for component in first.format.components)
     if depth > 8:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,6 +28,11 @@ def haar_merge(x: Tensor) -> Tensor:
 
 
 _HAAR = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 2.0
+
+
+def zero_bias(layer: nn.Conv2d) -> None:
+    """Starts a layer's bias at zero."""
+    nn.init.zeros_(cast(Tensor, layer.bias))
 
 
 class HaarDown(nn.Module):
@@ -58,7 +65,7 @@ class HaarUp(nn.Module):
         weight = self.mix.weight.view(4, -1, self.mix.in_channels)
         kernel = torch.einsum("boi,bhw->iohw", weight, self.basis)
         y = F.conv_transpose2d(x, kernel, stride=2)
-        cell = torch.einsum("bo,bhw->ohw", self.mix.bias.view(4, -1), self.basis)
+        cell = torch.einsum("bo,bhw->ohw", cast(Tensor, self.mix.bias).view(4, -1), self.basis)
         return y + cell.repeat(1, x.shape[2], x.shape[3]).to(y.dtype)
 
 
@@ -70,11 +77,11 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.kaiming_normal_(self.conv1.weight, nonlinearity="relu")
-        nn.init.zeros_(self.conv1.bias)
+        zero_bias(self.conv1)
         # Nearly the identity at the start: a deep stack without normalisation would blow up.
         nn.init.kaiming_normal_(self.conv2.weight, nonlinearity="linear")
         self.conv2.weight.data.mul_(0.1)
-        nn.init.zeros_(self.conv2.bias)
+        zero_bias(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.relu(self.conv1(x)))
@@ -94,7 +101,7 @@ class FourierUnit(nn.Module):
         self.mix = nn.Sequential(nn.Conv2d(2 * hidden, 2 * hidden, 1), nn.ReLU(), nn.Conv2d(2 * hidden, 2 * hidden, 1))
         self.leave = nn.Conv2d(hidden, channels, 1)
         nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        zero_bias(self.leave)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.enter(x))

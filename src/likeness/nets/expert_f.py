@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likeness.nets.blocks import FourierUnit, HaarDown, HaarUp, ResidualBlock, haar_split
+from likeness.nets.blocks import FourierUnit, HaarDown, HaarUp, ResidualBlock, haar_split, zero_bias
 
 INPUT_SIZE, OUTPUT_SIZE, CELLS = 256, 512, 64
 
@@ -99,7 +99,7 @@ class ExpertF(nn.Module):
     def _start(self) -> None:
         # The residual starts at zero, so training starts from the bicubic enlargement.
         nn.init.zeros_(self.leave256.weight)
-        nn.init.zeros_(self.leave256.bias)
+        zero_bias(self.leave256)
         # Shuffles leave a pixel lattice; a binomial blur after the last one takes its worst part
         # away from the start, and training may sharpen it.
         kernel = torch.tensor([1.0, 2.0, 1.0])

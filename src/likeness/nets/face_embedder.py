@@ -42,13 +42,16 @@ class _Block(nn.Module):
         short = F.avg_pool2d(x, 2) if self.down else x
         if short.shape != y.shape:  # dlib pads the smaller with zeros: bottom, right, last channels
             height, width = max(short.shape[2], y.shape[2]), max(short.shape[3], y.shape[3])
-            short = F.pad(short, (0, width - short.shape[3], 0, height - short.shape[2], 0, y.shape[1] - short.shape[1]))
+            missing = (0, width - short.shape[3], 0, height - short.shape[2], 0, y.shape[1] - short.shape[1])
+            short = F.pad(short, missing)
             y = F.pad(y, (0, width - y.shape[3], 0, height - y.shape[2]))
         return F.relu(short + y)
 
 
 class FaceEmbedder(nn.Module):
     """(B, 3, 150, 150) RGB in [0, 255] to (B, 128); the affine layers are folded into the convolutions."""
+
+    mean: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,11 +69,17 @@ class FaceEmbedder(nn.Module):
         """Embeds dlib chips, (B, 3, 150, 150) RGB in [0, 255]."""
         x = (chip - self.mean) / 256
         x = F.max_pool2d(F.relu(self.stem(x)), 3, 2)
-        return self.fc(self.blocks(x).mean((2, 3)))
+        embedding: Tensor = self.fc(self.blocks(x).mean((2, 3)))
+        return embedding
+
+    def convolutions(self) -> list[nn.Conv2d]:
+        """All convolutions, input side first, as dlib stores them."""
+        return [m for m in self.modules() if isinstance(m, nn.Conv2d)]
 
     def embed_aligned(self, crop: Tensor) -> Tensor:
         """Embeds FFHQ-aligned crops, (B, 3, S, S) RGB in [0, 1] with S a multiple of 256, to (B, 128)."""
-        return self(chips(crop))
+        embedding: Tensor = self(chips(crop))
+        return embedding
 
     def embed_views(self, crop: Tensor, shift: int = 4) -> Tensor:
         """Mean embedding of four views (mirrored or not, shifted by +-`shift` px at 256).
@@ -114,10 +123,12 @@ class _Reader:
         return self._tensor()
 
     def _tensor(self) -> np.ndarray:
-        self._integer()  # version
-        dims = [self._integer() for _ in range(4)]
-        count = int(np.prod(dims))
-        values = np.frombuffer(self.data, "<f4", count, self.at)
+        try:
+            self._integer()  # version
+            count = int(np.prod([self._integer() for _ in range(4)]))
+            values = np.frombuffer(self.data, "<f4", count, self.at)
+        except (IndexError, ValueError) as error:
+            raise WeightsError("embedder: the file ends before its last layer; get it again") from error
         self.at += 4 * count
         return values
 
@@ -147,9 +158,8 @@ def load_embedder(path: Path | None = None) -> FaceEmbedder:
     except OSError as error:
         raise WeightsError(f"embedder: cannot read {file} ({error.strerror}); reinstall it") from error
     net = FaceEmbedder()
-    convs = [net.stem] + [c for b in net.blocks for c in (b.conv1, b.conv2)]
     with torch.no_grad():
-        for conv in convs:
+        for conv in net.convolutions():
             values = torch.from_numpy(reader.tensor_after(b"con_4").copy())
             if values.numel() != conv.weight.numel() + conv.out_channels:
                 raise WeightsError(f"embedder: {file} holds a layer of {values.numel()} weights, expected another size")
@@ -157,6 +167,7 @@ def load_embedder(path: Path | None = None) -> FaceEmbedder:
             scale = torch.from_numpy(reader.tensor_after(b"affine_").copy())
             gamma, beta = scale[: conv.out_channels], scale[conv.out_channels :]
             conv.weight.copy_(weight * gamma.view(-1, 1, 1, 1))
+            assert conv.bias is not None
             conv.bias.copy_(bias * gamma + beta)
         fc = torch.from_numpy(reader.tensor_after(b"fc_2", integers=2).copy())
         net.fc.weight.copy_(fc.view(256, 128).T)

@@ -120,9 +120,11 @@ def warp(
     """
     factor = max(1, math.ceil(1 / scale_of(matrix) - 0.25))
     flags = cv2.INTER_LINEAR if linear else cv2.INTER_CUBIC
+    if 1 in image.shape[:2] and border == cv2.BORDER_REFLECT_101:
+        border = cv2.BORDER_REPLICATE  # the same for a single row or column, on which OpenCV never returns
     fine = resized(matrix, target=factor)
     width, height = size
     out = cv2.warpAffine(image, fine, (width * factor, height * factor), flags=flags, borderMode=border)
     if factor > 1:
         out = cv2.resize(out, (width, height), interpolation=cv2.INTER_AREA)
-    return out
+    return np.asarray(out, np.float32)

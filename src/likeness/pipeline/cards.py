@@ -30,7 +30,8 @@ def card_of(result: FaceResult, number: int, frame: int | None = None) -> Card:
     before = to_integer(result.crop.image)
     after = before
     if result.final is not None:
-        after = to_integer(cv2.resize(result.final, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA))
+        small = cv2.resize(result.final, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        after = to_integer(np.asarray(small, np.float32))
     p, v = result.profile, result.verdict
     where = "" if frame is None else f", frame {frame}"
     lines = [

@@ -86,7 +86,7 @@ def step(
     new = ClipState(
         tracks=tuple(tracks),
         held={
-            t.id: Held(r.decision, r.profile, r.verdict, r.share if r.final is not None else None)
+            t.id: Held(r.decision, r.profile, r.verdict, r.share if r.restored is not None else None)
             for t, r in zip(tracks, faces, strict=True)
         },
         grey=grey,

@@ -98,19 +98,24 @@ class RestorerConfig:
 
 
 def from_overrides(overrides: Sequence[str]) -> RestorerConfig:
-    """Fills the dataclasses from `key=value` words such as `faces.min=60`.
+    """Fills the dataclasses from `key=value` words such as `faces.min=60`; of a key given twice the last counts.
+
+    Values of text options are taken as they stand ("no" is a word, not a truth value, and a file may be
+    called "1e3"); `null` empties an option that may be empty.
 
     Raises:
         ConfigError: for an unknown key or a value of the wrong kind.
     """
+    node = OmegaConf.structured(RestorerConfig)
     for word in overrides:
-        if "=" not in word:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
             raise ConfigError(f"options: got {word!r}, expected key=value such as upscale=2 or faces.min=60")
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(RestorerConfig), OmegaConf.from_dotlist(list(overrides)))
-        return to_config(merged)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"options: {str(error).splitlines()[0]}; see `likeness restore --help`") from error
+        try:
+            OmegaConf.update(node, key, None if value == "null" else value)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"options: {word}: {str(error).splitlines()[0]}; see `likeness --help`") from error
+    return to_config(node)
 
 
 def to_config(node: Any) -> RestorerConfig:

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 
 from likeness.errors import ConfigError
-from likeness.nets.face_embedder import load_embedder
+from likeness.nets.face_embedder import load_embedder, weights_file
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.steps import Models
-from likeness.stages.detect.mtcnn import MtcnnDetector
+from likeness.stages.detect.mtcnn import MtcnnDetector, weight_files
 from likeness.stages.identity import GuardBounds, read_calibration
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.stages.route import RouteBounds
+from likeness.weights.files import file_hash
 from likeness.weights.manifest import released
 
 
@@ -31,7 +32,9 @@ def pick_device(option: str) -> torch.device:
         device = torch.device(option)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device: {option!r} cannot be used ({str(error).splitlines()[0]}); try device=auto") from error
+        raise ConfigError(
+            f"device: {option!r} cannot be used ({str(error).splitlines()[0]}); try device=auto"
+        ) from error
     return device
 
 
@@ -47,12 +50,15 @@ def load_models(config: RestorerConfig) -> Models:
     calibration = Path(config.weights.calibration) if config.weights.calibration else released("calibration")
     fitted = read_calibration(calibration)
     guard, route = fitted["guard"], fitted["route"]
+    expert = load_expert_f(config.weights.expert_f or None, device, bf16)
+    files = {**weight_files(), "embedder": weights_file(), "calibration": calibration}
     return Models(
         detector=MtcnnDetector(config.detect, device),
-        experts={"expert_f": load_expert_f(config.weights.expert_f or None, device, bf16)},
+        experts={"expert_f": expert},
         embedder=load_embedder().to(device),
         guard_bounds=GuardBounds(tuple(guard["sharpness"]), tuple(guard["same95"]), tuple(guard["other05"])),
         route_bounds=RouteBounds(
             route["q_low"], route["detail_low"], route["blockiness_high"], route["noise_high"]
         ),
+        hashes={"expert_f": expert.sha256} | {name: file_hash(file) for name, file in files.items()},
     )  # fmt: skip

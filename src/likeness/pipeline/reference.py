@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,13 +15,14 @@ from torch import Tensor
 from likeness.errors import InputError, WeightsError
 from likeness.metrics.gmsd import gmsd
 from likeness.metrics.identity import cosine
-from likeness.metrics.lpips import Lpips, load_lpips
+from likeness.metrics.lpips import Lpips, backbone_file, load_lpips
 from likeness.metrics.psnr import psnr
 from likeness.metrics.ssim import ssim
 from likeness.ops.color import to_float
 from likeness.pipeline.steps import Models
 from likeness.stages.align import align
 from likeness.types import Pixels
+from likeness.weights.files import file_hash
 
 
 class Comparison:
@@ -35,9 +38,13 @@ class Comparison:
         self.models = models
         self.values: dict[str, dict[str, list[float]]] = {"output": defaultdict(list), "input": defaultdict(list)}
         self.missing: list[str] = []
+        self.hashes: dict[str, str] = {}
+        self.faces = 0
         self.lpips: Lpips | None = None
         try:
-            self.lpips = load_lpips(lpips_file or None)
+            file = Path(lpips_file) if lpips_file else backbone_file()
+            self.lpips = load_lpips(file)
+            self.hashes["lpips"] = file_hash(file)
         except WeightsError as error:
             self.missing.append(f"lpips: {error}")
 
@@ -65,6 +72,7 @@ class Comparison:
                 if self.lpips is not None:
                     v["lpips"].append(float(self.lpips(image, good)))
             for landmarks in self.models.detector.detect([truth])[0].landmarks:
+                self.faces += 1
                 true_face = self._embed(truth, landmarks)
                 for role, pixels in (("output", output), ("input", source)):
                     face = self._embed(_resize(pixels, width, height), landmarks)
@@ -76,9 +84,22 @@ class Comparison:
         return self.models.embedder.embed_views(crop.to(self.models.embedder.fc.weight.device)).cpu()
 
     def result(self) -> dict[str, Any]:
-        """Means of output and input, and what could not be measured."""
-        means = {role: {n: round(float(np.mean(x)), 5) for n, x in v.items()} for role, v in self.values.items()}
-        return {**means, "missing": self.missing}
+        """Means of output and input, the number of faces compared, and what could not be measured.
+
+        A mean is None where it is infinite: PSNR, where the pictures are equal.
+        """
+        means = {role: {n: _mean(x) for n, x in v.items()} for role, v in self.values.items()}
+        return {**means, "faces": self.faces, "missing": self.missing}
+
+
+def figure(value: float | None) -> str:
+    """A mean for a person."""
+    return "equal" if value is None else f"{value:.4g}"
+
+
+def _mean(values: list[float]) -> float | None:
+    mean = float(np.mean(values))
+    return round(mean, 5) if math.isfinite(mean) else None
 
 
 def _tensor(pixels: Pixels) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.steps import FaceResult
-from likeness.types import MediaInfo
+from likeness.types import Frame, MediaInfo
 
 SCHEMA_VERSION = 1
 
@@ -55,6 +54,11 @@ def face_record(result: FaceResult, number: int) -> dict[str, Any]:
     }
 
 
+def frame_record(frame: Frame, faces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One line of the frames log: the frame and the records of its faces; times in seconds."""
+    return {"schema": SCHEMA_VERSION, "frame": frame.index, "time": float(frame.time), "faces": list(faces)}
+
+
 @dataclass
 class Tally:
     """Totals of one file, added up while it streams; its size does not grow with the file's length.
@@ -63,12 +67,15 @@ class Tally:
         frames: processed.
         seconds: by stage.
         fallbacks: how often each happened.
+        errors: how often each was met and passed over.
         faces: last record of every face (photos) or track (clips), by number.
+        changed: whether any face was restored.
     """
 
     frames: int = 0
     seconds: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
     faces: dict[int, dict[str, Any]] = field(default_factory=dict)
     changed: bool = False
 
@@ -78,7 +85,7 @@ class Tally:
         self.seconds.update(seconds)
         records = [face_record(r, i) for i, r in enumerate(results)]
         for record, result in zip(records, results, strict=True):
-            self.fallbacks.update(result.notes)
+            self.fallbacks.update(note.partition(":")[0] for note in result.notes)  # figures would make each unique
             self.changed = self.changed or result.final is not None
             key = record["face"] if result.track is None else result.track
             first = self.faces.get(key)
@@ -91,8 +98,12 @@ class Tally:
         return records
 
 
-def peak_memory_mb() -> float:
-    """Largest resident size of this process so far, in MB."""
+def peak_memory_mb() -> float | None:
+    """Largest resident size of this process so far, in MB; None on Windows, which has no such call."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
 
@@ -110,10 +121,25 @@ def build(
     notes: Sequence[str],
     reference: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The whole report as plain data."""
+    """The whole report as plain data, as report.schema.json describes it.
+
+    Args:
+        info, source: what was given.
+        outputs: paths by role.
+        config: all options.
+        upscale: the factor that was chosen.
+        tally: what was added up.
+        weights: sha256 by name.
+        device: where the networks ran.
+        wall: seconds in all, with the comparison against the reference.
+        notes: for a person.
+        reference: figures against the true file; without one the key is not there.
+    """
     from likeness import __version__
 
-    return {
+    working = wall - tally.seconds.get("reference", 0.0)
+    faces = [tally.faces[key] for key in sorted(tally.faces)]
+    report = {
         "schema": SCHEMA_VERSION,
         "likeness": __version__,
         "input": {
@@ -135,22 +161,22 @@ def build(
         "weights": dict(weights),
         "device": device,
         "machine": platform.machine(),
-        "faces": [tally.faces[key] for key in sorted(tally.faces)],
+        "faces": faces,
         "totals": {
             "frames": tally.frames,
-            "faces": len(tally.faces),
-            "restored": sum(f["restored_frames"] > 0 for f in tally.faces.values()),
+            "faces": len(faces),
+            "restored": sum(f["restored_frames"] > 0 for f in faces),
             "seconds": round(wall, 3),
             "seconds_by_stage": {name: round(value, 3) for name, value in sorted(tally.seconds.items())},
-            "frames_per_second": round(tally.frames / wall, 2) if wall > 0 else None,
+            "frames_per_second": round(tally.frames / max(working, 1e-6), 2),
             "peak_memory_mb": peak_memory_mb(),
             "fallbacks": dict(tally.fallbacks),
-            "errors": 0,
+            "errors": dict(tally.errors),
         },
         "notes": list(notes),
-        "reference": None if reference is None else dict(reference),
-        "summary": summary(list(tally.faces.values())),
+        "summary": summary(faces),
     }
+    return report if reference is None else report | {"reference": dict(reference)}
 
 
 def summary(faces: Sequence[Mapping[str, Any]]) -> str:
@@ -169,7 +195,10 @@ def summary(faces: Sequence[Mapping[str, Any]]) -> str:
     good = sum(f["route"] == "resize" for f in rest)
     if good:
         parts.append(f"{good} already good")
-    others = len(rest) - len(small) - good
+    unused = sum(f["expert"] is not None for f in rest)
+    if unused:
+        parts.append(f"{unused} left as it was" if unused == 1 else f"{unused} left as they were")
+    others = len(rest) - len(small) - good - unused
     if others:
         parts.append(f"{others} not chosen")
     return f"{len(faces)} face{'s' if len(faces) != 1 else ''}: {', '.join(parts)}"

@@ -29,13 +29,17 @@ CROP = 256
 
 @dataclass(frozen=True)
 class Models:
-    """The loaded networks and fitted bounds; shared by all threads, never written to."""
+    """The loaded networks and fitted bounds; shared by all threads, never written to.
+
+    `hashes` holds the sha256 of every weight file by its name.
+    """
 
     detector: Detector
     experts: Mapping[str, Expert]
     embedder: FaceEmbedder
     guard_bounds: GuardBounds
     route_bounds: RouteBounds
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ class Held:
 
 @dataclass(frozen=True)
 class FaceResult:
-    """Everything about one face of one frame; `final` is what was pasted, None where nothing was."""
+    """Everything about one face of one frame.
+
+    `final` is what was pasted, None where nothing was: no expert ran, or nothing of it was to be used.
+    """
 
     face: Faces
     crop: Crop
@@ -233,7 +240,8 @@ def _guard(
         if past is not None and past.share is not None:
             step = 1 / config.video.ramp
             share = min(max(wanted, past.share - step), past.share + step)
-        final = mix(r.crop.image, r.restored.image, share * fade)
-        moved = distance(embed(models.embedder, r.crop.image, 1), embed(models.embedder, final, 1))
+        used = mix(r.crop.image, r.restored.image, share * fade)
+        moved = distance(embed(models.embedder, r.crop.image, 1), embed(models.embedder, used, 1))
     spent = r.milliseconds + 1000 * (time.perf_counter() - start)
+    final = used if share * fade > 0 else None
     return replace(r, verdict=verdict, final=final, distance=moved, share=share, milliseconds=spent)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -34,11 +36,13 @@ def align_with(pixels: Pixels, matrix: Matrix, size: int) -> Crop:
     """`align` with the similarity already known."""
     height, width = pixels.shape[:2]
     corners = transform(np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2], _square(size))
-    x0, y0 = np.floor(corners.min(0)).astype(int) - 4
-    x1, y1 = np.ceil(corners.max(0)).astype(int) + 5
-    # Only the part under the crop is converted to float: a 40-megapixel photo would not fit as one.
-    cx0, cy0 = max(0, min(x0, width - 1)), max(0, min(y0, height - 1))
-    cx1, cy1 = min(width, max(x1, cx0 + 1)), min(height, max(y1, cy0 + 1))
+    reach = 4 + math.ceil(0.5 / scale_of(matrix))  # the cubic kernel, and half a crop pixel where it shrinks
+    x0, y0 = np.floor(corners.min(0)).astype(int) - reach
+    x1, y1 = np.ceil(corners.max(0)).astype(int) + reach + 1
+    # Only the part under the crop, and what is mirrored into it at the frame's border, is converted to
+    # float: a 40-megapixel photo would not fit as one.
+    cx0, cx1 = _needed(int(x0), int(x1), width)
+    cy0, cy1 = _needed(int(y0), int(y1), height)
     part = to_float(pixels[cy0:cy1, cx0:cx1])
     shift = matrix.copy()
     shift[:, 2] += matrix[:, :2] @ np.array([cx0, cy0])
@@ -49,6 +53,12 @@ def align_with(pixels: Pixels, matrix: Matrix, size: int) -> Crop:
 def at_size(crop_matrix: Matrix, size: int, new_size: int) -> Matrix:
     """The same alignment for a crop of another size."""
     return resized(crop_matrix, target=new_size / size)
+
+
+def _needed(start: int, stop: int, length: int) -> tuple[int, int]:
+    """The pixels [start, stop) of an axis and those that reflection at 0 and length - 1 puts in their place."""
+    low, high = min(start, 2 * (length - 1) - stop), max(stop, 1 - start)
+    return max(0, min(low, length - 1)), min(length, max(high, 1))
 
 
 def _square(size: int) -> np.ndarray:

@@ -71,7 +71,9 @@ def read_calibration(path: Path) -> Mapping[str, Any]:
     try:
         data: dict[str, Any] = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as error:
-        raise WeightsError(f"calibration: cannot read {path} ({error}); run `python -m likeness.tasks.calibrate`") from error
+        raise WeightsError(
+            f"calibration: cannot read {path} ({error}); run `python -m likeness.tasks.calibrate`"
+        ) from error
     if data.get("version") != 1 or not {"guard", "route"} <= data.keys():
         raise WeightsError(f"calibration: {path} has version {data.get('version')}, expected 1; run calibrate again")
     return data
@@ -138,4 +140,4 @@ def guard(
 def _half(image: FloatArray) -> FloatArray:
     """512 to 256 by a 2 x 2 mean; 256 stays."""
     size = image.shape[0]
-    return image if size == 256 else cv2.resize(image, (256, 256), interpolation=cv2.INTER_AREA)
+    return image if size == 256 else np.asarray(cv2.resize(image, (256, 256), interpolation=cv2.INTER_AREA), np.float32)

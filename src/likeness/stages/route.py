@@ -86,7 +86,9 @@ def route(profile: Profile, config: RouteConfig, bounds: RouteBounds) -> Decisio
         reason = f"small: width {w:.0f} px in {config.skip_below:.0f}-{config.expert_t_below:.0f}"
         return Decision("expert_t", reason, "expert_t")
     if w < config.resize_from:
-        return _by_sharpness(profile, bounds, f"width {w:.0f} px in {config.expert_t_below:.0f}-{config.resize_from:.0f}")
+        return _by_sharpness(
+            profile, bounds, f"width {w:.0f} px in {config.expert_t_below:.0f}-{config.resize_from:.0f}"
+        )
     bad = faults(profile, bounds) if config.large_but_bad else []
     if bad:
         return _by_sharpness(profile, bounds, f"large but bad: width {w:.0f} px, {', '.join(bad)}")
@@ -96,13 +98,21 @@ def route(profile: Profile, config: RouteConfig, bounds: RouteBounds) -> Decisio
 def reroute(before: Decision, profile: Profile, config: RouteConfig, bounds: RouteBounds, margin: float) -> Decision:
     """Routes a tracked face again; the route changes only where a share `margin` beyond the bound agrees.
 
-    Without it a face whose width or sharpness hovers at a bound would flip, and flicker.
+    Without it a face whose figures hover at a bound would flip, and flicker. All of them are moved
+    together, once towards the better and once towards the worse.
     """
     now = route(profile, config, bounds)
     if now.route == before.route:
         return now
     for factor in (1 - margin, 1 + margin):
-        nearby = replace(profile, width=profile.width * factor, sharpness=profile.sharpness * factor)
+        nearby = replace(
+            profile,
+            width=profile.width * factor,
+            sharpness=profile.sharpness * factor,
+            detail=profile.detail * factor,
+            blockiness=profile.blockiness / factor,
+            noise=profile.noise / factor,
+        )
         if route(nearby, config, bounds).route != now.route:
             return before
     return now

@@ -19,7 +19,7 @@ Options = TypeVar("Options")
 _VERBATIM = {"str", "str | None"}
 
 
-def parse(kind: type[Options], arguments: Sequence[str]) -> Options:
+def parse(kind: type[Options], arguments: Sequence[str], about: str = "") -> Options:
     """Builds the options from `key=value` arguments; nested keys are joined by dots.
 
     Values of text options are taken verbatim: a file may be called `1e3.jpg` or `a [b], c.jpg`. All
@@ -27,11 +27,16 @@ def parse(kind: type[Options], arguments: Sequence[str]) -> Options:
 
     Args:
         kind: a dataclass whose fields have types and defaults; `omegaconf.MISSING` marks a needed one.
-        arguments: for example `["src=photos", "size=512"]`.
+        arguments: for example `["src=photos", "size=512"]`; `--help` writes the help and exits.
+        about: what the task does, the first part of the help.
 
     Raises:
+        SystemExit: after `--help`, with code 0.
         ConfigError: for a misspelt or missing key, a key given twice, or a value that does not fit.
     """
+    if {"--help", "-h"} & set(arguments):
+        sys.stdout.write(usage(kind, about))
+        raise SystemExit(0)
     known: dict[str, Field[Any]] = {f.name: f for f in fields(cast(Any, kind))}
     texts: dict[str, str] = {}
     rest: list[str] = []
@@ -49,7 +54,7 @@ def parse(kind: type[Options], arguments: Sequence[str]) -> Options:
     missing = [name for name, f in known.items() if f.default == MISSING and name not in texts]
     if missing:
         raise ConfigError(f"got no {', '.join(missing)}, expected {' '.join(f'{m}=...' for m in missing)}; see --help")
-    placeholders = {name: "" for name in texts}
+    placeholders = dict.fromkeys(texts, "")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.from_dotlist(rest), placeholders)
         made = cast(Any, OmegaConf.to_object(merged))
@@ -58,27 +63,32 @@ def parse(kind: type[Options], arguments: Sequence[str]) -> Options:
     return cast(Options, replace(made, **texts))
 
 
-def usage(task: str, kind: type[Any]) -> str:
+def usage(kind: type[Any], about: str = "") -> str:
     """The help text: what the task does, its options and their defaults."""
-    lines = [f"python -m likeness.tasks.{task} KEY=VALUE ...", "", inspect.getdoc(kind) or "", "", "Defaults:"]
+    lines = [about.strip(), "", "Options are given as KEY=VALUE.", inspect.getdoc(kind) or "", "", "Defaults:"]
     for f in fields(kind):
         default = f.default_factory() if f.default_factory is not NO_DEFAULT else f.default
         lines.append(f"    {f.name}=" + ("(needed)" if default == MISSING else str(default)))
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).lstrip() + "\n"
 
 
-def main(task: str, kind: type[Options], run: Callable[[Options], object], arguments: Sequence[str]) -> int:
+def main(
+    kind: type[Options], run: Callable[[Options], object], arguments: Sequence[str] | None = None, about: str = ""
+) -> int:
     """Parses, runs, and turns an error of ours into one line.
+
+    Args:
+        kind: the options.
+        run: the task.
+        arguments: None = those of the command line.
+        about: see `parse`.
 
     Returns:
         The exit code: 0, or that of the error.
     """
-    if {"--help", "-h"} & set(arguments):
-        sys.stdout.write(usage(task, kind))
-        return 0
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        run(parse(kind, arguments))
+        run(parse(kind, sys.argv[1:] if arguments is None else arguments, about))
     except LikenessError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -13,6 +13,7 @@ qualities, measures them as the pipeline does, and writes
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from rich.progress import track
 
 from likeness.data.faces import FaceRecord, read_face, read_manifest, resize_face, split_records
 from likeness.data.recipes import degrade
-from likeness.errors import DataError, LikenessError
+from likeness.errors import DataError
 from likeness.log import get_logger
 from likeness.nets.face_embedder import load_embedder
 from likeness.ops.color import to_float
@@ -33,7 +34,7 @@ from likeness.ops.geometry import EYE_DISTANCE_256, rescale_points, template
 from likeness.stages.align import align
 from likeness.stages.identity import embed
 from likeness.stages.measure import measure
-from likeness.tasks.arguments import parse
+from likeness.tasks import arguments
 from likeness.types import FloatArray, Pixels, Profile
 
 log = get_logger(__name__)
@@ -85,7 +86,7 @@ def photo_of(truth: Pixels, width: float, recipe: str, rng: np.random.Generator)
         photo = resize_face(truth, size)
         if rng.random() < CAMERA_JPEG:
             quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(88, 99))]
-            photo = cv2.imdecode(cv2.imencode(".jpg", photo, quality)[1], cv2.IMREAD_COLOR)
+            photo = np.asarray(cv2.imdecode(cv2.imencode(".jpg", photo, quality)[1], cv2.IMREAD_COLOR))
     else:
         photo = resize_face(degrade(resize_face(truth, 256), recipe, rng)[0], size)
     return photo, rescale_points(template(512), size / 512).astype(np.float32)
@@ -107,9 +108,7 @@ def collect(root: Path, records: Sequence[FaceRecord], options: CalibrateOptions
                     continue
                 photo, landmarks = photo_of(truth, width, recipe, rng)
                 crop = align(photo, landmarks, 256)
-                samples.append(
-                    Sample(person, recipe, measure(photo, crop), embed(embedder, crop.image).numpy(), clean)
-                )
+                samples.append(Sample(person, recipe, measure(photo, crop), embed(embedder, crop.image).numpy(), clean))
     return samples
 
 
@@ -240,21 +239,22 @@ def calibrate(options: CalibrateOptions, root: Path) -> dict[str, Any]:
     return fitted
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    import os
+def run(options: CalibrateOptions) -> None:
+    """Calibrates and prints the router's bounds.
 
-    try:
-        options = parse(CalibrateOptions, sys.argv[1:] if arguments is None else arguments, __doc__ or "")
-        root = options.root or (os.environ.get("LIKENESS_DATA", "") and os.environ["LIKENESS_DATA"] + "/faces")
-        if not root:
-            raise DataError("calibrate: no faces; give root=DIR (made by likeness.tasks.prepare) or set LIKENESS_DATA")
-        fitted = calibrate(options, Path(root))
-    except LikenessError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    Raises:
+        DataError: where no faces are named.
+    """
+    data = os.environ.get("LIKENESS_DATA", "")
+    if not options.root and not data:
+        raise DataError("calibrate: no faces; give root=DIR (made by likeness.tasks.prepare) or set LIKENESS_DATA")
+    fitted = calibrate(options, Path(options.root) if options.root else Path(data) / "faces")
     print(json.dumps(fitted["route"], indent=1))
-    return 0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return arguments.main(CalibrateOptions, run, words, __doc__ or "")
 
 
 if __name__ == "__main__":

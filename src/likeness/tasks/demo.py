@@ -6,6 +6,7 @@ can say what the restoration measured.
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import replace
 from fractions import Fraction
@@ -19,6 +20,7 @@ from skimage.data import astronaut
 
 from likeness.log import get_logger
 from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.reference import figure
 from likeness.pipeline.restorer import Restorer
 from likeness.types import Pixels
 
@@ -33,8 +35,9 @@ def degraded(image: Pixels, seed: int) -> Pixels:
     rng = np.random.default_rng(seed)
     soft = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.6)
     noisy = np.clip(np.rint(soft + rng.normal(0, 5, soft.shape)), 0, 255).astype(np.uint8)
-    _, data = cv2.imencode(".jpg", noisy[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 70])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    stored = io.BytesIO()
+    Image.fromarray(noisy).save(stored, "JPEG", quality=70)
+    return np.asarray(Image.open(stored))
 
 
 def panning(image: Pixels) -> list[Pixels]:
@@ -44,7 +47,9 @@ def panning(image: Pixels) -> list[Pixels]:
         t = i / (RATE * SECONDS)
         x, y = 62 + 24 * math.sin(2 * math.pi * t), 2 + 10 * (1 - math.cos(2 * math.pi * t)) / 2
         move = np.array([[1, 0, -x], [0, 1, -y]])
-        frames.append(cv2.warpAffine(image, move, (WINDOW, WINDOW), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT))
+        frames.append(
+            cv2.warpAffine(image, move, (WINDOW, WINDOW), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        )
     return frames
 
 
@@ -59,7 +64,7 @@ def write_clip(path: Path, frames: list[Pixels], crf: int) -> None:
             out.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         out.mux(video.encode(None))
         times = np.arange(SOUND_RATE * SECONDS) / SOUND_RATE
-        chord = sum(np.sin(2 * math.pi * f * times) for f in (220.0, 277.2, 329.6)) / 12
+        chord = np.sin(2 * math.pi * np.outer((220.0, 277.2, 329.6), times)).sum(0) / 12
         for start in range(0, len(times), 1024):
             block = chord[start : start + 1024].astype(np.float32)[None]
             sound = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
@@ -86,15 +91,15 @@ def run_demo(output: Path, config: RestorerConfig) -> int:
     folder = output / "demo"
     files = make_sample(folder / "input")
     restorer = Restorer(replace(config, compare="yes"))
-    for name, truth in (("photo.png", "photo_truth.png"), ("clip.mp4", "clip_truth.mp4")):
-        source = files[name]
+    for poor, truth in (("photo.png", "photo_truth.png"), ("clip.mp4", "clip_truth.mp4")):
+        source = files[poor]
         result = restorer.file(source, folder / source.stem, files[truth])
         print(f"\n{source.stem}: {source} -> {result.outputs['restored']}")
         print(f"  before | after: {result.outputs['compare']}, faces: {result.outputs['cards']}")
         reference = result.report["reference"]
         print(f"  {'against the truth':<20}{'input':>10}{'restored':>10}")
-        for figure, value in reference["input"].items():
-            print(f"  {figure:<20}{value:>10.4f}{reference['output'][figure]:>10.4f}")
+        for name, value in reference["input"].items():
+            print(f"  {name:<20}{figure(value):>10}{figure(reference['output'][name]):>10}")
         for missing in reference["missing"]:
             print(f"  not measured: {missing}")
         totals = result.report["totals"]

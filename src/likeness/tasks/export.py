@@ -1,4 +1,4 @@
-"""Turns a checkpoint into a weight file: `python -m likeness.tasks.export ckpt=FILE dst=data/weights/expert_f.safetensors`."""
+"""Turns a checkpoint into weights: `python -m likeness.tasks.export ckpt=FILE dst=expert_f.safetensors`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def export(options: ExportOptions) -> Path:
     except WeightsError:
         target.unlink()
         raise
-    facts = {
+    facts: dict[str, Any] = {
         "network": NETWORK,
         "file": target.name,
         "sha256": file_hash(target),
@@ -143,7 +143,7 @@ def _config(stored: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Exper
     if unknown:
         raise ConfigError(f"config: got {', '.join(unknown)}, expected some of {', '.join(known)}")
     values = {**ExpertFConfig().to_dict(), **(stored or {}), **given}
-    plain = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in values.items()}
+    plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in values.items()}
     if stored is not None:
         clashes = [n for n in given if _plain(stored[n]) != _plain(given[n])]
         if clashes:
@@ -167,11 +167,13 @@ def _read_card(path: str) -> str | None:
 
 
 def _table(facts: Mapping[str, Any]) -> str:
-    notes = facts["notes"]
-    flat = {k: v for k, v in facts.items() if k not in ("notes", "config")} | {k: v for k, v in notes.items() if k != "metrics"}
-    flat |= {f"config: {k}": v for k, v in facts["config"].items()}
-    flat |= {k: round(v, 4) for k, v in notes.get("metrics", {}).items()}
-    return "\n".join(["| fact | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in flat.items())]) + "\n"
+    notes = dict(facts["notes"])
+    metrics = notes.pop("metrics", {})
+    flat = {name: value for name, value in facts.items() if name not in ("notes", "config")} | notes
+    flat |= {f"config: {name}": value for name, value in facts["config"].items()}
+    flat |= {name: round(value, 4) for name, value in metrics.items()}
+    rows = [f"| {name} | {value} |" for name, value in flat.items()]
+    return "\n".join(["| fact | value |", "|---|---|", *rows]) + "\n"
 
 
 def _write_text(file: Path, text: str) -> None:
@@ -184,4 +186,4 @@ def _write_text(file: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.main("export", ExportOptions, export, sys.argv[1:]))
+    sys.exit(arguments.main(ExportOptions, export, about=__doc__ or ""))

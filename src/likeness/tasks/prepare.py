@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -171,7 +171,7 @@ def _read(data: bytes) -> Pixels:
 
 
 def _write(file: Path, image: Pixels, kind: str) -> None:
-    options = {"quality": 85, "subsampling": "4:4:4"} if kind == "avif" else {}
+    options: dict[str, Any] = {"quality": 85, "subsampling": "4:4:4"} if kind == "avif" else {}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file, **options)
@@ -201,4 +201,4 @@ def _write_manifest(file: Path, rows: Sequence[dict[str, object]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.main("prepare", PrepareOptions, prepare, sys.argv[1:]))
+    sys.exit(arguments.main(PrepareOptions, prepare, about=__doc__ or ""))

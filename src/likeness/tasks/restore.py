@@ -6,7 +6,7 @@ infer.py calls the same functions. Knows no Hydra and no Lightning.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from likeness.errors import ConfigError, InputError, LikenessError
 from likeness.media.files import find_media, output_dirs
 from likeness.pipeline.config import RestorerConfig, from_overrides
+from likeness.pipeline.reference import figure
 from likeness.pipeline.restorer import FileResult, Restorer
 
 USAGE = """usage: likeness restore PATH... [output=DIR] [reference=FILE] [key=value ...]
@@ -77,18 +78,37 @@ def split_paths(arguments: Sequence[str]) -> tuple[Paths, list[str]]:
 def expand(inputs: Sequence[Path], output: Path) -> dict[Path, Path]:
     """Every file to restore and its own folder; folders are searched and their tree is mirrored.
 
+    Results of other runs below `output` are left out. Where two inputs would share a folder, the later one
+    gets a number.
+
     Raises:
-        InputError: if a folder holds no media.
+        InputError: if a folder holds no media, or is itself where the results shall go.
     """
     jobs: dict[Path, Path] = {}
     single = [p for p in inputs if not p.is_dir()]
     jobs.update(output_dirs(single, output))
     for folder in (p for p in inputs if p.is_dir()):
+        if output.resolve() == folder.resolve():
+            raise InputError(f"{folder}: is also the output, expected two folders; give another output=DIR")
         files = [f for f in find_media(folder) if output.resolve() not in f.resolve().parents]
         if not files:
             raise InputError(f"{folder}: holds no photo, video or GIF; give a folder with media files")
-        jobs.update(output_dirs(files, output, folder))
-    return jobs
+        jobs.update({f: d for f, d in output_dirs(files, output, folder).items() if f not in jobs})
+    return _apart(jobs)
+
+
+def _apart(jobs: Mapping[Path, Path]) -> dict[Path, Path]:
+    """The same jobs, no two of which share a folder; upper and lower case are not told apart."""
+    taken: set[str] = set()
+    result = {}
+    for source, wanted in jobs.items():
+        folder, number = wanted, 1
+        while str(folder).casefold() in taken:
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}_{number}")
+        taken.add(str(folder).casefold())
+        result[source] = folder
+    return result
 
 
 def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = None) -> int:
@@ -109,7 +129,7 @@ def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = 
         try:
             result = _one(restorer, source, folder, paths.reference, console)
         except LikenessError as error:
-            console.print(f"error: {error}", markup=False, soft_wrap=True)
+            console.print(_shown(f"error: {error}"), markup=False, soft_wrap=True)
             code = code or error.exit_code
             continue
         _tell(source, result)
@@ -135,16 +155,21 @@ def _one(restorer: Restorer, source: Path, folder: Path, reference: Path | None,
 
 
 def _tell(source: Path, result: FileResult) -> None:
-    print(f"{source} -> {result.outputs['restored']} (upscale {result.report['upscale']})")
+    print(_shown(f"{source} -> {result.outputs['restored']} (upscale {result.report['upscale']})"))
     for note in result.report["notes"]:
-        print(f"  {note}")
-    if reference := result.report["reference"]:
+        print(_shown(f"  {note}"))
+    if reference := result.report.get("reference"):
         for role in ("input", "output"):
-            figures = ", ".join(f"{name} {value:.4g}" for name, value in reference[role].items())
+            figures = ", ".join(f"{name} {figure(value)}" for name, value in reference[role].items())
             print(f"  {role} against the reference: {figures}")
         for missing in reference["missing"]:
             print(f"  not measured: {missing}")
     print(f"  {result.summary}")
+
+
+def _shown(text: str) -> str:
+    """Text that any terminal takes: bytes of a file name that are no UTF-8 are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -168,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         inputs = tuple(Path(w) for w in rest if w not in options)
         return restore_all(Paths(paths.inputs + inputs, paths.output, paths.reference), from_overrides(options))
     except LikenessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(_shown(f"error: {error}"), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped; nothing half-written was left", file=sys.stderr)

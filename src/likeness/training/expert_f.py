@@ -43,7 +43,7 @@ class ExpertFModule(L.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.net = net.to(memory_format=torch.channels_last)
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss, self.optimizer_factory, self.seed = loss, optimizer, seed
         if init:
             load_into(self.net, load_weights(init, "expert_f"), init)

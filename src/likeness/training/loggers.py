@@ -37,8 +37,10 @@ def wandb_logger(project: str, save_dir: str, offline: bool | None = None, **opt
     Raises:
         ConfigError: if wandb is not installed.
     """
-    if offline is None and (offline := not has_wandb_key()):
-        log.info("W&B: no key found, logging offline to %s (send later with `wandb sync`)", save_dir)
+    if offline is None:
+        offline = not has_wandb_key()
+        if offline:
+            log.info("W&B: no key found, logging offline to %s (send later with `wandb sync`)", save_dir)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
     try:
         return WandbLogger(project=project, save_dir=save_dir, offline=offline, **options)

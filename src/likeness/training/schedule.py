@@ -20,9 +20,8 @@ def progress(trainer: L.Trainer) -> float:
     elif trainer.max_epochs and trainer.max_epochs > 0:
         total = trainer.max_epochs * max(1, int(trainer.num_training_batches))
         shares.append(trainer.global_step / total)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, Timer) and callback._duration:
-            shares.append(callback.time_elapsed() / callback._duration)
+    timers = [c for c in trainer.callbacks if isinstance(c, Timer)]  # type: ignore[attr-defined]
+    shares += [timer.time_elapsed() / timer._duration for timer in timers if timer._duration]
     return min(1.0, max(shares))
 
 
@@ -37,7 +36,9 @@ class CosineSchedule(Callback):
     def __init__(self, warmup: int = 100) -> None:
         self.warmup = warmup
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
+    ) -> None:
         """Sets the learning rate of every parameter group."""
         ramp = min(1.0, (trainer.global_step + 1) / max(1, self.warmup))
         factor = ramp * cosine(progress(trainer))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -18,6 +18,5 @@ def register() -> None:
     """Stores each dataclass as `schema/<name>`: its defaults, with the `_target_` that builds it."""
     store = ConfigStore.instance()
     for name, kind in SCHEMAS.items():
-        assert is_dataclass(kind)
         node = {"_target_": f"{kind.__module__}.{kind.__qualname__}", "_convert_": "all", **asdict(kind())}
         store.store(group="schema", name=name, node=node)

@@ -54,7 +54,7 @@ def save_weights(
     # Beyond 65504 half precision has no numbers; such a weight would come back as infinity.
     lost = [name for name, tensor in half.items() if not torch.isfinite(tensor).all()]
     if lost:
-        raise WeightsError(f"weights: {', '.join(lost)} cannot be stored in fp16 (infinite or not a number); train again")
+        raise WeightsError(f"weights: {', '.join(lost)} hold values that are no finite fp16 numbers; train again")
     metadata = {"network": network, "config": json.dumps(dict(config)), "notes": json.dumps(dict(notes))}
     target = Path(path)
     partial = target.with_suffix(".partial")
@@ -97,4 +97,6 @@ def load_into(net: torch.nn.Module, file: WeightFile, source: Path | str) -> Non
     try:
         net.load_state_dict(dict(file.tensors), strict=True)
     except RuntimeError as error:
-        raise WeightsError(f"weights: {source} does not fit this {file.network} ({error}); use its own config") from error
+        raise WeightsError(
+            f"weights: {source} does not fit this {file.network} ({error}); use its own config"
+        ) from error

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
+import facenet_pytorch
 import numpy as np
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
@@ -13,6 +15,12 @@ from facenet_pytorch.models.utils.detect_face import detect_face
 
 from likeness.errors import ConfigError
 from likeness.types import Faces, Pixels, check_pixels
+
+
+def weight_files() -> dict[str, Path]:
+    """Where the package keeps the three networks' weights, by name."""
+    folder = Path(facenet_pytorch.__file__).parent / "data"
+    return {f"mtcnn_{name}": folder / f"{name}.pt" for name in ("pnet", "rnet", "onet")}
 
 
 @dataclass

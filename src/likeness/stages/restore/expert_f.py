@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ class ExpertFExpert:
         self, net: ExpertF, device: torch.device | str = "cpu", bf16: bool = False, sha256: str = "", half: float = 0.02
     ) -> None:
         self.device, self.bf16, self.sha256, self.half = torch.device(device), bf16, sha256, half
-        self.net = net.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.net = net.eval().requires_grad_(False)
 
     def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
         """Restores a batch of (256, 256, 3) float32 crops.
@@ -37,7 +39,9 @@ class ExpertFExpert:
             return []
         for crop in crops:
             if crop.shape != (self.input_size, self.input_size, 3):
-                raise InputError(f"expert_f: got a crop of shape {crop.shape}, expected ({INPUT_SIZE}, {INPUT_SIZE}, 3)")
+                raise InputError(
+                    f"expert_f: got a crop of shape {crop.shape}, expected ({INPUT_SIZE}, {INPUT_SIZE}, 3)"
+                )
         batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(self.device, torch.float32)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             out = self.net(batch)
@@ -46,7 +50,9 @@ class ExpertFExpert:
         return [Restored(np.ascontiguousarray(i), c) for i, c in zip(images, sure, strict=True)]
 
 
-def load_expert_f(path: Path | str | None = None, device: torch.device | str = "cpu", bf16: bool = False) -> ExpertFExpert:
+def load_expert_f(
+    path: Path | str | None = None, device: torch.device | str = "cpu", bf16: bool = False
+) -> ExpertFExpert:
     """Expert-F with the released weights, or those of `path`.
 
     Raises:
@@ -54,6 +60,7 @@ def load_expert_f(path: Path | str | None = None, device: torch.device | str = "
     """
     source = Path(path) if path else released("expert_f")
     file = load_weights(source, "expert_f")
-    net = ExpertF(ExpertFConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in file.config.items()}))
+    config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in file.config.items()}
+    net = ExpertF(ExpertFConfig(**config))
     load_into(net, file, source)
     return ExpertFExpert(net, device, bf16, file.sha256)

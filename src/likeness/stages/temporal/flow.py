@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from likeness.types import FloatArray, Pixels
 
@@ -35,11 +38,10 @@ def carry(before: Pixels, now: Pixels, landmarks: FloatArray, width: float) -> F
     grid = np.stack(np.meshgrid(reach, reach), -1).reshape(-1, 2) + centre
     points = np.concatenate([grid, landmarks]).astype(np.float32)[:, None]
     window = int(np.clip(width / 5, 9, 31)) | 1
-    options = {"winSize": (window, window), "maxLevel": 3}
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, now, points, None, **options)
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(now, before, there, None, **options)
+    there, found = _lucas_kanade(before, now, points, window)
+    back, returned = _lucas_kanade(now, before, there, window)
     error = np.linalg.norm(back - points, axis=2)[:, 0]
-    good = (found[:, 0] == 1) & (returned[:, 0] == 1) & (error < max(0.5, 0.01 * width))
+    good = found & returned & (error < max(0.5, 0.01 * width))
     if good.sum() < 8:
         return None
     moved, start = there[good, 0], points[good, 0]
@@ -50,3 +52,14 @@ def carry(before: Pixels, now: Pixels, landmarks: FloatArray, width: float) -> F
     if matrix is None or int(inliers.sum()) < 8:
         return None
     return (landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def _lucas_kanade(
+    before: Pixels, now: Pixels, points: FloatArray, window: int
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Where (N, 1, 2) points went, and which of them could be followed."""
+    # OpenCV's own annotations do not know that the points to be found may be left out.
+    there, found, _ = cv2.calcOpticalFlowPyrLK(
+        before, now, points, cast(FloatArray, None), winSize=(window, window), maxLevel=3
+    )
+    return np.asarray(there, np.float32), np.asarray(found)[:, 0] == 1

@@ -98,8 +98,8 @@ def associate(tracks: list[Track], faces: Faces, config: VideoConfig, next_id: i
     overlaps = iou(np.array([t.box for t in tracks]).reshape(-1, 4), faces.boxes)
     pairs: dict[int, int] = {}
     while overlaps.size and overlaps.max() >= config.match:
-        t, f = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
-        pairs[int(t)] = int(f)
+        t, f = divmod(int(overlaps.argmax()), overlaps.shape[1])
+        pairs[t] = f
         overlaps[t, :] = -1
         overlaps[:, f] = -1
     result = []

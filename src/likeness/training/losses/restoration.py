@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likeness.metrics.lpips import load_lpips
-from likeness.nets.face_embedder import load_embedder
+from likeness.metrics.lpips import Lpips, load_lpips
+from likeness.nets.face_embedder import FaceEmbedder, load_embedder
 from likeness.training.losses.frequency import focal_frequency
 from likeness.training.losses.lattice import phase_imbalance
 from likeness.training.losses.likelihood import laplace_nll
@@ -52,15 +52,16 @@ class RestorationLoss:
 
     def __init__(self, weights: LossWeights | None = None, lpips_backbone: str | None = None) -> None:
         self.weights = w = weights or LossWeights()
-        self.embedder: nn.Module | None = load_embedder() if w.identity else None
-        self.lpips: nn.Module | None = load_lpips(lpips_backbone) if w.lpips else None
+        self.embedder: FaceEmbedder | None = load_embedder() if w.identity else None
+        self.lpips: Lpips | None = load_lpips(lpips_backbone) if w.lpips else None
         self.maps = {size: feature_weights(size, w.features) for size in (256, 512)}
 
     def to(self, device: torch.device) -> RestorationLoss:
         """Moves the frozen networks."""
-        for net in (self.embedder, self.lpips):
+        nets: list[nn.Module | None] = [self.embedder, self.lpips]
+        for net in nets:
             if net is not None:
-                net.to(device, memory_format=torch.channels_last)
+                net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.maps = {size: weights.to(device) for size, weights in self.maps.items()}
         return self
 
@@ -124,7 +125,13 @@ class RestorationLoss:
         return (self.embedder.embed_aligned(views[0]) - target).float().square().sum(1).mean()
 
     def _lpips(
-        self, image: Tensor, truth: Tensor, small: Tensor, small_truth: Tensor, sharp: Tensor, generator: torch.Generator
+        self,
+        image: Tensor,
+        truth: Tensor,
+        small: Tensor,
+        small_truth: Tensor,
+        sharp: Tensor,
+        generator: torch.Generator,
     ) -> Tensor:
         assert self.lpips is not None
         size = self.weights.lpips_window

@@ -1,0 +1,277 @@
+"""One file on its way through the pipeline: read, restore, write, compare, report."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from likeness.errors import InputError
+from likeness.media.files import PHOTO_SUFFIXES, atomic_output, kind_of
+from likeness.media.gif import GifReader, GifWriter
+from likeness.media.images import ImageMeta, Picture, read_image, write_image
+from likeness.media.images import output_suffix as photo_suffix
+from likeness.media.video import VideoReader, VideoWriter
+from likeness.media.video import output_suffix as video_suffix
+from likeness.pipeline.cards import Card, card_of, draw_cards, side_by_side
+from likeness.pipeline.clips import restore_clip
+from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.reference import Comparison
+from likeness.pipeline.report import Tally, build, frame_record
+from likeness.pipeline.steps import Clock, FaceResult, Models, process
+from likeness.stages.background import choose_upscale
+from likeness.stages.background import enlarge as enlarge_background
+from likeness.types import Frame, MediaInfo, MediaKind
+
+Progress = Callable[[int, int | None], None]
+Item = TypeVar("Item")
+
+_WRITABLE = PHOTO_SUFFIXES - {".mpo", ".heic", ".heif"}
+_OPAQUE = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".bmp"})
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one file: its outputs by role ("restored", "compare", "cards", "report", "frames")."""
+
+    outputs: Mapping[str, Path]
+    report: Mapping[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """The line for a person."""
+        return str(self.report["summary"])
+
+
+def target_name(source: Path, kind: MediaKind) -> str:
+    """The result's name: the input's own, its suffix changed only where that container is not written."""
+    if kind == "video":
+        return source.stem + video_suffix(source)
+    return source.stem + ".gif" if kind == "gif" and source.suffix.lower() != ".gif" else source.name
+
+
+class Job:
+    """Everything that belongs to one file alone; used once."""
+
+    def __init__(
+        self,
+        models: Models,
+        config: RestorerConfig,
+        source: Path,
+        folder: Path,
+        target: Path,
+        kind: MediaKind,
+        reference: Path | None,
+        progress: Progress | None,
+    ) -> None:
+        self.models, self.config, self.source, self.folder = models, config, source, folder
+        self.target, self.kind, self.reference, self.progress = target, kind, reference, progress
+        self.tally, self.clock, self.cards = Tally(), Clock(), dict[int, Card]()
+        self.notes: list[str] = []
+        self.comparison = Comparison(models, config.weights.lpips) if reference else None
+        self.start = time.perf_counter()
+
+    @property
+    def wants_compare(self) -> bool:
+        """Whether before | after is written."""
+        return self.config.compare == "yes" or (self.config.compare == "auto" and self.kind != "video")
+
+    def beside(self, ending: str) -> Path:
+        """A file beside the result, named after the source."""
+        return self.folder / f"{self.source.stem}_{ending}"
+
+    def photo(self) -> FileResult:
+        """A still picture."""
+        with self.clock.stage("read"):
+            picture = read_image(self.source)
+            truth = read_image(self.reference).frame.pixels if self.reference else None
+        frame = picture.frame
+        self.notes.extend(picture.notes)
+        upscale = choose_upscale(self.config.upscale, "photo", picture.info.width, picture.info.height)
+        clock = Clock()
+        with clock.stage("detect"):
+            faces = self.models.detector.detect([frame.pixels])[0]
+        result = process(frame.pixels, faces, self.models, self.config, "photo", upscale, clock=clock)
+        self._count(result.faces, result.seconds, None)
+        if self.comparison is not None and truth is not None:
+            with self.clock.stage("reference"):
+                self.comparison.add(result.pixels, truth, frame.pixels)
+        untouched = not self.tally.changed and upscale == 1
+        suffix = self.target.suffix if untouched else _photo_suffix(self.target, picture)
+        target = self.target.with_suffix(suffix)
+        if target != self.target:
+            self.notes.append(f"{self.target.suffix or 'no suffix'} became {suffix}, which can hold the result")
+        outputs = {"restored": target}
+        with self.clock.stage("write"), atomic_output(target) as partial:
+            if untouched:
+                shutil.copyfile(self.source, partial)
+                self.notes.append("nothing to restore: the file was copied, not encoded again")
+            else:
+                alpha = None if frame.alpha is None else enlarge_background(frame.alpha, upscale)
+                self.notes.extend(write_image(partial, Frame(result.pixels, alpha=alpha), picture.meta))
+        if self.wants_compare:
+            outputs["compare"] = self.beside(f"compare{_photo_suffix(self.target, picture)}")
+            with self.clock.stage("write"), atomic_output(outputs["compare"]) as partial:
+                write_image(partial, Frame(side_by_side(frame.pixels, result.pixels)), picture.meta)
+        return self._finish(picture.info, outputs, upscale)
+
+    def clip(self) -> FileResult:
+        """A video or GIF."""
+        outputs = {"restored": self.target, "frames": self.beside("frames.jsonl")}
+        compare = None
+        if self.wants_compare:
+            compare = outputs["compare"] = self.beside(f"compare{self.target.suffix}")
+        report = self.stream(outputs["frames"], compare)
+        return self._finish_with(report, outputs)
+
+    def stream(self, frames_log: Path | None, compare: Path | None) -> dict[str, Any]:
+        """Reads, restores and writes frame by frame; returns the report's data.
+
+        Raises:
+            InputError: if no frame can be decoded, or the reference ends too early.
+        """
+        config = self.config
+        with ExitStack() as stack:
+            reader = _reader(self.source, self.kind)
+            stack.enter_context(reader)
+            known = list(reader.notes)
+            info = reader.info
+            upscale = choose_upscale(config.upscale, self.kind, info.width, info.height)
+            width, height = info.width * upscale, info.height * upscale
+            partial = stack.enter_context(atomic_output(self.target))
+            side = stack.enter_context(atomic_output(compare)) if compare else None
+            log_path = stack.enter_context(atomic_output(frames_log)) if frames_log else None
+            truth = _reader(self.reference, kind_of(self.reference)) if self.reference else None
+            if truth:
+                stack.enter_context(truth)
+            truths = iter(truth) if truth else None
+            with ExitStack() as writers:
+                writer = _writer(partial, self.source, reader, width, height)
+                second = _writer(side, self.source, reader, 2 * width + 4, height) if side else None
+                for opened in (writer, second):
+                    if opened:
+                        writers.enter_context(opened)
+                log = writers.enter_context(log_path.open("w")) if log_path else None
+                frames = _timed(reader, self.clock, "read")
+                for frame, result in restore_clip(frames, self.models, config, self.kind, upscale):
+                    records = self._count(result.faces, result.seconds, frame.index)
+                    with self.clock.stage("write"):
+                        if log:
+                            log.write(json.dumps(frame_record(frame, records), allow_nan=False) + "\n")
+                        alpha = None if frame.alpha is None else enlarge_background(frame.alpha, upscale)
+                        writer.write(Frame(result.pixels, frame.index, frame.time, frame.duration, alpha))
+                        if second:
+                            both = side_by_side(frame.pixels, result.pixels)
+                            second.write(Frame(both, frame.index, frame.time, frame.duration))
+                    if self.comparison is not None and truths is not None:
+                        with self.clock.stage("reference"):
+                            self._compare(result.pixels, frame, truths)
+                    if self.progress:
+                        self.progress(self.tally.frames, info.frames)
+            self._remember(known, reader.notes, writer.notes)
+            if self.tally.frames == 0:
+                raise InputError(f"{self.source}: holds no frame that can be decoded; check the file")
+            if not self.tally.changed and upscale == 1 and self.target.suffix == self.source.suffix:
+                shutil.copyfile(self.source, partial)
+                self.notes.append("nothing to restore: the file was copied, not encoded again")
+        return self._report(info, {"restored": self.target}, upscale)
+
+    def _compare(self, restored: np.ndarray, frame: Frame, truths: Iterator[Frame]) -> None:
+        good = next(truths, None)
+        if good is None:
+            raise InputError(f"{self.reference}: ends before the input; the reference needs as many frames")
+        if self.comparison is not None:
+            self.comparison.add(restored, good.pixels, frame.pixels)
+
+    def _remember(self, known: list[str], read: list[str], written: list[str]) -> None:
+        """Notes for the report; what reading counted while it went on are errors of the file."""
+        self.notes.extend(known)
+        for note in (n for n in read if n not in known):
+            counted = re.fullmatch(r"(\d+) (.+)", note)
+            self.tally.errors.update({counted[2]: int(counted[1])} if counted else {note: 1})
+            self.notes.append(note)
+        self.notes.extend(n for n in written if n not in self.notes)
+
+    def _count(
+        self, faces: tuple[FaceResult, ...], seconds: Mapping[str, float], frame: int | None
+    ) -> list[dict[str, Any]]:
+        for number, face in enumerate(faces):
+            key = number if face.track is None else face.track
+            if key not in self.cards and len(self.cards) < self.config.cards:
+                self.cards[key] = card_of(face, number, frame)
+        return self.tally.add(faces, seconds)
+
+    def _report(self, info: MediaInfo, outputs: Mapping[str, Path], upscale: int) -> dict[str, Any]:
+        hashes = dict(self.models.hashes)
+        self.tally.seconds.update(self.clock.seconds)
+        reference = None
+        if self.comparison is not None:
+            hashes |= self.comparison.hashes
+            reference = {"file": str(self.reference), **self.comparison.result()}
+        return build(
+            info,
+            str(self.source),
+            {role: str(path) for role, path in outputs.items()},
+            self.config,
+            upscale,
+            self.tally,
+            hashes,
+            str(self.models.embedder.fc.weight.device),
+            time.perf_counter() - self.start,
+            self.notes,
+            reference,
+        )
+
+    def _finish(self, info: MediaInfo, outputs: dict[str, Path], upscale: int) -> FileResult:
+        return self._finish_with(self._report(info, outputs, upscale), outputs)
+
+    def _finish_with(self, report: dict[str, Any], outputs: dict[str, Path]) -> FileResult:
+        """Writes cards and report."""
+        if self.config.cards:
+            outputs["cards"] = self.beside("faces.png")
+            with atomic_output(outputs["cards"]) as partial:
+                write_image(partial, Frame(draw_cards(list(self.cards.values()))), ImageMeta())
+        outputs["report"] = self.beside("report.json")
+        report["outputs"] = {role: str(path) for role, path in outputs.items()}
+        with atomic_output(outputs["report"]) as partial:
+            partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        return FileResult(outputs, report)
+
+
+def _photo_suffix(target: Path, picture: Picture) -> str:
+    """The input's own suffix where that format can hold the result, else one that can."""
+    suffix, frame = target.suffix.lower(), picture.frame
+    deep = frame.pixels.dtype == np.uint16 and suffix != ".png"
+    if suffix in _WRITABLE and not deep and not (frame.alpha is not None and suffix in _OPAQUE):
+        return target.suffix
+    return photo_suffix(picture)
+
+
+def _timed(items: Iterable[Item], clock: Clock, stage: str) -> Iterator[Item]:
+    """The same items; the time spent waiting for them is added to the stage."""
+    iterator = iter(items)
+    while True:
+        with clock.stage(stage):
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
+
+
+def _reader(path: Path, kind: MediaKind) -> VideoReader | GifReader:
+    return VideoReader(path) if kind == "video" else GifReader(path)
+
+
+def _writer(
+    path: Path, source: Path, reader: VideoReader | GifReader, width: int, height: int
+) -> VideoWriter | GifWriter:
+    return VideoWriter(path, source, width, height) if isinstance(reader, VideoReader) else GifWriter(path, reader.info)

@@ -1,0 +1,175 @@
+"""Manifests, splits and the cache."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from PIL import Image
+
+from likeness.data.drawn import draw_face
+from likeness.data.faces import (
+    FaceRecord,
+    cached_faces,
+    is_calib,
+    read_face,
+    read_manifest,
+    resize_face,
+    split_records,
+)
+from likeness.errors import ConfigError, DataError
+from likeness.ops.geometry import template
+
+
+def record(i: int, split: str = "train") -> FaceRecord:
+    return FaceRecord(f"set/{i:05d}.png", "set", "real", "", 512, 600.0, split)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three PNG faces, one of 256 pixels, and their manifest."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    records = [record(0), record(1, "val"), replace(record(2), size=256, native_px=300.0)]
+    for i, r in enumerate(records):
+        Image.fromarray(draw_face(r.size, i)).save(tmp_path / r.file)
+    with (tmp_path / "manifest.csv").open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, [*FaceRecord.__dataclass_fields__, "source_md5"])
+        writer.writeheader()
+        writer.writerows(
+            {**{f: getattr(r, f) for f in FaceRecord.__dataclass_fields__}, "source_md5": "x"} for r in records
+        )
+    return tmp_path
+
+
+def test_manifest_is_read_with_types(root: Path) -> None:
+    records = read_manifest(root)
+    assert records == [record(0), record(1, "val"), replace(record(2), size=256, native_px=300.0)]
+    assert [r.sharp for r in records] == [True, True, False]
+
+
+SHARP = {"exactly enough": (512, 448.0, True), "enlarged": (512, 447.9, False), "small file": (256, 600.0, False)}
+
+
+@pytest.mark.parametrize("name", SHARP)
+def test_sharp(name: str) -> None:
+    size, native, sharp = SHARP[name]
+    assert replace(record(0), size=size, native_px=native).sharp is sharp
+
+
+BROKEN = {
+    "no file": (None, "does not exist; set data.root"),
+    "empty": ("", "no rows or columns missing"),
+    "header only": ("file,set,kind,group,size,native_px,split\n", "no rows"),
+    "column missing": ("file,set,kind,group,size,split\na.png,s,real,,512,val\n", "native_px"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_manifest_is_one_clear_error(name: str, tmp_path: Path) -> None:
+    text, message = BROKEN[name]
+    if text is not None:
+        (tmp_path / "manifest.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_manifest(tmp_path)
+
+
+def test_splits_are_disjoint_complete_and_do_not_depend_on_the_order() -> None:
+    records = [record(i, "val" if i % 10 == 0 else "train") for i in range(3000)]
+    parts = {name: split_records(records, name) for name in ("train", "val", "calib")}  # type: ignore[arg-type]
+    files = [r.file for part in parts.values() for r in part]
+    assert sorted(files) == sorted(r.file for r in records)
+    assert len(set(files)) == len(files)
+    assert all(r.split == "val" for r in parts["val"])
+    assert len(parts["calib"]) / 2700 == pytest.approx(0.1, abs=0.02)
+    shuffled = list(np.random.default_rng(0).permutation(np.array(records, object)))
+    assert set(split_records(shuffled, "calib")) == set(parts["calib"])
+    # More data must not move a face from one split to another.
+    assert set(split_records(records[:100], "calib")) <= set(parts["calib"])
+
+
+def test_calib_is_stable_over_versions() -> None:
+    """Whoever changes the hash lets faces that calibrate into the training of released weights."""
+    assert [i for i in range(60) if is_calib(record(i))] == [43, 45, 55]
+    assert not is_calib(record(43, "val"))
+
+
+def test_unknown_split_is_named() -> None:
+    with pytest.raises(ConfigError, match="got 'test', expected train, val or calib"):
+        split_records([], "test")  # type: ignore[arg-type]
+
+
+def test_face_is_read_as_stored(root: Path) -> None:
+    assert_array_equal(read_face(root, record(1)), draw_face(512, 1))
+
+
+def test_damaged_face_is_named(root: Path) -> None:
+    (root / "set/00001.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"00001\.png: cannot be read"):
+        read_face(root, record(1))
+
+
+def test_resize_takes_the_mean_when_it_shrinks() -> None:
+    face = draw_face(512, 3)
+    mean = face.reshape(256, 2, 256, 2, 3).mean((1, 3))
+    assert np.abs(resize_face(face, 256) - mean).max() <= 0.75
+    assert resize_face(face, 512) is face
+    # Enlarged and shrunken again: nearly the same, so nothing moved by half a pixel.
+    back = resize_face(resize_face(face, 1024), 512)
+    assert np.abs(back.astype(int) - face).mean() < 1
+
+
+def test_cache_equals_reading_and_is_written_once(root: Path, tmp_path: Path) -> None:
+    records, cache = read_manifest(root), tmp_path / "cache"
+    first = cached_faces(root, records, cache)
+    for i, r in enumerate(records):
+        assert_array_equal(first[i], read_face(root, r))
+    file = next(cache.glob("*.npy"))
+    stamp = file.stat().st_mtime_ns
+    again = cached_faces(root, records, cache)
+    assert_array_equal(again, first)
+    assert file.stat().st_mtime_ns == stamp
+    assert len(list(cache.iterdir())) == 1
+    with pytest.raises(ValueError, match="read-only"):
+        again[0, 0, 0, 0] = 1
+
+
+def test_another_list_or_size_is_another_cache(root: Path, tmp_path: Path) -> None:
+    records, cache = read_manifest(root), tmp_path / "cache"
+    cached_faces(root, records, cache)
+    turned = cached_faces(root, records[::-1], cache)
+    assert_array_equal(turned[0], read_face(root, records[-1]))
+    assert cached_faces(root, records[:1], cache, size=64).shape == (1, 64, 64, 3)
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_interrupted_cache_leaves_none(root: Path, tmp_path: Path) -> None:
+    (root / "set/00002.png").unlink()
+    with pytest.raises(DataError):
+        cached_faces(root, read_manifest(root), tmp_path / "cache")
+    assert not [f for f in (tmp_path / "cache").iterdir() if not f.name.endswith(".partial.npy")]
+
+
+def test_drawn_face_is_a_face_of_its_seed_on_the_template() -> None:
+    face = draw_face(512, 4)
+    assert_array_equal(face, draw_face(512, 4))
+    assert (face != draw_face(512, 5)).mean() > 0.2
+    # The pupils are dark and lie where the template has the eyes; the white of the eye is beside them.
+    for x, y in template(512)[:2].round().astype(int):
+        assert face[y - 1 : y + 2, x - 1 : x + 2].mean() < 40
+        assert face[y, x + 18].mean() > 200
+
+
+@pytest.mark.data
+def test_real_manifest_keeps_its_promises(data_root: Path) -> None:
+    records = read_manifest(data_root / "faces")
+    assert len({r.file for r in records}) == len(records)
+    for name in ("train", "val", "calib"):
+        part = split_records(records, name)  # type: ignore[arg-type]
+        assert part
+        face = read_face(data_root / "faces", part[0])
+        assert face.shape == (512, 512, 3)

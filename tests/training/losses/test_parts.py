@@ -1,0 +1,243 @@
+"""Each part of the loss against a slow, explicit reference or a known answer."""
+
+from __future__ import annotations
+
+import cmath
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from likeness.ops.geometry import template
+from likeness.training.losses.frequency import focal_frequency
+from likeness.training.losses.lattice import phase_imbalance
+from likeness.training.losses.likelihood import laplace_nll
+from likeness.training.losses.pixel import feature_weights, weighted_l1
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+ONES = torch.ones(2)
+FLAT = torch.ones(1, 1, 6, 8)
+LOSSES = {
+    "weighted_l1": lambda a, b, samples: weighted_l1(a, b, FLAT, samples),
+    "focal_frequency": focal_frequency,
+}
+
+
+# pixel
+
+
+def test_l1_as_written_out() -> None:
+    a, b, weights = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1), random(1, 1, 4, 5, seed=2)
+    samples = [1.0, 3.0]
+    total = 0.0
+    for i in range(2):
+        for c in range(3):
+            for y in range(4):
+                for x in range(5):
+                    error = abs(float(a[i, c, y, x]) - float(b[i, c, y, x]))
+                    total += samples[i] * error * float(weights[0, 0, y, x]) / 60
+    assert float(weighted_l1(a, b, weights, torch.tensor(samples))) == pytest.approx(total / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_features_weigh_more_where_the_template_has_them(size: int) -> None:
+    weights = feature_weights(size, 1.5)[0, 0]
+    assert float(weights.mean()) == pytest.approx(1, abs=1e-4)
+    corner = float(weights[0, 0])
+    for x, y in template(size)[:3]:
+        assert float(weights[round(y), round(x)]) == pytest.approx(2.5 * corner, rel=0.02)
+    mouth = template(size)[3:].mean(0)
+    assert float(weights[round(mouth[1]), round(mouth[0])]) == pytest.approx(2.5 * corner, rel=0.02)
+    # Not more than the features: the forehead and the cheek weigh as the background does.
+    assert float(weights[size // 4, size // 2]) == pytest.approx(corner, rel=0.02)
+
+
+def test_no_extra_is_flat() -> None:
+    torch.testing.assert_close(feature_weights(256, 0.0), torch.ones(1, 1, 256, 256))
+
+
+# frequency
+
+
+def test_focal_frequency_as_written_out() -> None:
+    """The definition with a plain double sum for the transform."""
+    a, b = random(1, 2, 4, 6), random(1, 2, 4, 6, seed=1)
+    difference = (a - b)[0].numpy()
+    height, width = 4, 6
+    power = np.zeros((2, height, width // 2 + 1))
+    for c in range(2):
+        for v in range(height):
+            for u in range(width // 2 + 1):
+                value = 0j
+                for y in range(height):
+                    for x in range(width):
+                        phase = -2j * math.pi * (v * y / height + u * x / width)
+                        value += difference[c, y, x] * cmath.exp(phase)
+                power[c, v, u] = abs(value) ** 2 / (height * width)
+    weight = np.sqrt(power)
+    expected = (weight / weight.max() * power).mean()
+    assert float(focal_frequency(a, b, torch.ones(1))) == pytest.approx(expected, rel=1e-4)
+
+
+def test_focal_weights_carry_no_gradient() -> None:
+    """With fixed weights the loss is quadratic in the error: the slope is that of weight x power alone."""
+    error = random(1, 1, 4, 4).double().requires_grad_()
+    focal_frequency(error, torch.zeros_like(error), torch.ones(1)).backward()
+    fixed = error.detach().clone().requires_grad_()
+    spectrum = torch.fft.rfft2(fixed.float(), norm="ortho").abs().square()
+    weight = spectrum.detach().sqrt()
+    (weight / weight.max() * spectrum).mean().backward()
+    assert error.grad is not None
+    assert fixed.grad is not None
+    torch.testing.assert_close(error.grad, fixed.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_focal_frequency_stays_fp32_under_autocast() -> None:
+    a, b = random(2, 3, 16, 16), random(2, 3, 16, 16, seed=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = focal_frequency(a, b, ONES)
+    torch.testing.assert_close(found, focal_frequency(a, b, ONES))
+
+
+# what both share
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_equal_images_cost_nothing(name: str) -> None:
+    a = random(2, 3, 6, 8)
+    assert float(LOSSES[name](a, a.clone(), ONES)) == 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_sample_of_no_weight_does_not_count(name: str) -> None:
+    loss = LOSSES[name]
+    a, b = random(2, 3, 6, 8).requires_grad_(), random(2, 3, 6, 8, seed=1)
+    only_first = loss(a, b, torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(only_first, loss(a[:1], b[:1], torch.ones(1)))
+    only_first.backward()
+    assert a.grad is not None
+    assert a.grad[1].abs().max() == 0
+    assert a.grad[0].abs().max() > 0
+    assert loss(a, b, torch.zeros(2)).item() == 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_batch_is_the_mean_of_its_samples(name: str) -> None:
+    loss = LOSSES[name]
+    a, b = random(2, 3, 6, 8), random(2, 3, 6, 8, seed=1)
+    each = [loss(a[i : i + 1], b[i : i + 1], torch.ones(1)) for i in range(2)]
+    torch.testing.assert_close(loss(a, b, ONES), sum(each) / 2)
+
+
+# lattice
+
+
+def with_lattice(image: Tensor, period: int, strength: float) -> Tensor:
+    grid = torch.zeros_like(image)
+    grid[..., ::period, ::period] = strength
+    return image + grid
+
+
+def test_lattice_is_found_at_its_period_and_not_in_noise_or_photographs(photo: np.ndarray) -> None:
+    picture = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255
+    noise = torch.randn(1, 3, 512, 512, generator=torch.Generator().manual_seed(0)) * 0.05 + 0.5
+    quiet = {name: float(phase_imbalance(x, 16)) for name, x in (("photo", picture), ("noise", noise))}
+    assert max(quiet.values()) < 0.15
+    assert float(phase_imbalance(with_lattice(noise, 16, 0.1), 16)) > 20 * quiet["noise"]
+    assert float(phase_imbalance(with_lattice(picture, 16, 0.2), 16)) > 5 * quiet["photo"]
+
+
+def test_lattice_of_another_period_is_not_this_one() -> None:
+    noise = torch.randn(1, 3, 336, 336, generator=torch.Generator().manual_seed(0)) * 0.05 + 0.5
+    seven = with_lattice(noise, 7, 0.1)
+    assert float(phase_imbalance(seven, 7)) > 20 * float(phase_imbalance(seven, 16))
+
+
+def test_lattice_as_written_out() -> None:
+    image, period = random(1, 3, 8, 12), 4
+    grey = image[0].mean(0).numpy()
+    high = np.empty_like(grey)
+    for y in range(8):
+        for x in range(12):
+            block = grey[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+            high[y, x] = grey[y, x] - block.mean()
+    energies, means = [], []
+    for py in range(period):
+        for px in range(period):
+            values = high[py::period, px::period]
+            energies.append((values**2).mean())
+            means.append(values.mean())
+    total = np.mean(energies)
+    expected = np.var(energies) / total**2 + np.var(means) / total
+    assert float(phase_imbalance(image, period)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_step_against_the_gradient_weakens_the_lattice() -> None:
+    noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.05 + 0.5
+    image = with_lattice(noise, 16, 0.1).requires_grad_()
+    before = phase_imbalance(image, 16)
+    (slope,) = torch.autograd.grad(before, image)
+    after = phase_imbalance(image - 0.02 * slope / slope.abs().max(), 16)
+    assert after.item() < 0.9 * before.item()
+
+
+def test_flat_image_has_no_lattice() -> None:
+    assert float(phase_imbalance(torch.full((1, 3, 32, 32), 0.4), 16)) == pytest.approx(0, abs=1e-6)
+
+
+# likelihood
+
+
+def test_nll_as_a_laplace_density() -> None:
+    """Against torch's own distribution, where every pixel of a cell has the same error."""
+    error = torch.tensor([0.01, 0.2]).view(2, 1, 1, 1)
+    truth = random(2, 3, 8, 8)
+    log_scale = torch.tensor([-3.0, -1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+    found = laplace_nll(log_scale, truth + error, truth)
+    density = torch.distributions.Laplace(0.0, log_scale.exp())
+    expected = -density.log_prob(error.expand(2, 1, 2, 2)).mean()
+    assert float(found) == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_nll_is_least_where_the_scale_is_the_mean_error() -> None:
+    truth = torch.zeros(1, 3, 8, 8)
+    image = random(1, 3, 8, 8) * 0.2
+    mean = float(image.mean())
+    scales = torch.linspace(0.3, 3, 55) * mean
+    costs = torch.stack([laplace_nll(torch.full((1, 1, 1, 1), math.log(s)), image, truth) for s in scales.tolist()])
+    assert float(scales[costs.argmin()]) == pytest.approx(mean, rel=0.04)
+
+
+def test_nll_does_not_move_the_image() -> None:
+    image, log_scale = random(1, 3, 8, 8).requires_grad_(), torch.zeros(1, 1, 2, 2, requires_grad=True)
+    laplace_nll(log_scale, image, random(1, 3, 8, 8, seed=1)).backward()
+    assert image.grad is None
+    assert log_scale.grad is not None
+    assert (log_scale.grad != 0).all()
+
+
+def test_nll_reads_each_cell_alone() -> None:
+    image = torch.zeros(1, 3, 4, 8)
+    image[..., 4:] = 0.5  # the right cell is wrong, the left one is right
+    log_scale = torch.full((1, 1, 1, 2), math.log(0.1), requires_grad=True)
+    laplace_nll(log_scale, image, torch.zeros_like(image)).backward()
+    assert log_scale.grad is not None
+    left, right = log_scale.grad.flatten().tolist()
+    assert left > 0 > right  # state less on the left, more on the right
+
+
+def test_inputs_unchanged() -> None:
+    a, b, samples = random(2, 3, 16, 16), random(2, 3, 16, 16, seed=1), torch.tensor([1.0, 0.5])
+    log_scale = random(2, 1, 4, 4)
+    before = [t.clone() for t in (a, b, samples, log_scale)]
+    weighted_l1(a, b, torch.ones(1, 1, 16, 16), samples)
+    focal_frequency(a, b, samples)
+    phase_imbalance(a, 16)
+    laplace_nll(log_scale, a, b)
+    assert all(torch.equal(x, y) for x, y in zip(before, (a, b, samples, log_scale), strict=True))

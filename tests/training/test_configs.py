@@ -1,0 +1,129 @@
+"""Every config file composes, and what can be built on this machine is built."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+
+from likeness.data.modules import DrawnDataModule, FaceDataModule
+from likeness.data.restoration import MixConfig
+from likeness.nets.expert_f import ExpertFConfig
+from likeness.training.expert_f import ExpertFModule
+from likeness.training.losses.restoration import LossWeights
+from likeness.training.run import build
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+TRAIN_GROUPS = ("callbacks", "data", "debug", "experiment", "logger", "model", "paths", "trainer")
+CHOICES = sorted(f"{f.parent.name}={f.stem}" for g in TRAIN_GROUPS for f in (CONFIGS / g).glob("*.yaml"))
+QUIET = ("model.loss.weights.lpips=0", "model.loss.weights.identity=0")
+
+
+def test_there_is_something_to_test() -> None:
+    assert {"experiment=smoke", "debug=overfit", "trainer=ddp", "model=expert_f"} <= set(CHOICES)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_and_resolves(choice: str, composed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIKENESS_DATA", raising=False)
+    cfg = composed(choice)
+    cfg._set_flag("allow_objects", True)
+    resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert "None/" not in str(resolved), "an unset variable became part of a path"
+
+
+@pytest.mark.parametrize("debug", ["default", "fdr", "limit", "overfit", "profiler"])
+@pytest.mark.parametrize("experiment", ["smoke", "expert_f"])
+def test_postures_go_with_experiments(debug: str, experiment: str, composed: Any) -> None:
+    cfg = composed(f"experiment={experiment}", f"debug={debug}")
+    if debug != "fdr":
+        assert cfg.trainer.max_time is None, "a posture must end by its own bound"
+        assert cfg.trainer.max_epochs > 0
+    if debug in ("default", "overfit"):
+        assert set(cfg.logger) == {"csv"}
+        assert cfg.data.workers == 0
+
+
+TRAINERS = sorted(f.stem for f in (CONFIGS / "trainer").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_trainers_are_built(name: str, composed: Any, tmp_path: Path) -> None:
+    """Where there is no GPU, the same trainer on the CPU: every other option must still be known."""
+    cfg = composed(f"trainer={name}", "trainer.accelerator=cpu", f"paths.logs={tmp_path}")
+    trainer = build(cfg.trainer, logger=False)
+    assert isinstance(trainer, L.Trainer)
+    assert trainer.world_size == (2 if name == "ddp" else 1)
+
+
+def test_only_one_process_samples_by_lightnings_rule(composed: Any) -> None:
+    """Our sampler shares the numbers out itself; Lightning's wrapper would repeat them every epoch."""
+    assert composed("trainer=ddp").trainer.use_distributed_sampler is False
+
+
+def test_model_and_data_are_built_as_the_dataclasses_say(composed: Any, tmp_path: Path) -> None:
+    cfg = composed("data=drawn", *QUIET, f"paths.logs={tmp_path}", "seed=11")
+    model, data = build(cfg.model), build(cfg.data)
+    assert isinstance(model, ExpertFModule)
+    assert isinstance(data, DrawnDataModule)
+    size = {k: tuple(v) if isinstance(v, list) else v for k, v in model.net.config.to_dict().items()}
+    assert ExpertFConfig(**size) == ExpertFConfig()
+    assert asdict(model.loss.weights) == {**asdict(LossWeights()), "lpips": 0, "identity": 0}
+    assert data.mix == MixConfig()
+    assert model.seed == data.seed == 11
+    optimizer = model.configure_optimizers()
+    assert optimizer.defaults["lr"] == 6e-4
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert held == {id(p) for p in model.net.parameters()}
+
+
+DATA = {"data=faces": FaceDataModule, "data=drawn": DrawnDataModule}
+
+
+@pytest.mark.parametrize("choice", DATA)
+def test_data_configs_offer_every_option_with_its_default(choice: str, composed: Any) -> None:
+    options = inspect.signature(DATA[choice]).parameters
+    data = OmegaConf.to_container(composed(choice).data, resolve=True)
+    assert isinstance(data, dict)
+    assert set(options) == set(data) - {"_target_"}
+    for name, option in options.items():
+        if name not in ("root", "cache", "mix", "seed"):
+            default = list(option.default) if isinstance(option.default, tuple) else option.default
+            assert data[name] == default, name
+
+
+def test_callbacks_are_built_and_tell_their_files_apart(composed: Any, tmp_path: Path) -> None:
+    cfg = composed(f"paths.logs={tmp_path}")
+    callbacks = [build(c) for c in cfg.callbacks.values()]
+    keys = [c.state_key for c in callbacks]
+    assert len(set(keys)) == len(keys), "two callbacks would overwrite each other's state in a checkpoint"
+
+
+MISSPELT = [
+    "model.net.config.width=[8]",
+    "data.mix.sof=0.1",
+    "trainer.max_epoch=3",
+    "seeed=1",
+    "model.loss.weights.l2=1",
+]
+
+
+@pytest.mark.parametrize("override", MISSPELT)
+def test_misspelt_keys_fail_at_composition(override: str, composed: Any) -> None:
+    with pytest.raises(ConfigCompositionException):
+        composed(override)
+
+
+def test_paths_follow_the_environment(composed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIKENESS_DATA", "/some/data")
+    monkeypatch.setenv("LIKENESS_LOGS", "/some/logs")
+    cfg = composed("name=x")
+    assert cfg.data.root == "/some/data/faces"
+    assert cfg.trainer.default_root_dir == "/some/logs/x"
+    assert cfg.data.cache == "/some/logs/cache"
