@@ -42,6 +42,19 @@ def test_same_as_dlib(embedder: FaceEmbedder, astronaut_face: Pixels) -> None:
         np.testing.assert_allclose(found[i], by_dlib(chip), atol=1e-4)
 
 
+def test_the_fixed_window_is_where_dlib_cuts(embedder: FaceEmbedder, astronaut_face: Pixels) -> None:
+    """dlib finds the face again and aligns it by its own landmarks; ours is one window for all aligned faces."""
+    dlib = pytest.importorskip("dlib", reason="compares with dlib; pip install dlib-bin")
+    predictor = dlib.shape_predictor(str(weights_file().parent / "shape_predictor_5_face_landmarks.dat"))
+    face = tensor(astronaut_face)
+    pixels = np.ascontiguousarray((face[0] * 255).round().byte().permute(1, 2, 0).numpy())
+    (found,) = dlib.get_frontal_face_detector()(pixels, 1)
+    chip = dlib.get_face_chip(pixels, predictor(pixels, found), size=150, padding=0.25)
+    theirs = embedder(torch.from_numpy(chip).permute(2, 0, 1)[None].float())
+    # Their landmarks and ours differ by some pixels; a window 9 pixels off would be .4 away.
+    assert (embedder.embed_aligned(face) - theirs).norm() < 0.25
+
+
 @pytest.mark.data
 def test_same_as_dlib_on_real_faces(embedder: FaceEmbedder, data_root: Path) -> None:
     root = data_root / "faces"

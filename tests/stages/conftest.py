@@ -35,6 +35,8 @@ def smooth() -> Callable[[int, int], Pixels]:
 
     def make(height: int, width: int) -> Pixels:
         noise = np.random.default_rng(7).uniform(40, 215, (12, 12, 3)).astype(np.float32)
-        return np.rint(np.clip(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), 0, 255)).astype(np.uint8)
+        return np.rint(np.clip(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), 0, 255)).astype(
+            np.uint8
+        )
 
     return make

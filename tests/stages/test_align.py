@@ -41,7 +41,9 @@ def test_pixels_agree_with_another_interpolator(portrait, points):
     crop = align(smooth, points, 256)
     y, x = np.mgrid[0:256, 0:256].astype(float)
     p = transform(invert(crop.matrix), np.stack([x.ravel(), y.ravel()], 1))
-    expected = np.stack([map_coordinates(smooth[..., c] / 255.0, p.T[::-1], order=3, mode="mirror") for c in range(3)], -1)
+    expected = np.stack(
+        [map_coordinates(smooth[..., c] / 255.0, p.T[::-1], order=3, mode="mirror") for c in range(3)], -1
+    )
     np.testing.assert_allclose(crop.image, expected.reshape(256, 256, 3), atol=0.012)
 
 

@@ -73,7 +73,7 @@ def test_help_states_the_options_and_their_defaults(capsys: pytest.CaptureFixtur
     assert leaving.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith("This is about something.")
-    for part in ("src: where from.", "src=(needed)", "size=512", "least=None", "config={}"):
+    for part in ("src: where from.", "src=(needed)", "size=512", "least=null", "fast=false", "config={}"):
         assert part in text
 
 

@@ -130,6 +130,10 @@ def test_an_older_checkpoint_takes_its_size_from_the_options(tmp_path: Path, net
     file = export(options(old, tmp_path / "e.safetensors", *GIVEN))
     assert loaded(file).config == TINY
     assert "metrics" not in load_weights(file, "expert_f").notes
+    watched = {"ModelCheckpoint{}": {"monitor": "val/cost", "current_score": torch.tensor(0.5)}}
+    old = checkpoint(tmp_path / "old.ckpt", net, net_config=None, metrics=None, callbacks=watched)
+    file = export(options(old, tmp_path / "e.safetensors", *GIVEN))
+    assert load_weights(file, "expert_f").notes["metrics"] == {"val/cost": 0.5}
     # The default size does not fit, and nothing unusable stays behind.
     with pytest.raises(WeightsError, match="does not fit"):
         export(options(old, tmp_path / "wrong.safetensors"))

@@ -9,6 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+# Plain ReLUs died: after 1,800 steps nine in ten hidden units at 32 and 16 pixels were never active.
+SLOPE = 0.2
+
+
+def leaky(x: Tensor) -> Tensor:
+    """Leaky ReLU with the slope that all networks here share."""
+    return F.leaky_relu(x, SLOPE)
+
+
 def haar_split(x: Tensor) -> Tensor:
     """One level of the orthonormal 2-D Haar transform (Haar 1910; Mallat 1989).
 
@@ -69,22 +78,35 @@ class HaarUp(nn.Module):
         return y + cell.repeat(1, x.shape[2], x.shape[3]).to(y.dtype)
 
 
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each pixel: (B, C, H, W) to the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        # In channels-last memory the permuted view is contiguous, so this costs no copy.
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class ResidualBlock(nn.Module):
-    """Two dense 3x3 convolutions around one ReLU, added to the input; no normalisation (EDSR, Lim et al. 2017)."""
+    """Normalisation, two dense 3x3 convolutions around one leaky ReLU, added to the input.
+
+    (B, C, H, W) to the same. Pre-normalised as in NAFNet (Chen et al. 2022): without it the network
+    diverged at the learning rate that a short training needs, and learnt too little below it.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.norm = ChannelNorm(channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.kaiming_normal_(self.conv1.weight, nonlinearity="relu")
+        nn.init.kaiming_normal_(self.conv1.weight, a=SLOPE)
         zero_bias(self.conv1)
-        # Nearly the identity at the start: a deep stack without normalisation would blow up.
+        # Nearly the identity at the start: a stack of full blocks would drown the signal.
         nn.init.kaiming_normal_(self.conv2.weight, nonlinearity="linear")
         self.conv2.weight.data.mul_(0.1)
         zero_bias(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x)))
+        return x + self.conv2(leaky(self.conv1(self.norm(x))))
 
 
 class FourierUnit(nn.Module):
@@ -98,13 +120,13 @@ class FourierUnit(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.enter = nn.Conv2d(channels, hidden, 1)
-        self.mix = nn.Sequential(nn.Conv2d(2 * hidden, 2 * hidden, 1), nn.ReLU(), nn.Conv2d(2 * hidden, 2 * hidden, 1))
+        self.mix = nn.Sequential(nn.Conv2d(2 * hidden, 2 * hidden, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(2 * hidden, 2 * hidden, 1))
         self.leave = nn.Conv2d(hidden, channels, 1)
         nn.init.zeros_(self.leave.weight)
         zero_bias(self.leave)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.enter(x))
+        y = leaky(self.enter(x))
         with torch.autocast(x.device.type, enabled=False):
             spectrum = torch.fft.rfft2(y.float(), norm="ortho")
             mixed = self.mix(torch.cat([spectrum.real, spectrum.imag], 1))

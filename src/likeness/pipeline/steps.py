@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from likeness.nets.face_embedder import FaceEmbedder
-from likeness.ops.geometry import resized
+from likeness.ops.geometry import resized, scale_of
 from likeness.pipeline.config import RestorerConfig
 from likeness.stages.align import align
 from likeness.stages.background import enlarge as enlarge_background
@@ -25,6 +25,7 @@ from likeness.stages.route import RouteBounds, reroute, route
 from likeness.types import Crop, Decision, Faces, FloatArray, MediaKind, Pixels, Profile, Restored, Verdict
 
 CROP = 256
+LIMITED_FROM = 768  # output pixels under a crop from which its restored detail visibly ends early
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ def process(
             patch = Patch(r.final, enlarge(r.crop.image, size), resized(r.crop.matrix, target=size / CROP))
             canvas, note = paste(canvas, patch, upscale, method, config.composite.residual, config.composite.grain)
         spent = r.milliseconds + 1000 * (time.perf_counter() - start)
-        results[i] = replace(r, milliseconds=spent, notes=(*r.notes, *([note] if note else [])))
+        said = [n for n in (note, _limited(r, config, upscale)) if n]
+        results[i] = replace(r, milliseconds=spent, notes=(*r.notes, *said))
     return FrameResult(canvas, tuple(results), clock.seconds)
 
 
@@ -204,6 +206,14 @@ def _chosen(decision: Decision, profile: Profile, index: int, config: RestorerCo
     if f.only and index != (0 if f.only == "largest" else int(f.only)):
         return Decision("skip", f"not chosen: faces.only={f.only}")
     return decision
+
+
+def _limited(r: FaceResult, config: RestorerConfig, upscale: int) -> str | None:
+    """What to say of a large face that was restored because it was bad: fewer pixels are written than it covers."""
+    covered = CROP / scale_of(r.crop.matrix) * upscale
+    if r.profile.width < config.route.resize_from or r.final is None or covered <= LIMITED_FROM:
+        return None
+    return f"limited detail: the face covers {covered:.0f} px, {r.final.shape[0]} are written"
 
 
 def _restore(results: list[FaceResult], models: Models, clock: Clock) -> list[FaceResult]:

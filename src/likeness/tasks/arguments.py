@@ -68,7 +68,8 @@ def usage(kind: type[Any], about: str = "") -> str:
     lines = [about.strip(), "", "Options are given as KEY=VALUE.", inspect.getdoc(kind) or "", "", "Defaults:"]
     for f in fields(kind):
         default = f.default_factory() if f.default_factory is not NO_DEFAULT else f.default
-        lines.append(f"    {f.name}=" + ("(needed)" if default == MISSING else str(default)))
+        shown = {MISSING: "(needed)", "None": "null", "True": "true", "False": "false"}.get(str(default), default)
+        lines.append(f"    {f.name}={shown}")
     return "\n".join(lines).lstrip() + "\n"
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from rich.progress import track
 
 from likeness.data.faces import FaceRecord, read_face, read_manifest, resize_face, split_records
@@ -161,10 +162,10 @@ def fit_large(samples: Sequence[Sample], share: float = 0.05) -> dict[str, float
     """Bounds that together `share` of the undegraded wide faces exceed, each at the same quantile."""
     wide = [s for s in samples if s.profile.width >= LARGE - 1]
 
-    def table(recipe: str) -> FloatArray:
+    def table(recipe: str) -> npt.NDArray[np.float64]:
         # Signed so that larger is worse in every column.
         rows = [(-s.profile.detail, s.profile.blockiness, s.profile.noise) for s in wide if s.recipe == recipe]
-        return np.array(rows, np.float32).reshape(-1, 3)
+        return np.array(rows, np.float64).reshape(-1, 3)
 
     clean, heavy = table("clean"), table("heavy")
     if len(clean) < 20 or len(heavy) < 20:

@@ -132,9 +132,15 @@ def training_notes(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         "steps": checkpoint.get("global_step"),
         "epochs": checkpoint.get("epoch"),
         "averaged": "averaging_state" in checkpoint,
-        "metrics": checkpoint.get("metrics"),
+        "metrics": checkpoint.get("metrics") or _watched(checkpoint.get("callbacks", {})),
     }
-    return {name: value for name, value in notes.items() if value is not None}
+    return {name: value for name, value in notes.items() if value not in (None, {})}
+
+
+def _watched(callbacks: Mapping[str, Any]) -> dict[str, float]:
+    """What Lightning's own callbacks watched, for checkpoints that do not state their figures."""
+    states = [s for s in callbacks.values() if s.get("monitor") and s.get("current_score") is not None]
+    return {state["monitor"]: float(state["current_score"]) for state in states}
 
 
 def _config(stored: Mapping[str, Any] | None, given: Mapping[str, Any]) -> ExpertFConfig:

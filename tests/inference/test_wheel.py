@@ -1,0 +1,60 @@
+"""The wheel carries configs and weights, and restores a picture from where it is installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],
+        check=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    (file,) = folder.glob("likeness-*.whl")
+    return file
+
+
+def test_it_holds_configs_weights_and_schema(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "likeness/_assets/configs/infer.yaml",
+        "likeness/_assets/configs/train.yaml",
+        "likeness/_assets/weights/expert_f.safetensors",
+        "likeness/_assets/weights/calibration.json",
+        "likeness/pipeline/report.schema.json",
+    } <= names
+    for file in (ROOT / "configs").rglob("*.yaml"):
+        assert f"likeness/_assets/configs/{file.relative_to(ROOT / 'configs').as_posix()}" in names
+    assert not [n for n in names if n.startswith(("tests/", "experiments/"))]
+
+
+def test_it_restores_a_picture_elsewhere(wheel, python, portrait_file, tmp_path):
+    target, away = tmp_path / "installed", tmp_path / "away"
+    away.mkdir()
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", target, wheel],
+        check=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    source = portrait_file("in/face.png")
+    code = (
+        "import likeness, sys; print(likeness.__file__);"
+        "from likeness.tasks.restore import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = python(["-c", code, "restore", source, f"output={tmp_path / 'out'}", "device=cpu"], away, source=target)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.splitlines()[0]).is_relative_to(target)
+    assert done.stdout.splitlines()[-1].strip() == "1 face: 1 restored"
+    report = json.loads((tmp_path / "out" / "face" / "face_report.json").read_text())
+    assert report["weights"]["expert_f"]
+    assert list(away.iterdir()) == []

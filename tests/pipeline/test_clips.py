@@ -1,0 +1,141 @@
+"""Over time: steady for steady input, detection only where it is due, nothing jumps."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from likeness.pipeline.clips import ClipState, restore_clip, step
+from likeness.pipeline.config import from_overrides
+from likeness.pipeline.models import load_models
+from likeness.types import Faces, Frame
+
+
+def frames_of(pictures) -> list[Frame]:
+    return [Frame(p, i, Fraction(i, 25), Fraction(1, 25)) for i, p in enumerate(pictures)]
+
+
+def run(pictures, models, *options, upscale=1):
+    config = from_overrides(options)
+    return [result for _, result in restore_clip(frames_of(pictures), models, config, "video", upscale)]
+
+
+@pytest.mark.parametrize(("method", "count"), [("feather", 100), ("poisson", 20)])
+def test_a_hundred_equal_frames_give_a_hundred_equal_frames(scene, face_at, together, make_models, method, count):
+    faces = together(face_at(150.3, 110.7, 90.2, 3), face_at(270.1, 60.9, 60.4, -7))
+    results = run([scene.copy() for _ in range(count)], make_models(faces), f"composite.method={method}")
+    assert len(results) == count
+    assert (results[0].pixels != scene).any()
+    for result in results[1:]:
+        np.testing.assert_array_equal(result.pixels, results[0].pixels)
+        assert [f.track for f in result.faces] == [0, 1]
+
+
+@pytest.mark.slow
+def test_equal_frames_stay_equal_with_the_real_networks(scene):
+    results = run([scene.copy() for _ in range(12)], load_models(from_overrides(["device=cpu"])))
+    assert len(results[0].faces) == 1
+    assert (results[0].pixels != scene).any()
+    for result in results[1:]:
+        np.testing.assert_array_equal(result.pixels, results[0].pixels)
+
+
+@pytest.mark.parametrize(("every", "expected"), [(5, [0, 5, 10, 15]), (1, list(range(18))), (7, [0, 7, 14])])
+def test_detection_runs_every_fifth_frame(scene, face_at, make_models, every, expected):
+    models = make_models(face_at(150, 110, 90))
+    config = from_overrides([f"video.detect_every={every}"])
+    state, at = ClipState(), []
+    for frame in frames_of([scene] * 18):
+        before = len(models.detector.calls)
+        _, state = step(state, frame, models, config, "video", 1)
+        if len(models.detector.calls) > before:
+            at.append(frame.index)
+    assert at == expected
+
+
+def test_detection_runs_at_cuts_and_tracks_begin_anew(scene, face_at, make_models):
+    models = make_models(face_at(150, 110, 90), face_at(100, 120, 80))
+    results = run([scene] * 3 + [255 - scene] * 4, models)
+    assert len(models.detector.calls) == 2
+    assert [r.faces[0].track for r in results] == [0, 0, 0, 1, 1, 1, 1]
+    # After a cut the face is there at once: fading it in would show the poor one.
+    alone = run([255 - scene], make_models(face_at(100, 120, 80)))
+    np.testing.assert_array_equal(results[3].pixels, alone[0].pixels)
+
+
+def test_detection_runs_when_the_flow_loses_a_face(scene, face_at, make_models):
+    models = make_models(face_at(150, 110, 90))
+    flat = np.full_like(scene, int(scene.mean()))  # too alike for a cut, nothing to follow
+    run([scene, flat], models, "video.cut=250")
+    assert len(models.detector.calls) == 2
+
+
+def test_a_face_that_enters_within_a_shot_fades_in(scene, face_at, make_models):
+    face = face_at(150, 110, 90)
+    results = run([scene] * 20, make_models(Faces.empty(), face), "video.ramp=10", "guard.enabled=false")
+    assert all(not r.faces for r in results[:5])
+    whole = np.abs(run([scene], make_models(face))[0].pixels.astype(float) - scene).sum()
+    shown = [np.abs(r.pixels.astype(float) - scene).sum() / whole for r in results[5:]]
+    np.testing.assert_allclose(shown[:10], np.arange(1, 11) / 10, atol=0.05)
+    np.testing.assert_allclose(shown[10:], 1, atol=1e-6)
+
+
+def test_a_new_verdict_is_ramped(scene, face_at, make_models, stub_expert):
+    """From the second detection on the guard finds a stranger: the restored face goes step by step."""
+
+    class Turncoat(stub_expert):
+        def _one(self, crop):
+            return super()._one(crop) if len(self.seen) <= 5 else np.zeros((512, 512, 3), np.float32)
+
+    models = make_models(face_at(150, 110, 90), expert=Turncoat(), same=0.3)
+    shares = [r.faces[0].share for r in run([scene] * 25, models, "video.ramp=10")]
+    assert shares[:5] == [1.0] * 5
+    final = shares[-1]
+    assert final < 0.6
+    steps = -np.diff(shares)
+    assert steps.max() <= 0.1 + 1e-9
+    assert (steps >= -1e-9).all()
+    assert shares[5] == pytest.approx(0.9)
+
+
+def test_route_and_guard_hold_between_detections(scene, face_at, make_models):
+    rng = np.random.default_rng(0)
+    pictures = [np.clip(scene + rng.normal(0, 6, scene.shape), 0, 255).astype(np.uint8) for _ in range(10)]
+    results = run(pictures, make_models(face_at(150, 110, 90)))
+    for start in (0, 5):
+        held = results[start].faces[0]
+        for result in results[start + 1 : start + 5]:
+            face = result.faces[0]
+            assert (face.profile, face.decision, face.verdict) == (held.profile, held.decision, held.verdict)
+    assert results[5].faces[0].profile != results[0].faces[0].profile
+    assert results[5].faces[0].track == results[0].faces[0].track
+
+
+def test_landmarks_move_with_the_face_between_detections(scene, face_at, make_models):
+    pictures = [np.roll(scene, (i, 2 * i), (0, 1)) for i in range(5)]
+    face = face_at(150, 110, 90)
+    results = run(pictures, make_models(face))
+    for i, result in enumerate(results):
+        expected = face.landmarks[0] + np.float32([2 * i, i])
+        assert np.linalg.norm(result.faces[0].face.landmarks[0] - expected, axis=1).max() < 0.5
+
+
+def test_a_face_that_leaves_ends_after_two_detections(scene, face_at, make_models):
+    models = make_models(face_at(150, 110, 90), Faces.empty())
+    counts = [len(r.faces) for r in run([scene] * 14, models)]
+    assert counts == [1] * 10 + [0] * 4
+
+
+def test_the_state_does_not_grow(scene, face_at, make_models):
+    models = make_models(*(face_at(60 + 40 * (i % 5), 110, 60 + i % 3) for i in range(30)))
+    config, state = from_overrides(["video.detect_every=1", "video.match=0.9"]), ClipState()
+    for frame in frames_of([scene] * 30):
+        _, state = step(state, frame, models, config, "video", 1)
+        assert len(state.tracks) == len(state.held) == len(state.fades) <= 3
+    assert state.next_id > 10
+
+
+def test_no_frames(make_models):
+    assert run([], make_models()) == []

@@ -1,0 +1,113 @@
+"""Options by dotted words, by Hydra and by default are the same options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException
+
+from likeness.errors import ConfigError
+from likeness.pipeline.config import RestorerConfig, from_overrides, to_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+SAME = [
+    [],
+    ["upscale=2"],
+    ["upscale=auto", "strength=0.25"],
+    ["compare=yes"],
+    ["compare=no"],
+    ["faces.min=60", "faces.max=140.5"],
+    ["faces.only=0"],
+    ["faces.only=largest"],
+    ["faces.min=null"],
+    ["guard.enabled=false", "guard.strictness=2"],
+    ["route.q_low=0", "route.large_but_bad=no"],
+    ["composite.method=feather", "composite.residual=False", "composite.grain=.5"],
+    ["video.detect_every=3", "video.cut=1e1"],
+    ["detect.score=0.5", "detect.max_side=800"],
+    ["device=cuda:1", "precision=bf16", "cards=3"],
+    ["weights.expert_f=/a/b.safetensors"],
+]
+
+
+@pytest.fixture
+def hydra_config():
+    GlobalHydra.instance().clear()
+    ConfigStore.instance().store(name="restorer", node=RestorerConfig)
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        yield lambda words: compose("infer", overrides=words)
+
+
+@pytest.mark.parametrize("words", SAME, ids=lambda w: " ".join(w) or "defaults")
+def test_both_ways_give_the_same(words, hydra_config):
+    ours = from_overrides(words)
+    assert isinstance(ours, RestorerConfig)
+    assert to_config(hydra_config(words)) == ours
+    assert (ours == RestorerConfig()) == (words in ([], ["faces.min=null"]))
+
+
+def test_known_values():
+    config = from_overrides(
+        ["upscale=4", "strength=0.5", "faces.min=60", "faces.only=2", "guard.enabled=no", "video.detect_every=7"]
+    )
+    assert (config.upscale, config.strength, config.faces.min, config.faces.only) == ("4", 0.5, 60.0, "2")
+    assert (config.guard.enabled, config.video.detect_every) == (False, 7)
+    assert from_overrides(["strength=0.1", "strength=0.2"]).strength == 0.2
+
+
+@pytest.mark.parametrize("name", ["1e3", "no", "a, b [c] {d}.safetensors", "x=y", "ü 中", "12"])
+def test_text_is_taken_as_it_stands(name):
+    assert from_overrides([f"weights.expert_f={name}"]).weights.expert_f == name
+
+
+BAD = [
+    ("upscale=3", "upscale"),
+    ("strength=1.5", "strength"),
+    ("strength=much", "strength"),
+    ("strength=", "strength"),
+    ("strength=null", "strength"),
+    ("compare=perhaps", "compare"),
+    ("cards=25", "cards"),
+    ("cards=2.5", "cards"),
+    ("precision=fp8", "precision"),
+    ("faces.only=smallest", "faces.only"),
+    ("faces.only=-1", "faces.only"),
+    ("composite.method=glue", "composite.method"),
+    ("composite.grain=2", "composite.grain"),
+    ("background.name=magic", "background"),
+    ("detect.name=retinaface", "detect.name"),
+    ("guard.enabled=perhaps", "guard.enabled"),
+    ("guard.strictness=0", "guard.strictness"),
+    ("route.skip_below=120", "route"),
+    ("video.detect_every=0", "video"),
+    ("upscle=2", "upscle"),
+    ("faces.mim=3", "mim"),
+    ("faces=3", "faces"),
+    ("faces.min.x=3", "faces.min.x"),
+    ("upscale", "upscale"),
+    ("=2", "=2"),
+]
+
+
+@pytest.mark.parametrize(("word", "named"), BAD, ids=[w for w, _ in BAD])
+def test_bad_options_are_one_line_that_names_them(word, named):
+    with pytest.raises(ConfigError) as caught:
+        from_overrides([word])
+    assert "\n" not in str(caught.value)
+    assert named in str(caught.value)
+
+
+def test_the_largest_face_may_not_be_narrower_than_the_least():
+    with pytest.raises(ConfigError, match=r"min=90.* above max=80"):
+        from_overrides(["faces.min=90", "faces.max=80"])
+
+
+@pytest.mark.parametrize("word", ["upscle=2", "faces.mim=3", "strength=much"])
+def test_hydra_refuses_misspelt_and_unfit_words(word, hydra_config):
+    with pytest.raises(ConfigCompositionException):
+        hydra_config([word])

@@ -1,0 +1,188 @@
+"""One frame: which faces are restored, in which order, how much of each, and that nothing else moves."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from likeness.ops.geometry import invert, resized, warp
+from likeness.pipeline.config import from_overrides
+from likeness.pipeline.steps import process
+from likeness.stages.background import enlarge
+from likeness.stages.composite import template_mask
+from likeness.types import Faces
+
+
+def run(scene, faces, models, *options, kind="photo", upscale=1, **more):
+    return process(scene, faces, models, from_overrides(options), kind, upscale, **more)
+
+
+@pytest.mark.parametrize("kind", ["photo", "video"])
+@pytest.mark.parametrize("upscale", [1, 2])
+def test_outside_the_faces_stands_the_background(scene, face_at, make_models, kind, upscale):
+    result = run(scene, face_at(150, 110, 80), make_models(), kind=kind, upscale=upscale)
+    background = enlarge(scene, upscale)
+    (face,) = result.faces
+    back = invert(resized(face.crop.matrix, source=upscale, target=2))
+    mask = warp(template_mask(512), back, background.shape[1::-1], border=cv2.BORDER_CONSTANT, linear=True)
+    np.testing.assert_array_equal(result.pixels[mask == 0], background[mask == 0])
+    assert (result.pixels != background).any(2).mean() > 0.02
+
+
+@pytest.mark.parametrize("method", ["poisson", "feather"])
+@pytest.mark.parametrize("upscale", [1, 2, 4])
+@pytest.mark.parametrize("change", ["strength", "expert", "guard", "too small", "already good"])
+def test_what_changes_nothing_is_plain_enlarging(scene, face_at, make_models, stub_expert, method, upscale, change):
+    options = [f"composite.method={method}", *(["strength=0"] if change == "strength" else [])]
+    width = {"too small": 40, "already good": 160}.get(change, 90)
+    expert = stub_expert(0) if change == "expert" else stub_expert()
+    models = make_models(expert=expert, same=0.0 if change == "guard" else 5.0)
+    result = run(scene, face_at(150, 110, width), models, *options, upscale=upscale)
+    np.testing.assert_array_equal(result.pixels, enlarge(scene, upscale))
+
+
+def test_strength_zero_changes_nothing_when_pasted_directly(scene, face_at, make_models):
+    result = run(scene, face_at(150, 110, 90), make_models(), "strength=0", "composite.residual=false")
+    np.testing.assert_array_equal(result.pixels, scene)
+
+
+def test_strength_is_a_mix(scene, face_at, make_models):
+    changes = {}
+    for strength in (0.5, 1.0):
+        result = run(scene, face_at(150, 110, 90), make_models(), f"strength={strength}", "composite.method=feather")
+        changes[strength] = result.pixels.astype(float) - scene
+        assert result.faces[0].share == strength
+    whole = scene + changes[1.0]
+    inside = (whole > 0) & (whole < 255)  # clipped values are no halves
+    np.testing.assert_allclose(changes[0.5][inside], changes[1.0][inside] / 2, atol=1)
+    assert np.abs(changes[0.5]).max() > 10
+
+
+@pytest.mark.parametrize(
+    ("options", "restored"),
+    [
+        ([], [0, 1, 2]),
+        (["faces.min=70"], [0, 1]),
+        (["faces.max=70"], [2]),
+        (["faces.min=70", "faces.max=85"], [1]),
+        (["faces.only=largest"], [0]),
+        (["faces.only=0"], [0]),
+        (["faces.only=2"], [2]),
+        (["faces.only=9"], []),
+    ],
+    ids=str,
+)
+def test_the_users_choice_of_faces(scene, face_at, together, make_models, options, restored):
+    faces = together(face_at(70, 100, 90), face_at(170, 100, 80), face_at(260, 100, 60))
+    result = run(scene, faces, make_models(), *options)
+    assert [i for i, f in enumerate(result.faces) if f.final is not None] == restored
+    for i, f in enumerate(result.faces):
+        if i not in restored:
+            assert f.decision.route == "skip"
+            assert f.decision.reason.startswith("not chosen")
+            assert options[0].partition("=")[0] in f.decision.reason or len(options) > 1
+
+
+def test_expert_t_falls_back_to_expert_f_and_says_so(scene, face_at, make_models):
+    (small,) = run(scene, face_at(150, 110, 80), make_models()).faces
+    assert (small.decision.route, small.decision.expert) == ("expert_t", "expert_f")
+    assert small.notes == ("expert_t is not available yet, expert_f ran instead",)
+    (middle,) = run(scene, face_at(150, 110, 120), make_models(), "route.q_low=0").faces
+    assert (middle.decision.route, middle.decision.expert, middle.notes) == ("expert_f", "expert_f", ())
+
+
+def test_each_expert_runs_once_over_all_its_faces(scene, face_at, together, make_models, stub_expert):
+    expert = stub_expert()
+    faces = together(*(face_at(40 + 60 * i, 100, 60 + i) for i in range(4)), face_at(100, 200, 30))
+    run(scene, faces, make_models(expert=expert))
+    assert expert.seen == [4]
+
+
+@pytest.mark.parametrize("method", ["poisson", "feather"])
+def test_overlapping_faces_do_not_depend_on_their_order(scene, face_at, together, make_models, method):
+    near, far = face_at(150, 110, 95), face_at(205, 100, 65)
+    option = f"composite.method={method}"
+    one = run(scene, together(near, far), make_models(), option, upscale=2).pixels
+    other = run(scene, together(far, near), make_models(), option, upscale=2).pixels
+    np.testing.assert_array_equal(one, other)
+    # The smaller face is pasted first, the larger one over it.
+    first = run(scene, far, make_models(), option, upscale=2).pixels
+    assert (one != first).any()
+
+
+def test_the_larger_face_lies_in_front(scene, face_at, together, make_models, stub_expert):
+    class Painter(stub_expert):
+        def restore(self, crops):
+            restored = super().restore(crops)
+            return [type(r)(np.full_like(r.image, v)) for r, v in zip(restored, (1.0, 0.0), strict=False)]
+
+    faces = together(face_at(150, 110, 95), face_at(165, 110, 60))
+    options = ("composite.method=feather", "composite.residual=false", "guard.enabled=false")
+    result = run(scene, faces, make_models(expert=Painter()), *options)
+    assert (result.pixels[105:115, 160:165] == 255).all()
+
+
+@pytest.mark.parametrize("centre", [(0, 110), (319, 110), (150, 0), (150, 239), (0, 0)], ids=str)
+@pytest.mark.parametrize("method", ["poisson", "feather"])
+def test_a_face_half_outside(scene, face_at, make_models, centre, method):
+    result = run(scene, face_at(*centre, 90), make_models(), f"composite.method={method}", upscale=2)
+    (face,) = result.faces
+    assert 0.15 < face.crop.inside < 0.75
+    assert result.pixels.shape == (480, 640, 3)
+    assert (result.pixels != enlarge(scene, 2)).any()
+
+
+def test_the_guard_pulls_another_person_back(scene, face_at, make_models, stub_expert):
+    stranger = stub_expert(face=np.zeros((512, 512, 3), np.float32))
+    (face,) = run(scene, face_at(150, 110, 90), make_models(expert=stranger, same=0.3)).faces
+    assert face.verdict.verdict == "pulled back"
+    assert face.verdict.final_distance <= 0.3 < face.verdict.distance
+    assert face.share == face.verdict.mix < 1
+    # What is used is the mix, and the one-view distance is measured on it.
+    enlarged = np.clip(cv2.resize(face.crop.image, (512, 512), interpolation=cv2.INTER_CUBIC), 0, 1)
+    np.testing.assert_allclose(face.final, enlarged * (1 - face.share), atol=1e-5)
+    assert face.distance == pytest.approx(face.verdict.final_distance, abs=1e-4)
+
+
+def test_the_guard_cannot_tell(scene, face_at, make_models, stub_expert):
+    stranger = stub_expert(face=np.zeros((512, 512, 3), np.float32))
+    (face,) = run(scene, face_at(150, 110, 90), make_models(expert=stranger, same=0.8, other=0.5)).faces
+    assert (face.verdict.verdict, face.verdict.bound, face.share) == ("cannot tell", None, 1.0)
+
+
+def test_the_guard_off(scene, face_at, make_models):
+    (face,) = run(scene, face_at(150, 110, 90), make_models(same=0.0), "guard.enabled=false").faces
+    assert face.verdict is None
+    assert face.share == 1
+    assert face.distance > 0
+
+
+def test_sixteen_bits_inputs_and_stages(scene, face_at, make_models):
+    deep = scene.astype(np.uint16) * 257
+    kept = deep.copy()
+    faces = face_at(150, 110, 90)
+    landmarks = faces.landmarks.copy()
+    result = run(deep, faces, make_models(), upscale=2)
+    assert result.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(deep, kept)
+    np.testing.assert_array_equal(faces.landmarks, landmarks)
+    assert {"align", "measure", "restore", "identity", "background", "composite"} == set(result.seconds)
+    assert all(f.milliseconds > 0 for f in result.faces)
+    shallow = run(scene, faces, make_models(), upscale=2)
+    assert np.abs(result.pixels / 257 - shallow.pixels).max() < 4
+
+
+def test_no_faces(scene, make_models):
+    result = run(scene, Faces.empty(), make_models())
+    assert result.faces == ()
+    np.testing.assert_array_equal(result.pixels, scene)
+
+
+@pytest.mark.parametrize(
+    ("width", "upscale", "said"), [(180, 2, False), (195, 2, True), (195, 1, False), (100, 4, True), (90, 4, False)]
+)
+def test_large_bad_faces_say_that_detail_is_limited(scene, face_at, make_models, width, upscale, said):
+    bad = ["route.detail_low=100", "route.resize_from=95", "route.expert_t_below=80", "route.q_low=0"]
+    (face,) = run(scene, face_at(150, 110, width), make_models(), *bad, upscale=upscale).faces
+    assert any(n.startswith("limited detail") for n in face.notes) is said  # over 768 px: width x 2.03 x upscale

@@ -1,0 +1,229 @@
+"""Pasting: nothing changes where nothing was restored, no seam, every border, any order."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.sparse.linalg import spsolve
+
+from likeness.errors import ConfigError
+from likeness.ops.geometry import invert, resized, transform, warp
+from likeness.ops.poisson import solve_dirichlet
+from likeness.stages.align import align
+from likeness.stages.composite import CompositeConfig, Patch, paste, template_mask
+from likeness.types import FloatArray, Pixels
+
+SIZE = 512
+METHODS = ["poisson", "feather"]
+
+
+def patch_for(pixels: Pixels, points: FloatArray, change: FloatArray | float) -> Patch:
+    crop = align(pixels, points, 256)
+    seen = cv2.resize(crop.image, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    return Patch((seen + change).astype(np.float32), seen, resized(crop.matrix, target=2))
+
+
+def mask_in_frame(patch: Patch, upscale: int, shape: tuple[int, ...]) -> FloatArray:
+    back = invert(resized(patch.matrix, source=upscale))
+    return warp(template_mask(SIZE), back, (shape[1], shape[0]), border=cv2.BORDER_CONSTANT, linear=True)
+
+
+def texture(amplitude: float) -> FloatArray:
+    """Stripes of 20 px in the crop, without a mean."""
+    wave = np.sin(np.arange(SIZE) * 2 * np.pi / 20)[None, :, None] * np.ones((SIZE, 1, 3))
+    return (amplitude * wave).astype(np.float32)
+
+
+def enlarged(pixels: Pixels, upscale: int) -> Pixels:
+    size = (pixels.shape[1] * upscale, pixels.shape[0] * upscale)
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_LANCZOS4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("upscale", [1, 2, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_expert_that_changes_nothing_changes_nothing(portrait, points, method, upscale, dtype):
+    frame = portrait[:256, 60:380].astype(dtype) * (257 if dtype == np.uint16 else 1)
+    background = enlarged(frame, upscale)
+    out, note = paste(background, patch_for(frame, points - np.float32([60, 0]), 0.0), upscale, method)
+    np.testing.assert_array_equal(out, background)
+    assert out.dtype == dtype
+    assert out is not background
+    assert note is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("upscale", [1, 2])
+def test_outside_the_mask_stands_the_background(portrait, points, method, residual, upscale):
+    background = enlarged(portrait, upscale)
+    kept = background.copy()
+    patch = patch_for(portrait, points, texture(0.2) + np.float32(0.1))
+    restored, seen = patch.restored.copy(), patch.seen.copy()
+    out, _ = paste(background, patch, upscale, method, residual, grain=0.5)
+    mask = mask_in_frame(patch, upscale, background.shape)
+    np.testing.assert_array_equal(out[mask == 0], background[mask == 0])
+    assert np.abs(out[mask > 0.9].astype(int) - background[mask > 0.9]).mean() > 5
+    for array, before in ((background, kept), (patch.restored, restored), (patch.seen, seen)):
+        np.testing.assert_array_equal(array, before)
+
+
+def test_the_mask_covers_the_face_alone():
+    mask = template_mask(SIZE)
+    crop_points = {"left eye": (193, 240), "right eye": (319, 240), "nose": (257, 314), "mouth": (257, 371)}
+    assert all(mask[y, x] > 0.99 for x, y in crop_points.values())
+    assert mask[:100].max() == mask[490:].max() == mask[:, :90].max() == mask[:, 420:].max() == 0
+    np.testing.assert_allclose(mask, mask[:, ::-1], atol=0.08)
+    assert template_mask(256)[120, 128] == pytest.approx(mask[240, 256], abs=1e-3)
+    assert 0 <= mask.min() <= mask.max() <= 1
+    with pytest.raises(ValueError, match="read-only"):
+        mask[0, 0] = 1
+
+
+def test_poisson_removes_an_offset_of_colour(portrait, points):
+    offset = np.array([0.12, -0.08, 0.05], np.float32)
+    patch = patch_for(portrait, points, offset)
+    poisson, note = paste(portrait, patch, 1, "poisson")
+    assert note is None
+    assert np.abs(poisson.astype(int) - portrait).max() <= 1
+    feather, _ = paste(portrait, patch, 1, "feather")
+    middle = mask_in_frame(patch, 1, portrait.shape) > 0.999
+    assert np.abs((feather.astype(float) - portrait)[middle] / 255 - offset).mean() < 0.03
+
+
+def test_poisson_keeps_the_texture(smooth, points):
+    frame = smooth(512, 512)
+    patch = patch_for(frame, points, texture(0.15) + np.float32(0.1))
+    out, _ = paste(enlarged(frame, 2), patch, 2, "poisson")
+    change = (out.astype(float) - enlarged(frame, 2)).mean(2) / 255
+    wanted = warp(texture(0.15).mean(2), invert(resized(patch.matrix, source=2)), (1024, 1024))
+    inside = cv2.erode((mask_in_frame(patch, 2, out.shape) > 0.999).astype(np.uint8), np.ones((9, 9))) > 0
+    assert np.corrcoef(change[inside], wanted[inside])[0, 1] > 0.97
+    assert change[inside].std() == pytest.approx(wanted[inside].std(), rel=0.1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "shift", [(0, 0), (-225, 0), (290, 0), (0, -125), (20, 385), (-205, -100)],
+    ids=["inside", "left", "right", "top", "bottom", "corner"],
+)  # fmt: skip
+def test_no_seam(smooth, points, method, shift):
+    """Where the blend begins, the picture is nowhere steeper than the background by more than a trifle."""
+    frame = smooth(512, 512)
+    patch = patch_for(frame, points + np.float32(shift), 0.12)
+    out, _ = paste(frame, patch, 1, method)
+    mask = mask_in_frame(patch, 1, frame.shape)
+    edge = (mask > 0) & (mask < 0.15)
+    steepness = []
+    for picture in (out, frame):
+        p = picture.astype(float)
+        steepness.append(
+            max(np.abs(np.diff(p, axis=a)).max(2)[edge[1:] if a == 0 else edge[:, 1:]].max() for a in (0, 1))
+        )
+    assert steepness[0] <= steepness[1] + 4
+    # The same within the change alone: it starts from zero, without a step.
+    change = np.abs(out.astype(float) - frame)
+    assert change[(mask > 0) & (mask < 0.01)].max() <= 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("upscale", [1, 4])
+def test_a_face_wholly_outside_changes_nothing(smooth, points, method, upscale):
+    frame = smooth(300, 300)
+    patch = patch_for(frame, points + np.float32(3000), 0.3)
+    out, note = paste(enlarged(frame, upscale), patch, upscale, method)
+    np.testing.assert_array_equal(out, enlarged(frame, upscale))
+    assert note is None
+
+
+def test_ill_posed_poisson_becomes_feather_and_says_so(smooth, points):
+    frame = smooth(300, 300)
+    mostly_out = patch_for(frame, points - np.float32([245, 0]), 0.2)
+    out, note = paste(frame, mostly_out, 1, "poisson")
+    assert note is not None
+    assert note.startswith("poisson -> feather: only")
+    np.testing.assert_array_equal(out, paste(frame, mostly_out, 1, "feather")[0])
+    tiny = patch_for(frame, points / 25 + 100, 0.2)
+    _, note = paste(frame, tiny, 1, "poisson")
+    assert note is not None
+    assert "pixels" in note
+
+
+def test_pasting_directly_shows_the_restored_pixels(smooth, points):
+    frame = smooth(512, 512)
+    patch = patch_for(frame, points, 0.0)
+    flat = Patch(np.full_like(patch.restored, 0.5), patch.seen, patch.matrix)
+    out, _ = paste(frame, flat, 1, "feather", residual=False)
+    core = mask_in_frame(flat, 1, frame.shape) > 0.9999
+    assert np.abs(out[core].astype(int) - 128).max() <= 1
+    # As a residual the same face keeps what the expert did not see: the frame less its own crop, here nearly nothing.
+    by_residual, _ = paste(frame, flat, 1, "feather")
+    assert np.abs(by_residual[core].astype(int) - 128).max() <= 8
+
+
+def test_residual_keeps_detail_that_the_crop_lost():
+    """A huge face is shrunk for the expert; the fine grid of the source must survive a change of brightness."""
+    frame = (120 + np.indices((1200, 1200)).sum(0)[..., None] % 2 * 40 * np.ones(3)).astype(np.uint8)
+    points = np.array([(440, 500), (760, 500), (600, 700), (470, 840), (740, 840)], np.float32)
+    patch = patch_for(frame, points, 0.1)
+    core = mask_in_frame(patch, 1, frame.shape) > 0.9999
+    kept, _ = paste(frame, patch, 1, "feather")
+    lost, _ = paste(frame, patch, 1, "feather", residual=False)
+    assert kept[core].std() == pytest.approx(frame[core].std(), rel=0.02)
+    assert lost[core].std() < 0.2 * frame[core].std()
+
+
+def test_sixteen_bits_get_the_change_at_full_depth(smooth, points):
+    frame = smooth(512, 512).astype(np.uint16) * 257 + 13
+    patch = patch_for(frame, points, np.float32(3 / 65535))
+    out, _ = paste(frame, patch, 1, "feather")
+    core = mask_in_frame(patch, 1, frame.shape) > 0.9999
+    change = out[core].astype(int) - frame[core]
+    assert change.mean() == pytest.approx(3, abs=0.2)  # far below one step of eight bits
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_grain_is_the_same_every_time_and_only_in_the_mask(portrait, points, method):
+    patch = patch_for(portrait, points, 0.0)
+    a, b = (paste(portrait, patch, 1, method, grain=1.0)[0] for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+    assert (a != portrait).any()
+    assert paste(portrait, patch, 1, method, grain=0.3)[0].astype(int).std() != a.astype(int).std()
+    mask = mask_in_frame(patch, 1, portrait.shape)
+    np.testing.assert_array_equal(a[mask == 0], portrait[mask == 0])
+
+
+def test_solver_agrees_with_a_sparse_one():
+    rng = np.random.default_rng(2)
+    height, width = 17, 23
+    source = rng.normal(size=(height, width)).astype(np.float32)
+    ones = [sp.diags([1.0, -2.0, 1.0], [-1, 0, 1], shape=(n, n)) for n in (height, width)]
+    laplace = sp.kron(ones[0], sp.eye(width)) + sp.kron(sp.eye(height), ones[1])
+    expected = spsolve(laplace.tocsc(), source.ravel().astype(float)).reshape(height, width)
+    np.testing.assert_allclose(solve_dirichlet(source), expected, rtol=1e-4, atol=1e-4)
+    three = np.stack([source, 2 * source, -source], -1)
+    np.testing.assert_allclose(solve_dirichlet(three)[..., 1], 2 * expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "expected"),
+    [("photo", "auto", "poisson"), ("video", "auto", "feather"), ("gif", "auto", "feather"),
+     ("video", "poisson", "poisson"), ("photo", "feather", "feather")],
+)  # fmt: skip
+def test_method_for(kind, option, expected):
+    assert CompositeConfig(option).method_for(kind) == expected
+
+
+@pytest.mark.parametrize("options", [{"method": "glue"}, {"grain": 1.5}, {"grain": -0.1}], ids=str)
+def test_senseless_options(options):
+    with pytest.raises(ConfigError, match=r"composite\."):
+        CompositeConfig(**options)
+
+
+def test_corners_of_the_crop_go_where_the_matrix_says(points):
+    crop = align(np.zeros((512, 512, 3), np.uint8), points, 256)
+    there = transform(invert(resized(crop.matrix, source=2)), np.array([[0.0, 0.0]]))
+    plain = transform(invert(crop.matrix), np.array([[0.0, 0.0]]))
+    np.testing.assert_allclose(there, (plain + 0.5) * 2 - 0.5, atol=1e-9)

@@ -1,0 +1,135 @@
+"""The table of the bands, at its ends, and everything that may overrule it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from likeness.errors import ConfigError
+from likeness.stages.route import RouteBounds, RouteConfig, faults, reroute, route
+from likeness.types import Profile
+
+BOUNDS = RouteBounds(q_low=80.0, detail_low=4.0, blockiness_high=0.5, noise_high=2.5)
+GOOD = Profile(width=120.0, qvol=300.0, sharpness=300.0, detail=10.0, blockiness=0.1, noise=1.0)
+BAD = replace(GOOD, detail=2.0)
+BLURRY = replace(GOOD, sharpness=20.0, detail=2.0)
+
+
+@pytest.mark.parametrize(
+    ("width", "profile", "expected"),
+    [
+        (0.0, GOOD, "skip"),
+        (49.9, GOOD, "skip"),
+        (49.9, BLURRY, "skip"),
+        (50.0, GOOD, "expert_t"),
+        (50.0, BLURRY, "expert_t"),
+        (99.9, GOOD, "expert_t"),
+        (100.0, GOOD, "expert_f"),
+        (100.0, BLURRY, "expert_t"),
+        (149.9, GOOD, "expert_f"),
+        (149.9, BLURRY, "expert_t"),
+        (150.0, GOOD, "resize"),
+        (150.0, BAD, "expert_f"),
+        (150.0, BLURRY, "expert_t"),
+        (5000.0, GOOD, "resize"),
+    ],
+)
+def test_bands(width, profile, expected):
+    decision = route(replace(profile, width=width), RouteConfig(), BOUNDS)
+    assert decision.route == expected
+    assert decision.expert == (expected if expected.startswith("expert") else None)
+
+
+@pytest.mark.parametrize(("sharpness", "expected"), [(79.9, "expert_t"), (80.0, "expert_f"), (80.1, "expert_f")])
+@pytest.mark.parametrize("width", [100.0, 149.9])
+def test_sharpness_decides_in_the_middle(width, sharpness, expected):
+    assert route(replace(GOOD, width=width, sharpness=sharpness), RouteConfig(), BOUNDS).route == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({}, []),
+        ({"detail": 4.0}, []),
+        ({"detail": 3.9}, ["detail 3.9 % < 4.0"]),
+        ({"blockiness": 0.5}, []),
+        ({"blockiness": 0.51}, ["blockiness 0.51 > 0.50"]),
+        ({"noise": 2.5}, []),
+        ({"noise": 2.6}, ["noise 2.6 > 2.5"]),
+        ({"detail": 1.0, "noise": 9.0}, ["detail 1.0 % < 4.0", "noise 9.0 > 2.5"]),
+    ],
+    ids=str,
+)
+def test_large_but_bad(change, found):
+    wide = replace(GOOD, width=200.0, **change)
+    assert faults(wide, BOUNDS) == found
+    decision = route(wide, RouteConfig(), BOUNDS)
+    assert decision.route == ("expert_f" if found else "resize")
+    assert all(text in decision.reason for text in found)
+    assert route(wide, RouteConfig(large_but_bad=False), BOUNDS).route == "resize"
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [
+        (replace(GOOD, width=38.0), ("too small", "38", "50")),
+        (replace(GOOD, width=75.0), ("small", "75")),
+        (GOOD, ("sharp", "300", "80")),
+        (replace(GOOD, sharpness=20.0), ("blurry", "20", "80")),
+        (replace(GOOD, width=200.0), ("already good", "200", "150")),
+    ],
+    ids=lambda x: "" if isinstance(x, Profile) else x[0],
+)
+def test_the_reason_names_the_figures(profile, words):
+    reason = route(profile, RouteConfig(), BOUNDS).reason
+    assert all(word in reason for word in words), reason
+
+
+def test_the_users_bounds_overrule_the_calibrated():
+    config = RouteConfig(q_low=400.0, detail_low=0.0, noise_high=99.0)
+    bounds = BOUNDS.overridden(config)
+    assert bounds == RouteBounds(400.0, 0.0, 0.5, 99.0)  # zero is a value, None is none
+    assert BOUNDS.overridden(RouteConfig()) == BOUNDS
+    assert route(GOOD, config, bounds).route == "expert_t"
+
+
+def test_other_bands():
+    config = RouteConfig(skip_below=10, expert_t_below=10, resize_from=300)
+    assert [route(replace(GOOD, width=w), config, BOUNDS).route for w in (9.9, 10, 299, 300)] == [
+        "skip", "expert_f", "expert_f", "resize",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("bands", [(60, 50, 150), (50, 160, 150), (-1, 50, 60)])
+def test_bands_must_rise(bands):
+    with pytest.raises(ConfigError, match="rising"):
+        RouteConfig(*bands)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "now", "expected"),
+    [
+        ("inside the band", GOOD, replace(GOOD, width=130.0), "expert_f"),
+        ("a little over 150", GOOD, replace(GOOD, width=152.0), "expert_f"),
+        ("well over 150", GOOD, replace(GOOD, width=170.0), "resize"),
+        ("a little under 150", replace(GOOD, width=160.0), replace(GOOD, width=148.0), "resize"),
+        ("well under 150", replace(GOOD, width=160.0), replace(GOOD, width=130.0), "expert_f"),
+        ("a little under 50", replace(GOOD, width=55.0), replace(GOOD, width=48.0), "expert_t"),
+        ("well under 50", replace(GOOD, width=55.0), replace(GOOD, width=44.0), "skip"),
+        ("a little blurrier", GOOD, replace(GOOD, sharpness=76.0), "expert_f"),
+        ("much blurrier", GOOD, replace(GOOD, sharpness=40.0), "expert_t"),
+        ("wide, a little less detail", replace(GOOD, width=200.0), replace(GOOD, width=200.0, detail=3.8), "resize"),
+        ("wide, much less detail", replace(GOOD, width=200.0), replace(GOOD, width=200.0, detail=2.0), "expert_f"),
+        ("wide, a little noisier", replace(GOOD, width=200.0), replace(GOOD, width=200.0, noise=2.6), "resize"),
+    ],
+)
+def test_a_route_holds_until_the_figures_are_clear(name, before, now, expected):
+    config = RouteConfig()
+    earlier = route(before, config, BOUNDS)
+    assert reroute(earlier, now, config, BOUNDS, margin=0.1).route == expected
+
+
+def test_without_a_margin_nothing_holds():
+    config = RouteConfig()
+    assert reroute(route(GOOD, config, BOUNDS), replace(GOOD, width=150.0), config, BOUNDS, 0.0).route == "resize"
