@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 # Plain ReLUs died: after 1,800 steps nine in ten hidden units at 32 and 16 pixels were never active.
 SLOPE = 0.2
 
@@ -120,7 +119,9 @@ class FourierUnit(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.enter = nn.Conv2d(channels, hidden, 1)
-        self.mix = nn.Sequential(nn.Conv2d(2 * hidden, 2 * hidden, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(2 * hidden, 2 * hidden, 1))
+        self.mix = nn.Sequential(
+            nn.Conv2d(2 * hidden, 2 * hidden, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(2 * hidden, 2 * hidden, 1)
+        )
         self.leave = nn.Conv2d(hidden, channels, 1)
         nn.init.zeros_(self.leave.weight)
         zero_bias(self.leave)

@@ -161,8 +161,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines = table(results)
     folder = Path(options.dst)
     folder.mkdir(parents=True, exist_ok=True)
-    text = ["# Good faces through the whole pipeline", "", *lines, "", "```json", json.dumps(facts, indent=1), "```", ""]
-    (folder / "table.md").write_text("\n".join(text))
+    text = [
+        "# Good faces through the whole pipeline",
+        "",
+        *lines,
+        "",
+        "```json",
+        json.dumps(facts, indent=1),
+        "```",
+        "",
+    ]
+    (folder / "table.md").write_text("\n".join(text) + "\n")
     print("\n".join(lines))
     return 0
 
