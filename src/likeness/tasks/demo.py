@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -105,4 +106,28 @@ def run_demo(output: Path, config: RestorerConfig) -> int:
         totals = result.report["totals"]
         print(f"  {totals['frames']} frame(s), {totals['frames_per_second']} frames/s on {result.report['device']}")
         print(f"  {result.summary}")
+        if source.suffix == ".png" and result.report["faces"]:
+            picture = close_up([source, result.outputs["restored"], files[truth]], result.report["faces"][0]["box"])
+            Image.fromarray(picture).save(folder / "before_after.png")
+            print(f"  close-up, input | restored | truth: {folder / 'before_after.png'}")
     return 0
+
+
+def close_up(pictures: Sequence[Path], box: Sequence[float], height: int = 360) -> Pixels:
+    """The region about a face in several versions of one picture, side by side, HWC uint8.
+
+    Args:
+        pictures: files of any size; the first gives the coordinates of the box.
+        box: xyxy in pixels of the first.
+        height: of the result.
+    """
+    panels = []
+    with Image.open(pictures[0]) as first:
+        width = first.width
+    x, y, side = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, 1.5 * (box[3] - box[1])
+    for path in pictures:
+        with Image.open(path) as picture:
+            k = picture.width / width
+            region = tuple(v * k for v in (x - side / 2, y - side / 2, x + side / 2, y + side / 2))
+            panels.append(np.asarray(picture.convert("RGB").resize((height, height), Image.Resampling.BICUBIC, region)))
+    return np.concatenate(panels, axis=1)
