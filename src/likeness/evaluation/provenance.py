@@ -23,7 +23,10 @@ _FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")  # what decides how fast
 
 def command() -> str:
     """The command line, with folders that only exist on this machine named by their variable."""
-    line = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    module = spec.name if spec is not None and spec.name.startswith("likeness.") else None
+    program = ["-m", module] if module else [Path(sys.argv[0]).name]
+    line = shlex.join(["python", *program, *sys.argv[1:]])
     folders = {"$LIKENESS_DATA": os.environ.get("LIKENESS_DATA"), ".": str(Path.cwd()), "~": str(Path.home())}
     for name, folder in folders.items():
         if folder and folder != "/":
