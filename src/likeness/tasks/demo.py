@@ -128,6 +128,7 @@ def close_up(pictures: Sequence[Path], box: Sequence[float], height: int = 360) 
     for path in pictures:
         with Image.open(path) as picture:
             k = picture.width / width
-            region = tuple(v * k for v in (x - side / 2, y - side / 2, x + side / 2, y + side / 2))
+            left, top, edge = (x - side / 2) * k, (y - side / 2) * k, side * k
+            region = (left, top, left + edge, top + edge)
             panels.append(np.asarray(picture.convert("RGB").resize((height, height), Image.Resampling.BICUBIC, region)))
     return np.concatenate(panels, axis=1)
