@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Plain ReLUs died: after 1,800 steps nine in ten hidden units at 32 and 16 pixels were never active.
+# Plain ReLUs died: after 1,800 steps 47 to 75 % of the hidden units at 32 and 16 pixels were never active.
 SLOPE = 0.2
 
 
@@ -88,8 +88,8 @@ class ChannelNorm(nn.LayerNorm):
 class ResidualBlock(nn.Module):
     """Normalisation, two dense 3x3 convolutions around one leaky ReLU, added to the input.
 
-    (B, C, H, W) to the same. Pre-normalised as in NAFNet (Chen et al. 2022): without it the network
-    diverged at the learning rate that a short training needs, and learnt too little below it.
+    (B, C, H, W) to the same. Pre-normalised as in NAFNet (Chen et al. 2022): without it
+    training diverged at a learning rate of 1e-3.
     """
 
     def __init__(self, channels: int) -> None:

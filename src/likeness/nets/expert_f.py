@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from likeness.nets.blocks import SLOPE, FourierUnit, HaarDown, HaarUp, ResidualBlock, haar_split, leaky, zero_bias
 
-INPUT_SIZE, OUTPUT_SIZE, CELLS = 256, 512, 64
+INPUT_SIZE, OUTPUT_SIZE = 256, 512
 INPUT_GAIN, OUTPUT_GAIN = 4.0, 0.1  # a photograph's contrast is about 1/4, what it lacks about 1/10: unit scale inside
 
 
@@ -98,9 +98,9 @@ class ExpertF(nn.Module):
         self._start()
 
     def _start(self) -> None:
-        # Adam moves every weight by about the learning rate whatever its gradient, so features must
-        # have unit scale, or nothing is learnt: with torch's default start and inputs of +-0.5 they
-        # had a tenth of it, and 14,000 images brought half a decibel.
+        # Adam moves every weight by about the learning rate whatever its gradient, so features
+        # start at unit scale: with torch's default start and inputs of +-0.5 they had about a tenth of
+        # it, and most hidden units died.
         for conv in (self.skip256, self.skip128, self.up128, self.up256):
             nn.init.kaiming_normal_(conv.weight, a=SLOPE)
             zero_bias(conv)

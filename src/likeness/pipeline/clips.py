@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.steps import Clock, FaceResult, FrameResult, Held, Models, process
+from likeness.pipeline.steps import Clock, FrameResult, Held, Models, process
 from likeness.stages.temporal.cuts import is_cut, thumbnail
 from likeness.stages.temporal.flow import grey8
 from likeness.stages.temporal.track import Track, associate, follow
@@ -110,8 +110,3 @@ def _faces(tracks: list[Track]) -> Faces:
         np.array([t.score for t in tracks], np.float32),
         np.stack([t.landmarks for t in tracks]).astype(np.float32),
     )
-
-
-def restored_any(results: Iterable[FaceResult]) -> bool:
-    """Whether any face of a frame was changed."""
-    return any(r.final is not None for r in results)
