@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from likeness.errors import LikenessError
 from likeness.pipeline.config import RestorerConfig, to_config
 from likeness.tasks.demo import run_demo
-from likeness.tasks.restore import restore_all, split_paths
+from likeness.tasks.restore import restore_all, spell_out, split_paths
 
 ConfigStore.instance().store(name="restorer", node=RestorerConfig)
 
@@ -19,7 +19,8 @@ ConfigStore.instance().store(name="restorer", node=RestorerConfig)
 def main() -> int:
     """Takes the paths out of the command line, lets Hydra compose the rest, and restores."""
     try:
-        paths, sys.argv[1:] = split_paths(sys.argv[1:])
+        paths, options = split_paths(sys.argv[1:])
+        sys.argv[1:] = spell_out(options, quote=True)
     except LikenessError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
 
 from likeness.errors import ConfigError, InputError
 from likeness.pipeline.config import from_overrides
-from likeness.tasks.restore import Paths, expand, main, restore_all, split_paths
+from likeness.tasks.restore import Paths, expand, main, restore_all, spell_out, split_paths
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -45,6 +47,22 @@ def test_split_paths_defaults_and_order():
     paths, rest = split_paths(["input=b", "x", "input=a", "y=1"])
     assert paths.inputs == (Path("b"), Path("a"))
     assert rest == ["x", "y=1"]
+
+
+@pytest.mark.parametrize("name", [*STRANGE, r"C:\a\b.pth", "ends with \\", r"\'quoted\'", r"\${deep}", "a" * 200])
+def test_short_forms_keep_any_file_name_through_both_parsers(name):
+    assert from_overrides(spell_out([f"weights={name}", "expert=external"])).expert.weights == name
+    key, _, rest = spell_out([f"weights={name}"], quote=True)[0].partition("=")
+    override = OverridesParser.create().parse_override(f"{key}={rest}")
+    node = OmegaConf.create({"weights": override.value()})
+    assert (override.key_or_group, OmegaConf.to_object(node)) == ("expert.weights", {"weights": name})
+
+
+def test_short_forms_and_what_has_none():
+    words = ["expert=external", "background=lanczos", "detect=mtcnn", "detect.score=.8", "upscale=2", "expert", "x=a=b"]
+    expected = ["expert.name=external", "background.name=lanczos", "detect.name=mtcnn", *words[3:]]
+    assert spell_out(words) == expected
+    assert spell_out(words[:1], quote=True) == ["expert.name='external'"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from likeness.errors import ConfigError, InputError
-from likeness.stages.detect.mtcnn import DetectConfig, MtcnnDetector, weight_files
+from likeness.stages.detect.base import DetectConfig
+from likeness.stages.detect.mtcnn import MtcnnDetector, weight_files
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,10 @@ from typing import Any
 
 import lightning as L
 import pytest
+import torch
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
+from timm.optim import Muon
 
 from likeness.data.modules import DrawnDataModule, FaceDataModule
 from likeness.data.restoration import MixConfig
@@ -21,6 +23,7 @@ from likeness.training.run import build
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TRAIN_GROUPS = ("callbacks", "data", "debug", "experiment", "logger", "model", "paths", "trainer")
+OPTIMIZERS = {"muon": (Muon, 1.5e-3), "adamw": (torch.optim.AdamW, 6e-4)}
 CHOICES = sorted(f"{f.parent.name}={f.stem}" for g in TRAIN_GROUPS for f in (CONFIGS / g).glob("*.yaml"))
 QUIET = ("model.loss.weights.lpips=0", "model.loss.weights.identity=0")
 
@@ -77,10 +80,27 @@ def test_model_and_data_are_built_as_the_dataclasses_say(composed: Any, tmp_path
     assert asdict(model.loss.weights) == {**asdict(LossWeights()), "lpips": 0, "identity": 0}
     assert data.mix == MixConfig()
     assert model.seed == data.seed == 11
+
+
+def test_every_optimizer_is_tested() -> None:
+    assert set(OPTIMIZERS) == {f.stem for f in (CONFIGS / "optimizer").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_hold_all_weights_and_step(name: str, composed: Any, tmp_path: Path) -> None:
+    cfg = composed("experiment=smoke", *QUIET, f"paths.logs={tmp_path}", f"optimizer@model.optimizer={name}")
+    model = build(cfg.model)
     optimizer = model.configure_optimizers()
-    assert optimizer.defaults["lr"] == 6e-4
+    kind, rate = OPTIMIZERS[name]
+    assert type(optimizer) is kind
+    assert optimizer.defaults["lr"] == rate
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert held == {id(p) for p in model.net.parameters()}
+    before = [p.detach().clone() for p in model.net.parameters()]
+    sum(p.square().sum() for p in model.net.parameters()).backward()
+    optimizer.step()
+    moved = [bool((p != q).any()) for p, q in zip(model.net.parameters(), before, strict=True) if q.any()]
+    assert all(moved)
 
 
 DATA = {"data=faces": FaceDataModule, "data=drawn": DrawnDataModule}

@@ -28,7 +28,8 @@ from likeness.metrics.landmarks import Detector
 from likeness.metrics.lpips import backbone_file, load_lpips
 from likeness.nets.face_embedder import load_embedder, weights_file
 from likeness.ops import geometry
-from likeness.stages.detect.mtcnn import DetectConfig, MtcnnDetector
+from likeness.stages.detect.base import DetectConfig
+from likeness.stages.detect.mtcnn import MtcnnDetector
 
 log = get_logger(__name__)
 

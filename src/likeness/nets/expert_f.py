@@ -131,12 +131,13 @@ class ExpertF(nn.Module):
         f16 = self.bottom(self.enter16(f32))  # B 192 16 16
         f32 = self.up32(f32 + self.leave16(f16))
         f64 = self.up64(f64 + self.leave32(f32))
-        g128 = leaky(self.up128(f128 + F.pixel_shuffle(self.leave64(f64), 2)))
-        g256 = leaky(self.up256(f256 + F.pixel_shuffle(self.leave128(g128), 2)))
+        # In place where the maps are large: fresh memory costs more than the sums.
+        g128 = leaky(self.up128(F.pixel_shuffle(self.leave64(f64), 2).add_(f128)))
+        g256 = leaky(self.up256(F.pixel_shuffle(self.leave128(g128), 2).add_(f256)))
         residual = self.smooth512(F.pixel_shuffle(self.leave256(g256), 2))
         base = F.interpolate(x.float().contiguous(), scale_factor=2, mode="bicubic", align_corners=False)
         # The scale head reads detached features: estimating the error must not change the image.
-        return ExpertFOutput(base + OUTPUT_GAIN * residual.float(), self.scale(f64.detach()).float())
+        return ExpertFOutput(base.add_(residual.float(), alpha=OUTPUT_GAIN), self.scale(f64.detach()).float())
 
 
 def confidence(log_scale: Tensor, half: float) -> Tensor:

@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from likeness.errors import ConfigError
 from likeness.stages.background import UPSCALES, BackgroundConfig
 from likeness.stages.composite import CompositeConfig
-from likeness.stages.detect.mtcnn import DetectConfig
+from likeness.stages.detect.base import DetectConfig
 from likeness.stages.identity import GuardConfig
+from likeness.stages.restore.base import ExpertConfig
 from likeness.stages.route import RouteConfig
 from likeness.stages.temporal.track import VideoConfig
 
@@ -78,6 +79,7 @@ class RestorerConfig:
     faces: FacesConfig = field(default_factory=FacesConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
     route: RouteConfig = field(default_factory=RouteConfig)
+    expert: ExpertConfig = field(default_factory=ExpertConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     composite: CompositeConfig = field(default_factory=CompositeConfig)
     background: BackgroundConfig = field(default_factory=BackgroundConfig)

@@ -84,6 +84,10 @@ class Job:
         """Whether before | after is written."""
         return self.config.compare == "yes" or (self.config.compare == "auto" and self.kind != "video")
 
+    def _untouched(self, upscale: int) -> bool:
+        """Whether nothing of the file is to be changed, so that it is copied as it is."""
+        return not self.tally.changed and upscale == 1 and self.config.background.name == "lanczos"
+
     def beside(self, ending: str) -> Path:
         """A file beside the result, named after the source."""
         return self.folder / f"{self.source.stem}_{ending}"
@@ -104,7 +108,7 @@ class Job:
         if self.comparison is not None and truth is not None:
             with self.clock.stage("reference"):
                 self.comparison.add(result.pixels, truth, frame.pixels)
-        untouched = not self.tally.changed and upscale == 1
+        untouched = self._untouched(upscale)
         suffix = self.target.suffix if untouched else _photo_suffix(self.target, picture)
         target = self.target.with_suffix(suffix)
         if target != self.target:
@@ -179,7 +183,7 @@ class Job:
             self._remember(known, reader.notes, writer.notes)
             if self.tally.frames == 0:
                 raise InputError(f"{self.source}: holds no frame that can be decoded; check the file")
-            if not self.tally.changed and upscale == 1 and self.target.suffix == self.source.suffix:
+            if self._untouched(upscale) and self.target.suffix == self.source.suffix:
                 shutil.copyfile(self.source, partial)
                 self.notes.append("nothing to restore: the file was copied, not encoded again")
         return self._report(info, {"restored": self.target}, upscale)

@@ -10,10 +10,16 @@ from likeness.errors import ConfigError
 from likeness.nets.face_embedder import load_embedder, weights_file
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.steps import Models
+from likeness.stages.background import Background, enlarge, external
+from likeness.stages.detect.base import Detector
 from likeness.stages.detect.mtcnn import MtcnnDetector, weight_files
+from likeness.stages.detect.retinaface import RetinaFaceDetector
 from likeness.stages.identity import GuardBounds, read_calibration
+from likeness.stages.restore.base import Expert
 from likeness.stages.restore.expert_f import load_expert_f
+from likeness.stages.restore.external import ExternalExpert
 from likeness.stages.route import RouteBounds
+from likeness.weights.external import load_external
 from likeness.weights.files import file_hash
 from likeness.weights.manifest import released
 
@@ -50,15 +56,35 @@ def load_models(config: RestorerConfig) -> Models:
     calibration = Path(config.weights.calibration) if config.weights.calibration else released("calibration")
     fitted = read_calibration(calibration)
     guard, route = fitted["guard"], fitted["route"]
-    expert = load_expert_f(config.weights.expert_f or None, device, bf16)
-    files = {**weight_files(), "embedder": weights_file(), "calibration": calibration}
+    detector, files = _detector(config, device)
+    files |= {"embedder": weights_file(), "calibration": calibration}
+    expert = _expert(config, device, bf16)
+    background: Background = enlarge
+    if config.background.name == "external":
+        net = load_external(config.background.weights, "background.weights", device)
+        background, files["background"] = external(net, config.background.tile), Path(config.background.weights)
     return Models(
-        detector=MtcnnDetector(config.detect, device),
-        experts={"expert_f": expert},
+        detector=detector,
+        experts={expert.name: expert},
         embedder=load_embedder().to(device),
         guard_bounds=GuardBounds(tuple(guard["sharpness"]), tuple(guard["same95"]), tuple(guard["other05"])),
         route_bounds=RouteBounds(
             route["q_low"], route["detail_low"], route["blockiness_high"], route["noise_high"]
         ),
-        hashes={"expert_f": expert.sha256} | {name: file_hash(file) for name, file in files.items()},
+        background=background,
+        hashes={expert.name: expert.sha256} | {name: file_hash(file) for name, file in files.items()},
     )  # fmt: skip
+
+
+def _detector(config: RestorerConfig, device: torch.device) -> tuple[Detector, dict[str, Path]]:
+    """The detector, and its weight files by name."""
+    if config.detect.name == "retinaface":
+        return RetinaFaceDetector(config.detect, device), {"retinaface": Path(config.detect.weights)}
+    return MtcnnDetector(config.detect, device), weight_files()
+
+
+def _expert(config: RestorerConfig, device: torch.device, bf16: bool) -> Expert:
+    """The one expert that is needed: Expert-F, or the user's."""
+    if config.expert.name == "external":
+        return ExternalExpert(load_external(config.expert.weights, "expert.weights", device), config.expert.size)
+    return load_expert_f(config.weights.expert_f or None, device, bf16)

@@ -15,7 +15,8 @@ from likeness.nets.face_embedder import FaceEmbedder
 from likeness.ops.geometry import resized, scale_of
 from likeness.pipeline.config import RestorerConfig
 from likeness.stages.align import align
-from likeness.stages.background import enlarge as enlarge_background
+from likeness.stages.background import Background
+from likeness.stages.background import enlarge as lanczos
 from likeness.stages.composite import Patch, paste
 from likeness.stages.detect.base import Detector
 from likeness.stages.identity import GuardBounds, distance, embed, enlarge, guard, mix
@@ -40,6 +41,7 @@ class Models:
     embedder: FaceEmbedder
     guard_bounds: GuardBounds
     route_bounds: RouteBounds
+    background: Background = lanczos
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -62,7 +64,10 @@ class Held:
 class FaceResult:
     """Everything about one face of one frame.
 
-    `final` is what was pasted, None where nothing was: no expert ran, or nothing of it was to be used.
+    Attributes:
+        crop: at 256 pixels, what was measured.
+        seen: what the expert read: the same, or a crop of its own size; None where no expert ran.
+        final: what was pasted, None where nothing was: no expert ran, or nothing of it was to be used.
     """
 
     face: Faces
@@ -71,6 +76,7 @@ class FaceResult:
     decision: Decision
     verdict: Verdict | None = None
     distance: float | None = None
+    seen: Crop | None = None
     restored: Restored | None = None
     final: FloatArray | None = None
     share: float = 0.0
@@ -137,23 +143,23 @@ def process(
         _look(pixels, face, i, past, models, config, refresh, clock)
         for i, (face, past) in enumerate(zip(faces, remembered, strict=True))
     ]
-    results = _restore(results, models, clock)
+    results = _restore(pixels, results, models, clock)
     results = [
         _guard(r, past, fade, models, config, refresh, clock)
         for r, past, fade in zip(results, remembered, visible, strict=True)
     ]
     with clock.stage("background"):
-        canvas = enlarge_background(pixels, upscale)
+        canvas = models.background(pixels, upscale)
     method = config.composite.method_for(kind)
     # Smaller faces first: where two overlap, the larger one is in front.
     for i in sorted(range(len(results)), key=lambda i: results[i].profile.width):
         r = results[i]
-        if r.final is None:
+        if r.final is None or r.seen is None:
             continue
         start = time.perf_counter()
         with clock.stage("composite"):
-            size = r.final.shape[0]
-            patch = Patch(r.final, enlarge(r.crop.image, size), resized(r.crop.matrix, target=size / CROP))
+            size, seen = r.final.shape[0], r.seen.image
+            patch = Patch(r.final, enlarge(seen, size), resized(r.seen.matrix, target=size / seen.shape[0]))
             canvas, note = paste(canvas, patch, upscale, method, config.composite.residual, config.composite.grain)
         spent = r.milliseconds + 1000 * (time.perf_counter() - start)
         said = [n for n in (note, _limited(r, config, upscale)) if n]
@@ -187,11 +193,13 @@ def _look(
             decision = reroute(past.decision, profile, config.route, bounds, config.video.hysteresis)
         decision = _chosen(decision, profile, index, config)
     notes: tuple[str, ...] = ()
-    if decision.expert is not None and decision.expert not in models.experts:
+    if decision.expert is not None and config.expert.name != "auto":
+        decision = replace(decision, expert=config.expert.name)
+    elif decision.route == "expert_t" and decision.expert not in (None, "expert_t"):  # held from the last detection
+        notes = (f"expert_t is not available yet, {decision.expert} ran instead",)
+    elif decision.expert is not None and decision.expert not in models.experts:
         notes = (f"{decision.expert} is not available yet, expert_f ran instead",)
         decision = replace(decision, expert="expert_f")
-    elif decision.route == "expert_t" and decision.expert == "expert_f":
-        notes = ("expert_t is not available yet, expert_f ran instead",)
     spent = 1000 * (time.perf_counter() - start)
     return FaceResult(face, crop, profile, decision, milliseconds=spent, notes=notes)
 
@@ -216,33 +224,42 @@ def _limited(r: FaceResult, config: RestorerConfig, upscale: int) -> str | None:
     return f"limited detail: the face covers {covered:.0f} px, {r.final.shape[0]} are written"
 
 
-def _restore(results: list[FaceResult], models: Models, clock: Clock) -> list[FaceResult]:
+def _restore(pixels: Pixels, results: list[FaceResult], models: Models, clock: Clock) -> list[FaceResult]:
     """Runs each expert once over all of its faces."""
     done = list(results)
     for name in sorted({r.decision.expert for r in results if r.decision.expert}):
         which = [i for i, r in enumerate(results) if r.decision.expert == name]
         start = time.perf_counter()
+        expert = models.experts[name]
+        with clock.stage("align"):
+            crops = [_crop_for(pixels, results[i], expert.input_size) for i in which]
         with clock.stage("restore"):
-            outputs = models.experts[name].restore([results[i].crop.image for i in which])
+            outputs = expert.restore([crop.image for crop in crops])
         each = 1000 * (time.perf_counter() - start) / len(which)
-        for i, output in zip(which, outputs, strict=True):
-            done[i] = replace(results[i], restored=output, milliseconds=results[i].milliseconds + each)
+        for i, crop, output in zip(which, crops, outputs, strict=True):
+            done[i] = replace(results[i], seen=crop, restored=output, milliseconds=results[i].milliseconds + each)
     return done
+
+
+def _crop_for(pixels: Pixels, r: FaceResult, size: int) -> Crop:
+    """The crop at the size that an expert reads."""
+    return r.crop if size == CROP else align(pixels, r.face.landmarks[0], size)
 
 
 def _guard(
     r: FaceResult, past: Held | None, fade: float, models: Models, config: RestorerConfig, refresh: bool, clock: Clock
 ) -> FaceResult:
     """Checks identity, and settles how much of the restored face is used."""
-    if r.restored is None:
+    if r.restored is None or r.seen is None:
         return r
+    crop = r.seen.image
     start = time.perf_counter()
     with clock.stage("identity"):
         if past is not None and not refresh:
             verdict = past.verdict
         elif config.guard.enabled:
             bound = models.guard_bounds.at(r.profile.sharpness)
-            verdict = guard(models.embedder, r.crop.image, r.restored.image, bound, config.guard.strictness)
+            verdict = guard(models.embedder, crop, r.restored.image, bound, config.guard.strictness)
         else:
             verdict = None
         wanted = config.strength * (verdict.mix if verdict else 1.0)
@@ -250,8 +267,8 @@ def _guard(
         if past is not None and past.share is not None:
             step = 1 / config.video.ramp
             share = min(max(wanted, past.share - step), past.share + step)
-        used = mix(r.crop.image, r.restored.image, share * fade)
-        moved = distance(embed(models.embedder, r.crop.image, 1), embed(models.embedder, used, 1))
+        used = mix(crop, r.restored.image, share * fade)
+        moved = distance(embed(models.embedder, crop, 1), embed(models.embedder, used, 1))
     spent = r.milliseconds + 1000 * (time.perf_counter() - start)
     final = used if share * fade > 0 else None
     return replace(r, verdict=verdict, final=final, distance=moved, share=share, milliseconds=spent)

@@ -138,6 +138,9 @@ def guard(
 
 
 def _half(image: FloatArray) -> FloatArray:
-    """512 to 256 by a 2 x 2 mean; 256 stays."""
+    """Any size to 256: 512 by a 2 x 2 mean, smaller ones bicubically; 256 stays."""
     size = image.shape[0]
-    return image if size == 256 else np.asarray(cv2.resize(image, (256, 256), interpolation=cv2.INTER_AREA), np.float32)
+    if size == 256:
+        return image
+    how = cv2.INTER_AREA if size > 256 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (256, 256), interpolation=how), np.float32)

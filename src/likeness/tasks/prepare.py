@@ -24,7 +24,8 @@ from likeness.metrics.sharpness import laplacian_variance
 from likeness.ops.color import to_integer
 from likeness.ops.geometry import scale_of
 from likeness.stages.align import align
-from likeness.stages.detect.mtcnn import DetectConfig, MtcnnDetector
+from likeness.stages.detect.base import DetectConfig
+from likeness.stages.detect.mtcnn import MtcnnDetector
 from likeness.tasks import arguments
 from likeness.types import Faces, Pixels
 

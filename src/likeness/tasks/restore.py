@@ -5,6 +5,7 @@ infer.py calls the same functions. Knows no Hydra and no Lightning.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,10 +32,14 @@ Restores faces in photos, videos and GIFs (or folders of them) without changing 
   faces.min=, faces.max=, faces.only=largest|NUMBER
   compare=auto|yes|no before | after beside the result (auto: photos and GIFs)
   device=auto|cpu|cuda|mps
+  expert=external weights=FILE          any face restorer that spandrel can load
+  background=external background.weights=FILE   any super-resolution network, likewise
+  detect=retinaface detect.weights=FILE another detector
 Every other option is a field of likeness.pipeline.config.RestorerConfig, with dots:
   guard.enabled=false  composite.method=feather  video.detect_every=3  route.large_but_bad=false ..."""
 
 VERBATIM = ("input", "output", "reference")
+SHORT = {"expert": "expert.name", "weights": "expert.weights", "background": "background.name", "detect": "detect.name"}
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,26 @@ def split_paths(arguments: Sequence[str]) -> tuple[Paths, list[str]]:
         ),
         rest,
     )
+
+
+def spell_out(words: Sequence[str], quote: bool = False) -> list[str]:
+    """Replaces the short forms, such as `expert=external`, by the options that they stand for.
+
+    Args:
+        words: `key=value`; what has no short form passes.
+        quote: write a short form's value so that Hydra's parser gives it back as it was typed.
+    """
+    return [_spelt(*word.partition("="), quote) for word in words]
+
+
+def _spelt(key: str, equals: str, value: str, quote: bool) -> str:
+    if key not in SHORT or not equals:
+        return key + equals + value
+    value = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + "\\${", value)  # else OmegaConf would look a name up
+    if quote:
+        # Hydra's grammar: backslashes are literal but before a quote (or the closing one), where they count double.
+        value = "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value) + "'"
+    return f"{SHORT[key]}={value}"
 
 
 def expand(inputs: Sequence[Path], output: Path) -> dict[Path, Path]:
@@ -184,14 +209,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from likeness.tasks.demo import run_demo
 
             paths, overrides = split_paths(words)
-            return run_demo(paths.output, from_overrides(overrides))
+            return run_demo(paths.output, from_overrides(spell_out(overrides)))
         if command != "restore":
             raise ConfigError(f"command: got {command!r}, expected restore or demo; see `likeness --help`")
         paths, rest = split_paths(words)
         # A word is an option when it looks like one and no such file exists.
         options = [w for w in rest if "=" in w and not Path(w).exists()]
         inputs = tuple(Path(w) for w in rest if w not in options)
-        return restore_all(Paths(paths.inputs + inputs, paths.output, paths.reference), from_overrides(options))
+        everything = Paths(paths.inputs + inputs, paths.output, paths.reference)
+        return restore_all(everything, from_overrides(spell_out(options)))
     except LikenessError as error:
         print(_shown(f"error: {error}"), file=sys.stderr)
         return error.exit_code

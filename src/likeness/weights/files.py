@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from likeness.errors import OutputError, WeightsError
@@ -65,6 +66,33 @@ def save_weights(
         partial.replace(target)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"weights: cannot write {target} ({error}); give another path") from error
+
+
+def read_tensors(path: Path | str) -> dict[str, Tensor]:
+    """Tensors of somebody else's weight file: safetensors, or a PyTorch pickle read without running its code.
+
+    Of a training checkpoint the entry "params_ema", "params" or "state_dict" is taken.
+
+    Raises:
+        WeightsError: if it is missing or damaged, or holds no tensors by name.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise WeightsError(f"weights: {file} does not exist; check the path")
+    try:
+        if file.suffix == ".safetensors":
+            return {name: tensor.float() for name, tensor in load_file(file).items()}
+        stored = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"weights: {file} cannot be read ({reason}); give safetensors or a plain .pth") from error
+    for key in ("params_ema", "params", "state_dict"):
+        if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):
+            stored = stored[key]
+    tensors = {k: v.float() for k, v in stored.items() if isinstance(v, Tensor)} if isinstance(stored, Mapping) else {}
+    if not tensors:
+        raise WeightsError(f"weights: {file} holds no tensors by name; give a network's state")
+    return tensors
 
 
 def load_weights(path: Path | str, network: str) -> WeightFile:

@@ -1,11 +1,53 @@
-"""What every face detector offers."""
+"""What every face detector offers, and the options that they share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from likeness.types import Faces, Pixels
+import cv2
+import numpy as np
+
+from likeness.errors import ConfigError
+from likeness.types import Faces, Pixels, check_pixels
+
+DETECTORS = ("mtcnn", "retinaface")
+
+
+@dataclass
+class DetectConfig:
+    """Detection.
+
+    Attributes:
+        name: which detector; "mtcnn" (its weights come with facenet-pytorch) or "retinaface".
+        weights: file of RetinaFace's weights.
+        min_face: smallest box looked for, in source pixels.
+        score: least score of a face, 0..1.
+        max_side: longer frames are shrunk to this for detection only (small faces in huge frames
+            are then looked for from a proportionally larger size).
+        pyramid: factor between the scales that MTCNN searches.
+    """
+
+    name: str = "mtcnn"
+    weights: str = ""
+    min_face: float = 28.0
+    score: float = 0.9
+    max_side: int = 1920
+    pyramid: float = 0.709
+
+    def __post_init__(self) -> None:
+        if self.name not in DETECTORS:
+            raise ConfigError(f"detect.name: got {self.name!r}, expected {' or '.join(DETECTORS)}")
+        if self.name == "retinaface" and not self.weights:
+            raise ConfigError("detect.name=retinaface: its weights are yours to bring; give detect.weights=FILE")
+        if self.name == "mtcnn" and self.weights:
+            raise ConfigError("detect.weights: is for detect.name=retinaface; mtcnn brings its own")
+        if self.min_face < 12 or not 0 < self.score < 1 or not 0.3 < self.pyramid < 0.95 or self.max_side < 64:
+            raise ConfigError(
+                f"detect: got min_face={self.min_face}, score={self.score}, pyramid={self.pyramid}, "
+                f"max_side={self.max_side}; expected min_face >= 12, score in 0..1, pyramid in .3...95, max_side >= 64"
+            )
 
 
 class Detector(Protocol):
@@ -16,3 +58,42 @@ class Detector(Protocol):
     def detect(self, frames: Sequence[Pixels]) -> list[Faces]:
         """Faces of each HWC uint8 RGB frame, largest first; frames of one call share one size."""
         ...
+
+
+def shrink_frames(frames: Sequence[Pixels], max_side: int) -> tuple[Pixels, float]:
+    """Frames of one size as (N, h, w, 3) uint8 with h, w at most `max_side`, and the factor <= 1 used.
+
+    Raises:
+        InputError: if a frame is not HWC RGB.
+    """
+    for frame in frames:
+        check_pixels(frame)
+    height, width = frames[0].shape[:2]
+    factor = min(1.0, max_side / max(height, width))
+    small = (round(width * factor), round(height * factor))
+
+    def prepare(frame: Pixels) -> Pixels:
+        if frame.dtype == np.uint16:
+            frame = (frame >> 8).astype(np.uint8)
+        return cv2.resize(frame, small, interpolation=cv2.INTER_AREA) if factor < 1 else frame
+
+    return np.stack([prepare(f) for f in frames]), factor
+
+
+def faces_of(boxes: np.ndarray, scores: np.ndarray, points: np.ndarray, scale: np.ndarray) -> Faces:
+    """Takes detections back to the source frame, largest first.
+
+    Args:
+        boxes: (N, 4) xyxy in the shrunken frame.
+        scores: (N,).
+        points: (N, 5, 2).
+        scale: (2,) source pixels per pixel of the shrunken frame, x and y.
+    """
+    if len(boxes) == 0:
+        return Faces.empty()
+    b, p = np.asarray(boxes, np.float32), np.asarray(points, np.float32)
+    # Half-pixel convention: centres of the shrunken frame's pixels lie between the source's.
+    corners = (b.reshape(-1, 2, 2) + 0.5) * scale - 0.5
+    faces = Faces(corners.reshape(-1, 4), np.asarray(scores, np.float32), (p + 0.5) * scale - 0.5)
+    size = (faces.boxes[:, 2] - faces.boxes[:, 0]) * (faces.boxes[:, 3] - faces.boxes[:, 1])
+    return faces.select(np.argsort(-size, kind="stable"))
