@@ -116,10 +116,12 @@ def make_models() -> Callable[..., Models]:
     """`make_models(*script, expert=..., bound=...)`: networks that are known."""
 
     def make(*script: Faces, expert: object = None, same: float = 5.0, other: float = 9.0) -> Models:
+        embedder = StubEmbedder()
         return Models(
             detector=StubDetector(script or (Faces.empty(),)),
             experts={"expert_f": expert or StubExpert()},
-            embedder=StubEmbedder(),
+            embedder=embedder,
+            recogniser=embedder,
             guard_bounds=GuardBounds((0.0, 1000.0), (same, same), (other, other)),
             route_bounds=RouteBounds(q_low=80.0, detail_low=4.0, blockiness_high=2.0, noise_high=20.0),
             hashes={"expert_f": StubExpert.sha256},

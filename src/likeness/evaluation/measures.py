@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from likeness.metrics.gmsd import gmsd
-from likeness.metrics.identity import Judge, cosine, embedding_distance
+from likeness.metrics.identity import cosine, embedding_distance
 from likeness.metrics.images import round8
 from likeness.metrics.landmarks import Detector, find_landmarks, landmark_distance
 from likeness.metrics.lattice import axis_power
@@ -20,6 +20,7 @@ from likeness.metrics.lpips import Lpips
 from likeness.metrics.psnr import psnr
 from likeness.metrics.sharpness import laplacian_variance
 from likeness.metrics.ssim import ssim
+from likeness.nets.recogniser import OnnxRecogniser
 
 Values = npt.NDArray[np.float64]
 
@@ -114,7 +115,7 @@ class Measures:
     embed: Callable[[Tensor], Tensor]
     detector: Detector
     lpips: Lpips | None
-    judge: Judge | None
+    judge: OnnxRecogniser | None
     device: str = "cpu"
 
     def metrics(self, size: int) -> list[MetricInfo]:
@@ -131,7 +132,7 @@ class Measures:
             images,
             None if self.lpips is None else self.lpips.features(images),
             self.embed(images) if identity else None,
-            self.judge.embed(images) if identity and self.judge else None,
+            self.judge.embed_aligned(images) if identity and self.judge else None,
             find_landmarks(self.detector, images),
             laplacian_variance(images),
         )
@@ -161,7 +162,7 @@ class Measures:
         if truth.embedding is not None:
             found["distance"] = embedding_distance(self.embed(images), truth.embedding)
         if self.judge is not None and truth.judged is not None:
-            found["judge"] = cosine(self.judge.embed(images), truth.judged)
+            found["judge"] = cosine(self.judge.embed_aligned(images), truth.judged)
         return {k: _array(v) for k, v in found.items()}, _array(axis_power(images))
 
 

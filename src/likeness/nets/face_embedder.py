@@ -78,7 +78,7 @@ class FaceEmbedder(nn.Module):
 
     def embed_aligned(self, crop: Tensor) -> Tensor:
         """Embeds FFHQ-aligned crops, (B, 3, S, S) RGB in [0, 1] with S a multiple of 256, to (B, 128)."""
-        embedding: Tensor = self(chips(crop))
+        embedding: Tensor = self(chips(crop.to(self.fc.weight.device)))
         return embedding
 
     def embed_views(self, crop: Tensor, shift: int = 4) -> Tensor:

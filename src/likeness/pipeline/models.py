@@ -8,13 +8,14 @@ import torch
 
 from likeness.errors import ConfigError
 from likeness.nets.face_embedder import load_embedder, weights_file
+from likeness.nets.recogniser import open_recogniser
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.steps import Models
 from likeness.stages.background import Background, enlarge, external
 from likeness.stages.detect.base import Detector
 from likeness.stages.detect.mtcnn import MtcnnDetector, weight_files
 from likeness.stages.detect.retinaface import RetinaFaceDetector
-from likeness.stages.identity import GuardBounds, read_calibration
+from likeness.stages.identity import GuardBounds, Recogniser, read_calibration
 from likeness.stages.restore.base import Expert
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.stages.restore.external import ExternalExpert
@@ -59,6 +60,12 @@ def load_models(config: RestorerConfig) -> Models:
     detector, files = _detector(config, device)
     files |= {"embedder": weights_file(), "calibration": calibration}
     expert = _expert(config, device, bf16)
+    embedder = load_embedder().to(device)
+    recogniser: Recogniser = embedder
+    if own := config.guard.recogniser:
+        recogniser = open_recogniser(own, "guard.recogniser")
+        files["recogniser"] = Path(own)
+    _check_bounds(guard.get("recogniser", ""), config.guard.recogniser, calibration)
     background: Background = enlarge
     if config.background.name == "external":
         net = load_external(config.background.weights, "background.weights", device)
@@ -66,7 +73,8 @@ def load_models(config: RestorerConfig) -> Models:
     return Models(
         detector=detector,
         experts={expert.name: expert},
-        embedder=load_embedder().to(device),
+        embedder=embedder,
+        recogniser=recogniser,
         guard_bounds=GuardBounds(tuple(guard["sharpness"]), tuple(guard["same95"]), tuple(guard["other05"])),
         route_bounds=RouteBounds(
             route["q_low"], route["detail_low"], route["blockiness_high"], route["noise_high"]
@@ -74,6 +82,29 @@ def load_models(config: RestorerConfig) -> Models:
         background=background,
         hashes={expert.name: expert.sha256} | {name: file_hash(file) for name, file in files.items()},
     )  # fmt: skip
+
+
+def _check_bounds(fitted: str, given: str, calibration: Path) -> None:
+    """The guard's bounds must have been fitted with the recogniser that it uses.
+
+    Args:
+        fitted: sha256 of the recogniser in the calibration, "" for the embedder.
+        given: the user's file, "" for the embedder.
+        calibration: where the bounds are from.
+
+    Raises:
+        ConfigError: if they were not.
+    """
+    if given and fitted != file_hash(given):
+        raise ConfigError(
+            f"guard.recogniser: {calibration} holds no bounds for {given}; fit them with `python -m "
+            f"likeness.tasks.calibrate recogniser={given} dst=FILE` and give weights.calibration=FILE"
+        )
+    if fitted and not given:
+        raise ConfigError(
+            f"weights.calibration: {calibration} was fitted with a recogniser of its own (sha256 {fitted[:12]}...); "
+            "give it as guard.recogniser=FILE"
+        )
 
 
 def _detector(config: RestorerConfig, device: torch.device) -> tuple[Detector, dict[str, Path]]:

@@ -19,7 +19,7 @@ from likeness.stages.background import Background
 from likeness.stages.background import enlarge as lanczos
 from likeness.stages.composite import Patch, paste
 from likeness.stages.detect.base import Detector
-from likeness.stages.identity import GuardBounds, distance, embed, enlarge, guard, mix
+from likeness.stages.identity import GuardBounds, Recogniser, distance, embed, enlarge, guard, mix
 from likeness.stages.measure import measure
 from likeness.stages.restore.base import Expert
 from likeness.stages.route import RouteBounds, reroute, route
@@ -33,12 +33,16 @@ LIMITED_FROM = 768  # output pixels under a crop from which its restored detail 
 class Models:
     """The loaded networks and fitted bounds; shared by all threads, never written to.
 
-    `hashes` holds the sha256 of every weight file by its name.
+    Attributes:
+        embedder: gives the distance in every record.
+        recogniser: the guard's, where the bounds are fitted to it: the same, or one of the user's own.
+        hashes: sha256 of every weight file by its name.
     """
 
     detector: Detector
     experts: Mapping[str, Expert]
     embedder: FaceEmbedder
+    recogniser: Recogniser
     guard_bounds: GuardBounds
     route_bounds: RouteBounds
     background: Background = lanczos
@@ -259,7 +263,7 @@ def _guard(
             verdict = past.verdict
         elif config.guard.enabled:
             bound = models.guard_bounds.at(r.profile.sharpness)
-            verdict = guard(models.embedder, crop, r.restored.image, bound, config.guard.strictness)
+            verdict = guard(models.recogniser, crop, r.restored.image, bound, config.guard.strictness)
         else:
             verdict = None
         wanted = config.strength * (verdict.mix if verdict else 1.0)

@@ -6,14 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import torch
 
 from likeness.errors import ConfigError, WeightsError
-from likeness.nets.face_embedder import FaceEmbedder
 from likeness.types import FloatArray, Verdict
 
 _MIXES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.1, 0.0)
@@ -26,14 +25,29 @@ class GuardConfig:
     Attributes:
         enabled: measure and pull back; off, the report says "off" for every face.
         strictness: the calibrated bound is divided by it; above 1 pulls back earlier.
+        recogniser: an ONNX file of the user's own that takes the embedder's place (ArcFace's input: 112 x 112 RGB).
+            Its bounds are fitted by `likeness.tasks.calibrate recogniser=FILE`.
     """
 
     enabled: bool = True
     strictness: float = 1.0
+    recogniser: str = ""
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.strictness <= 10:
             raise ConfigError(f"guard.strictness: got {self.strictness}, expected 0.1 to 10")
+
+
+class Recogniser(Protocol):
+    """Embeds FFHQ-aligned crops, (B, 3, S, S) in [0, 1], to (B, D)."""
+
+    def embed_aligned(self, crop: torch.Tensor) -> torch.Tensor:
+        """One view."""
+        ...
+
+    def embed_views(self, crop: torch.Tensor) -> torch.Tensor:
+        """The mean of several views, which is harder to fool."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -79,12 +93,11 @@ def read_calibration(path: Path) -> Mapping[str, Any]:
     return data
 
 
-def embed(embedder: FaceEmbedder, image: FloatArray, views: int = 4) -> torch.Tensor:
-    """(128,) embedding of an aligned (S, S, 3) crop in [0, 1]; the mean of four views, or one view."""
-    device = embedder.fc.weight.device
-    x = torch.from_numpy(np.ascontiguousarray(_half(image))).permute(2, 0, 1)[None].to(device)
+def embed(recogniser: Recogniser, image: FloatArray, views: int = 4) -> torch.Tensor:
+    """(D,) embedding of an aligned (S, S, 3) crop in [0, 1]; the mean of its views, or one view."""
+    x = torch.from_numpy(np.ascontiguousarray(_half(image))).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        return (embedder.embed_views(x) if views == 4 else embedder.embed_aligned(x))[0]
+        return (recogniser.embed_views(x) if views == 4 else recogniser.embed_aligned(x))[0]
 
 
 def distance(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -108,12 +121,12 @@ def enlarge(crop: FloatArray, size: int) -> FloatArray:
 
 
 def guard(
-    embedder: FaceEmbedder, crop: FloatArray, restored: FloatArray, bound: float | None, strictness: float = 1.0
+    recogniser: Recogniser, crop: FloatArray, restored: FloatArray, bound: float | None, strictness: float = 1.0
 ) -> Verdict:
     """Compares input and restored face and finds how much of the restoration may stay.
 
     Args:
-        embedder: the recogniser.
+        recogniser: which embeds both.
         crop: (S, S, 3) what the expert saw.
         restored: what it made of it.
         bound: from `GuardBounds.at`; None means "cannot tell" and nothing is done.
@@ -122,8 +135,8 @@ def guard(
     Returns:
         The verdict; the caller applies `mix(crop, restored, verdict.mix)`.
     """
-    before = embed(embedder, crop)
-    found = distance(before, embed(embedder, restored))
+    before = embed(recogniser, crop)
+    found = distance(before, embed(recogniser, restored))
     if bound is None:
         return Verdict("cannot tell", found, found, None, 1.0)
     limit = bound / strictness
@@ -131,7 +144,7 @@ def guard(
         return Verdict("same", found, found, limit, 1.0)
     final = found
     for share in _MIXES[1:]:
-        final = distance(before, embed(embedder, mix(crop, restored, share)))
+        final = distance(before, embed(recogniser, mix(crop, restored, share)))
         if final <= limit:
             break
     return Verdict("pulled back", found, final, limit, share)

@@ -30,6 +30,7 @@ from likeness.data.recipes import degrade
 from likeness.errors import DataError
 from likeness.log import get_logger
 from likeness.nets.face_embedder import load_embedder
+from likeness.nets.recogniser import open_recogniser
 from likeness.ops.color import to_float
 from likeness.ops.geometry import EYE_DISTANCE_256, rescale_points, template
 from likeness.stages.align import align
@@ -37,6 +38,7 @@ from likeness.stages.identity import embed
 from likeness.stages.measure import measure
 from likeness.tasks import arguments
 from likeness.types import FloatArray, Pixels, Profile
+from likeness.weights.files import file_hash
 
 log = get_logger(__name__)
 RECIPES = ("clean", "mild", "gfpgan", "heavy")
@@ -55,6 +57,7 @@ class CalibrateOptions:
         limit: faces used, 0 = all real ones of `calib`.
         widths: how many widths per face and recipe.
         seed: of widths and degradations.
+        recogniser: an ONNX file to fit the guard's bounds for, instead of the embedder.
     """
 
     root: str = ""
@@ -63,6 +66,7 @@ class CalibrateOptions:
     limit: int = 0
     widths: int = 2
     seed: int = 0
+    recogniser: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def photo_of(truth: Pixels, width: float, recipe: str, rng: np.random.Generator)
 
 def collect(root: Path, records: Sequence[FaceRecord], options: CalibrateOptions) -> list[Sample]:
     """Simulates and measures; undegraded wide photos only of faces that are sharp at 512."""
-    embedder = load_embedder()
+    embedder = open_recogniser(options.recogniser, "recogniser") if options.recogniser else load_embedder()
     samples = []
     for person, record in enumerate(track(records, "measuring", disable=not sys.stderr.isatty())):
         truth = read_face(root, record)
@@ -227,10 +231,10 @@ def calibrate(options: CalibrateOptions, root: Path) -> dict[str, Any]:
     fitted: dict[str, Any] = {
         "version": 1,
         "command": " ".join(["python -m likeness.tasks.calibrate", *sys.argv[1:]]),
-        "options": {k: v for k, v in asdict(options).items() if k not in ("root", "dst", "figures")},
+        "options": {k: v for k, v in asdict(options).items() if k not in ("root", "dst", "figures", "recogniser")},
         "faces": len(records),
         "samples": len(samples),
-        "guard": fit_guard(samples),
+        "guard": {**fit_guard(samples), "recogniser": file_hash(options.recogniser) if options.recogniser else ""},
         "route": {**fit_q_low(samples), **fit_large(samples)},
     }
     target = Path(options.dst)
