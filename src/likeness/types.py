@@ -57,6 +57,24 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a clip: the frames that begin within it, in seconds after the clip's first frame.
+
+    Attributes:
+        start: from here on.
+        end: up to, not including; None = to the clip's end.
+    """
+
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or (self.end is not None and self.end <= self.start):
+            end = "the end" if self.end is None else f"{float(self.end):g} s"
+            raise InputError(f"part: got {float(self.start):g} s to {end}, expected 0 <= start < end")
+
+
+@dataclass(frozen=True, slots=True)
 class Faces:
     """The faces found in one frame.
 

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -19,7 +20,7 @@ from PIL import GifImagePlugin, Image, UnidentifiedImageError
 from likeness.errors import InputError, OutputError
 from likeness.media.files import require_file
 from likeness.media.gif_palette import Colours, PaletteBuilder, PaletteMapper
-from likeness.types import Frame, MediaInfo
+from likeness.types import Frame, MediaInfo, Part
 
 _TICK = Fraction(1, 100)  # GIF counts delays in hundredths of a second, in 16 bits
 _MAX_TICKS = 65535
@@ -37,16 +38,22 @@ class GifReader:
     it is stored so, though browsers show such frames for 1/10 s), `time` = the sum of the delays before it, and
     `alpha` where a pixel is transparent. One frame is held at a time.
 
+    Args:
+        path: the file.
+        part: read only these frames, with the times that they have in the whole.
+
     Raises:
         InputError: missing, damaged, too large, or no picture.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, part: Part | None = None) -> None:
+        self.path, self.part = Path(path), part
         self.notes: list[str] = []
         require_file(self.path)
         with _opened(self.path) as image:
-            delays = [_delay(image, index) for index in _indices(image)]
+            every = [_delay(image, index) for index in _indices(image)]
+            begins = [Fraction(0), *accumulate(every)]
+            delays = [delay for delay, begin in zip(every, begins, strict=False) if _within(begin, part)]
             width, height = image.size
             total = sum(delays, Fraction(0))
             self._info = MediaInfo(
@@ -74,13 +81,15 @@ class GifReader:
         """Nothing stays open between iterations."""
 
     def __iter__(self) -> Iterator[Frame]:
-        time = Fraction(0)
+        time, number = Fraction(0), 0
         with _opened(self.path) as image:
-            for number, index in enumerate(_indices(image)):
+            for index in _indices(image):
                 duration = _delay(image, index)
-                rgba = np.asarray(image.convert("RGBA"))
-                alpha = None if (rgba[..., 3] == 255).all() else np.ascontiguousarray(rgba[..., 3])
-                yield Frame(np.ascontiguousarray(rgba[..., :3]), number, time, duration, alpha)
+                if _within(time, self.part):
+                    rgba = np.asarray(image.convert("RGBA"))
+                    alpha = None if (rgba[..., 3] == 255).all() else np.ascontiguousarray(rgba[..., 3])
+                    yield Frame(np.ascontiguousarray(rgba[..., :3]), number, time, duration, alpha)
+                    number += 1
                 time += duration
 
 
@@ -100,6 +109,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _indices(image: Image.Image) -> range:
     # An animated PNG may hold a still for viewers that do not animate; it is not part of the animation.
     return range(1 if image.info.get("default_image") else 0, getattr(image, "n_frames", 1))
+
+
+def _within(time: Fraction, part: Part | None) -> bool:
+    return part is None or (part.start <= time and (part.end is None or time < part.end))
 
 
 def _delay(image: Image.Image, index: int) -> Fraction:

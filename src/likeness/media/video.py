@@ -20,7 +20,7 @@ from likeness.errors import InputError, OutputError
 from likeness.log import get_logger
 from likeness.media.video_remux import Remux
 from likeness.media.video_source import VideoSource, apply_matrix, open_video, picture_stream, probe
-from likeness.types import Frame, MediaInfo, Pixels
+from likeness.types import Frame, MediaInfo, Part, Pixels
 
 _log = get_logger(__name__)
 
@@ -45,12 +45,16 @@ class VideoReader:
         source: everything known of the file.
         notes: for a person, filled while iterating: damaged packets, missing or unordered time stamps.
 
+    Args:
+        path: the file.
+        part: read only these frames, with the times that they have in the whole.
+
     Raises:
         InputError: the file is missing, damaged or no video (at once), or breaks off (while iterating).
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.source: VideoSource = probe(path)
+    def __init__(self, path: str | Path, part: Part | None = None) -> None:
+        self.source: VideoSource = probe(path, part)
         self.notes: list[str] = list(self.source.notes)
         self._running: list[Generator[Frame]] = []
 
@@ -77,8 +81,15 @@ class VideoReader:
     def _frames(self) -> Generator[Frame]:
         index = 0
         waiting: tuple[av.VideoFrame, Fraction] | None = None
-        with closing(self._timed()) as pictures:
+        first, last = self._bounds()
+        with closing(self._timed(first)) as pictures:
             for picture, time in pictures:
+                if time < first:
+                    continue
+                if last is not None and time >= last:
+                    if waiting is not None:
+                        yield self._frame(*waiting, index, time - waiting[1])
+                    return
                 if waiting is not None:
                     # How long a frame is shown is known from the next one: what containers store beside a
                     # frame follows the order of decoding.
@@ -93,14 +104,37 @@ class VideoReader:
         if self.info.frames is not None and index < self.info.frames:
             self._say(self.info.frames - index, "of the promised frames are missing: the file breaks off or is damaged")
 
-    def _timed(self) -> Generator[tuple[av.VideoFrame, Fraction]]:
-        """Decoded pictures with their times, which always grow."""
+    def _bounds(self) -> tuple[Fraction, Fraction | None]:
+        """Times from which and before which frames are wanted."""
+        part, begin = self.source.part, self.source.begin
+        if part is None:
+            return min(begin, Fraction(0)) - 1, None  # streams may begin below 0
+        return begin + part.start, None if part.end is None else begin + part.end
+
+    def _timed(self, first: Fraction) -> Generator[tuple[av.VideoFrame, Fraction]]:
+        """Decoded pictures with their times, which always grow; from a key frame at or before `first`."""
+        if self.source.part is not None and self.source.part.start > 0:
+            with closing(self._decoded(first)) as pictures:
+                opening = next(pictures, None)
+                if opening is not None and opening[1] <= first:
+                    yield opening
+                    yield from pictures
+                    return
+        # Not every container finds its way: then everything before is decoded and dropped.
+        yield from self._decoded(None)
+
+    def _decoded(self, seek: Fraction | None) -> Generator[tuple[av.VideoFrame, Fraction]]:
         source, tick = self.source, self.source.time_base
         last: Fraction | None = None
         damaged = guessed = 0
         with open_video(source.path) as container:
             stream = picture_stream(container, source.path)
             stream.thread_type = "AUTO"
+            if seek is not None:
+                try:
+                    container.seek(int(seek / tick), stream=stream)
+                except av.FFmpegError:
+                    return
             for packet in container.demux(stream):
                 try:
                     decoded = packet.decode()
@@ -164,6 +198,7 @@ class VideoWriter:
         self.notes: list[str] = []
         self._size = (height, width)
         self._last: Fraction | None = None
+        self._shift = Fraction(0)
         if self.path.suffix.lower() not in (".mp4", ".mov", ".mkv", ".webm"):
             raise OutputError(
                 f"{self.path}: videos are written as .mp4, .mov, .mkv or .webm; choose one of these suffixes"
@@ -180,7 +215,7 @@ class VideoWriter:
             except (av.FFmpegError, OSError, ValueError) as error:
                 raise OutputError(f"{self.path}: cannot be created ({error}); choose another output") from error
             source = opened.enter_context(open_video(self.source.path))
-            self._rest = Remux(source, self.source.stream, self._container, self.notes)
+            self._rest = Remux(source, self.source, self._container, self.notes)
             self._opened = opened.pop_all()
         return self
 
@@ -210,9 +245,12 @@ class VideoWriter:
 
     def write(self, frame: Frame) -> None:
         """Encodes one frame at its time."""
+        if self._last is None and self.source.part is not None:
+            self._shift = frame.time  # a part begins at 0, its sound with it
+            self._rest.cut(frame.time)
         picture = self.source.colour.from_rgb(_pad_to_even(self._checked(frame)))
         picture.time_base = self.source.time_base
-        picture.pts = int(frame.time / self.source.time_base)
+        picture.pts = int((frame.time - self._shift) / self.source.time_base)
         if frame.duration is not None:
             picture.duration = round(frame.duration / self.source.time_base)
         try:
@@ -239,7 +277,7 @@ class VideoWriter:
     def _mux(self, packets: list[Packet[VideoStream]]) -> None:
         for packet in packets:
             if packet.dts is not None:
-                self._rest.copy_until(packet.dts * packet.time_base)
+                self._rest.copy_until(packet.dts * packet.time_base + self._shift)
             self._container.mux(packet)
 
     def __exit__(

@@ -11,6 +11,9 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Stream
 
+from likeness.media.video_source import VideoSource
+
+_INTERLEAVED = 30  # seconds by which streams of one file lie apart at most
 _KEPT = ("audio", "subtitle")  # streams that travel as packets
 _MUXER_TAGS = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands"})  # the muxer writes its own
 
@@ -22,20 +25,28 @@ class Remux:
 
     Args:
         source: the opened source.
-        pictures: index of its picture stream, which is left out.
+        facts: what is known of it; its picture stream is left out, and of a part only the part is kept.
         target: the opened result, its picture stream added, nothing written yet.
         notes: gets a line for each stream that cannot be kept.
     """
 
-    def __init__(self, source: InputContainer, pictures: int, target: OutputContainer, notes: list[str]) -> None:
-        self._target, self._notes = target, notes
+    def __init__(self, source: InputContainer, facts: VideoSource, target: OutputContainer, notes: list[str]) -> None:
+        self._source, self._target, self._notes = source, target, notes
         self._copies: dict[int, Stream] = {}
+        self._start = Fraction(0)
+        self._end: Fraction | None = None
+        self._cut = facts.part is not None
+        if facts.part is not None and facts.part.end is not None:
+            self._end = facts.begin + facts.part.end
         for stream in source.streams:
-            if stream.index != pictures:
+            if stream.index != facts.stream:
                 self._add(stream)
         target.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in _MUXER_TAGS})
         if chapters := source.chapters():
-            target.set_chapters(chapters)
+            if self._cut:
+                notes.append("chapters are not kept in a part")
+            else:
+                target.set_chapters(chapters)
         kept = [source.streams[index] for index in self._copies]
         self._packets: Iterator[Packet[Stream]] = source.demux(*kept) if kept else iter(())
         self._waiting: Packet[Stream] | None = None
@@ -57,6 +68,15 @@ class Remux:
         copy.disposition = stream.disposition
         self._copies[stream.index] = copy
 
+    def cut(self, start: Fraction) -> None:
+        """From now on only what begins at `start` or later is copied, and `start` becomes 0."""
+        self._start = start
+        if start > 0 and self._copies:
+            try:
+                self._source.seek(int(start * av.time_base))
+            except av.FFmpegError:
+                return  # packets before it are then read and dropped
+
     def copy_until(self, time: Fraction | None) -> None:
         """Copies what is due up to `time` seconds, or, for None, all that is left."""
         while True:
@@ -68,6 +88,19 @@ class Remux:
                 self._waiting = packet
                 return
             self._waiting = None
-            if packet.size:  # the empty one at the end only flushes decoders
+            if self._end is not None and stamp is not None and stamp * packet.time_base > self._end + _INTERLEAVED:
+                self._packets = iter(())
+                return
+            if packet.size and self._wanted(stamp, packet.time_base):  # the empty one at the end only flushes decoders
+                shift = round(self._start / packet.time_base) if self._cut else 0
+                if shift:
+                    packet.pts = None if packet.pts is None else packet.pts - shift
+                    packet.dts = None if packet.dts is None else packet.dts - shift
                 packet.stream = self._copies[packet.stream_index]
                 self._target.mux(packet)
+
+    def _wanted(self, stamp: int | None, tick: Fraction) -> bool:
+        if not self._cut or stamp is None:
+            return True
+        time = stamp * tick
+        return time >= self._start and (self._end is None or time < self._end)

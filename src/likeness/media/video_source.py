@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from likeness.errors import InputError
 from likeness.media.files import require_file
-from likeness.types import MediaInfo, Pixels
+from likeness.types import MediaInfo, Part, Pixels
 
 UNTAGGED = 2  # "unspecified" in every table of ISO/IEC 23091-2
 LIMITED, FULL = 1, 2  # FFmpeg's colour ranges, 0 = not said
@@ -88,6 +88,8 @@ class VideoSource:
         colour: as tagged, or as players assume it.
         matrix: (a, b, c, d) of the display matrix, each -1, 0 or 1.
         pixel_aspect: width / height of one upright pixel; None where not said.
+        begin: time of the first frame; clips need not start at 0.
+        part: what is read of it; None = all.
         notes: for a person, what cannot be kept.
     """
 
@@ -99,6 +101,8 @@ class VideoSource:
     colour: Colour
     matrix: tuple[int, int, int, int] = _UPRIGHT
     pixel_aspect: Fraction | None = None
+    begin: Fraction = Fraction(0)
+    part: Part | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -113,8 +117,8 @@ def open_video(path: Path) -> Iterator[InputContainer]:
         yield container
 
 
-def probe(path: str | Path) -> VideoSource:
-    """Reads the headers and the first frame of a video.
+def probe(path: str | Path, part: Part | None = None) -> VideoSource:
+    """Reads the headers and the first frame of a video, of which `part` is to be read.
 
     Raises:
         InputError: no file, no video, no picture stream, or no frame that can be decoded.
@@ -124,7 +128,8 @@ def probe(path: str | Path) -> VideoSource:
     with open_video(path) as container:
         stream = picture_stream(container, path)
         first = _first_frame(container, stream, path)
-        return _describe(path, container, stream, first)
+        source = _describe(path, container, stream, first)
+    return source if part is None else _cut(source, part)
 
 
 def picture_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -146,6 +151,18 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
         except av.FFmpegError as caught:  # a stream may begin in the middle of a group of pictures
             error = caught
     raise InputError(f"{path}: not one frame can be decoded ({error or 'no packets'}); get or export it again")
+
+
+def _cut(source: VideoSource, part: Part) -> VideoSource:
+    """The source, its length and number of frames those of the part, as far as the headers tell."""
+    whole = source.info.duration
+    if whole is not None and part.start >= whole:
+        raise InputError(
+            f"{source.path}: is {float(whole):.2f} s long, start={float(part.start):g} lies beyond its end"
+        )
+    ends = [end for end in (part.end, whole) if end is not None]
+    length = min(ends) - part.start if ends else None
+    return replace(source, part=part, info=replace(source.info, duration=length, frames=None))
 
 
 def _describe(path: Path, container: InputContainer, stream: VideoStream, first: av.VideoFrame) -> VideoSource:
@@ -190,7 +207,8 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
         colour_of(first, path),
         matrix,
         1 / aspect if aspect and turned else aspect,
-        tuple(notes),
+        (first.pts or 0) * (first.time_base or Fraction(0)),
+        notes=tuple(notes),
     )
 
 

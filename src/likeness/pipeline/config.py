@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, cast
 
 from omegaconf import OmegaConf
@@ -20,6 +21,7 @@ from likeness.stages.identity import GuardConfig
 from likeness.stages.restore.base import ExpertConfig
 from likeness.stages.route import RouteConfig
 from likeness.stages.temporal.track import VideoConfig
+from likeness.types import Part
 
 
 @dataclass
@@ -64,6 +66,8 @@ class RestorerConfig:
     Attributes:
         upscale: auto (photos 2, or 1 beyond 2000 px; videos and GIFs 1), 1, 2 or 4.
         strength: 0..1, share of the restored face; the rest is the input.
+        start, end: seconds; only this part of a clip is restored and written.
+        preview: seconds; only so much of a clip, from `start` on.
         compare: auto (photos and GIFs), yes or no: write before | after.
         cards: how many faces get a card, at most 24.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.
@@ -72,6 +76,9 @@ class RestorerConfig:
 
     upscale: str = "auto"
     strength: float = 1.0
+    start: float | None = None
+    end: float | None = None
+    preview: float | None = None
     compare: str = "auto"
     cards: int = 24
     device: str = "auto"
@@ -91,12 +98,28 @@ class RestorerConfig:
             raise ConfigError(f"upscale: got {self.upscale!r}, expected auto, 1, 2 or 4")
         if not 0 <= self.strength <= 1:
             raise ConfigError(f"strength: got {self.strength}, expected 0 to 1")
+        if self.preview is not None and (self.preview <= 0 or self.end is not None):
+            raise ConfigError(
+                f"preview: got {self.preview} with end={self.end}, expected seconds above 0, without end="
+            )
+        if (self.start or 0) < 0 or (self.end is not None and self.end <= (self.start or 0)):
+            raise ConfigError(f"start, end: got {self.start} and {self.end}, expected seconds with 0 <= start < end")
         if self.compare not in ("auto", "yes", "no"):
             raise ConfigError(f"compare: got {self.compare!r}, expected auto, yes or no")
         if not 0 <= self.cards <= 24:
             raise ConfigError(f"cards: got {self.cards}, expected 0 to 24")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ConfigError(f"precision: got {self.precision!r}, expected auto, fp32 or bf16")
+
+
+def part_of(config: RestorerConfig) -> Part | None:
+    """The part of a clip that the options name; None for all of it."""
+    if config.start is None and config.end is None and config.preview is None:
+        return None
+    start = Fraction(str(config.start or 0))
+    if config.preview is not None:
+        return Part(start, start + Fraction(str(config.preview)))
+    return Part(start, None if config.end is None else Fraction(str(config.end)))
 
 
 def from_overrides(overrides: Sequence[str]) -> RestorerConfig:

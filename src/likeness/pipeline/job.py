@@ -23,13 +23,13 @@ from likeness.media.video import VideoReader, VideoWriter
 from likeness.media.video import output_suffix as video_suffix
 from likeness.pipeline.cards import Card, card_of, draw_cards, side_by_side
 from likeness.pipeline.clips import restore_clip
-from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.config import RestorerConfig, part_of
 from likeness.pipeline.reference import Comparison
 from likeness.pipeline.report import Tally, build, frame_record
 from likeness.pipeline.steps import Clock, FaceResult, Models, process
 from likeness.stages.background import choose_upscale
 from likeness.stages.background import enlarge as enlarge_background
-from likeness.types import Frame, MediaInfo, MediaKind
+from likeness.types import Frame, MediaInfo, MediaKind, Part
 
 Progress = Callable[[int, int | None], None]
 Item = TypeVar("Item")
@@ -76,6 +76,7 @@ class Job:
         self.target, self.kind, self.reference, self.progress = target, kind, reference, progress
         self.tally, self.clock, self.cards = Tally(), Clock(), dict[int, Card]()
         self.notes: list[str] = []
+        self.part = part_of(config)
         self.comparison = Comparison(models, config.weights.lpips) if reference else None
         self.start = time.perf_counter()
 
@@ -86,7 +87,8 @@ class Job:
 
     def _untouched(self, upscale: int) -> bool:
         """Whether nothing of the file is to be changed, so that it is copied as it is."""
-        return not self.tally.changed and upscale == 1 and self.config.background.name == "lanczos"
+        whole = self.part is None or self.kind == "photo"
+        return whole and not self.tally.changed and upscale == 1 and self.config.background.name == "lanczos"
 
     def beside(self, ending: str) -> Path:
         """A file beside the result, named after the source."""
@@ -99,6 +101,8 @@ class Job:
             truth = read_image(self.reference).frame.pixels if self.reference else None
         frame = picture.frame
         self.notes.extend(picture.notes)
+        if self.part is not None:
+            self.notes.append("start, end and preview are for clips: the whole photo was taken")
         upscale = choose_upscale(self.config.upscale, "photo", picture.info.width, picture.info.height)
         clock = Clock()
         with clock.stage("detect"):
@@ -144,7 +148,7 @@ class Job:
         """
         config = self.config
         with ExitStack() as stack:
-            reader = _reader(self.source, self.kind)
+            reader = _reader(self.source, self.kind, self.part)
             stack.enter_context(reader)
             known = list(reader.notes)
             info = reader.info
@@ -153,13 +157,13 @@ class Job:
             partial = stack.enter_context(atomic_output(self.target))
             side = stack.enter_context(atomic_output(compare)) if compare else None
             log_path = stack.enter_context(atomic_output(frames_log)) if frames_log else None
-            truth = _reader(self.reference, kind_of(self.reference)) if self.reference else None
+            truth = _reader(self.reference, kind_of(self.reference), self.part) if self.reference else None
             if truth:
                 stack.enter_context(truth)
             truths = iter(truth) if truth else None
             with ExitStack() as writers:
-                writer = _writer(partial, self.source, reader, width, height)
-                second = _writer(side, self.source, reader, 2 * width + 4, height) if side else None
+                writer = _writer(partial, reader, width, height)
+                second = _writer(side, reader, 2 * width + 4, height) if side else None
                 for opened in (writer, second):
                     if opened:
                         writers.enter_context(opened)
@@ -182,7 +186,8 @@ class Job:
                         self.progress(self.tally.frames, info.frames)
             self._remember(known, reader.notes, writer.notes)
             if self.tally.frames == 0:
-                raise InputError(f"{self.source}: holds no frame that can be decoded; check the file")
+                where = "" if self.part is None else " in the part that start, end and preview name"
+                raise InputError(f"{self.source}: holds no frame that can be decoded{where}; check the file")
             if self._untouched(upscale) and self.target.suffix == self.source.suffix:
                 shutil.copyfile(self.source, partial)
                 self.notes.append("nothing to restore: the file was copied, not encoded again")
@@ -271,11 +276,9 @@ def _timed(items: Iterable[Item], clock: Clock, stage: str) -> Iterator[Item]:
         yield item
 
 
-def _reader(path: Path, kind: MediaKind) -> VideoReader | GifReader:
-    return VideoReader(path) if kind == "video" else GifReader(path)
+def _reader(path: Path, kind: MediaKind, part: Part | None) -> VideoReader | GifReader:
+    return VideoReader(path, part) if kind == "video" else GifReader(path, part)
 
 
-def _writer(
-    path: Path, source: Path, reader: VideoReader | GifReader, width: int, height: int
-) -> VideoWriter | GifWriter:
-    return VideoWriter(path, source, width, height) if isinstance(reader, VideoReader) else GifWriter(path, reader.info)
+def _writer(path: Path, reader: VideoReader | GifReader, width: int, height: int) -> VideoWriter | GifWriter:
+    return VideoWriter(path, reader, width, height) if isinstance(reader, VideoReader) else GifWriter(path, reader.info)

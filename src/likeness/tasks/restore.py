@@ -30,6 +30,7 @@ Restores faces in photos, videos and GIFs (or folders of them) without changing 
   upscale=auto|1|2|4  auto: photos 2 (1 beyond 2000 px), videos and GIFs 1
   strength=0..1       share of the restored face
   faces.min=, faces.max=, faces.only=largest|NUMBER
+  start=, end=, preview=SECONDS   a part of a clip
   compare=auto|yes|no before | after beside the result (auto: photos and GIFs)
   device=auto|cpu|cuda|mps
   expert=external weights=FILE          any face restorer that spandrel can load
