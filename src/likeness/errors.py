@@ -33,6 +33,12 @@ class WeightsError(LikenessError):
     exit_code = 5
 
 
+class MemoryExceeded(LikenessError):
+    """Even the smallest piece of work does not fit into the device's memory."""
+
+    exit_code = 7
+
+
 class DataError(LikenessError):
     """A data set is missing or its manifest is wrong."""
 

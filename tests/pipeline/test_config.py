@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
 
 from likeness.errors import ConfigError
-from likeness.pipeline.config import RestorerConfig, from_overrides, to_config
+from likeness.pipeline.config import RestorerConfig, from_json, from_overrides, to_config, to_json
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -111,3 +113,38 @@ def test_the_largest_face_may_not_be_narrower_than_the_least():
 def test_hydra_refuses_misspelt_and_unfit_words(word, hydra_config):
     with pytest.raises(ConfigCompositionException):
         hydra_config([word])
+
+
+SETTINGS = {
+    "defaults": [],
+    "text that looks like something else": ["upscale=2", "compare=no", "faces.only=0", "weights.lpips=1e3"],
+    "numbers and nothing": ["strength=.25", "start=1.5", "faces.min=null", "route.q_low=90", "guard.enabled=false"],
+    "files": ["expert.name=external", "expert.weights=a b.pth", "background.name=external", "background.weights=ü"],
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_settings_survive_json(case):
+    config = from_overrides(SETTINGS[case])
+    assert from_json(to_json(config)) == config
+    assert json.loads(to_json(config)) == asdict(config)
+
+
+def test_settings_that_are_not_there_have_their_defaults():
+    assert from_json('{"strength": 0.5}') == from_overrides(["strength=.5"])
+
+
+WRONG_SETTINGS = {
+    "no json": ("{", "settings: "),
+    "a list": ("[1]", "JSON list"),
+    "unknown": ('{"strenght": 1}', "strenght"),
+    "of the wrong kind": ('{"strength": "much"}', "much"),
+    "no sense": ('{"strength": 7}', "strength: got 7"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SETTINGS)
+def test_settings_that_are_none(case):
+    text, said = WRONG_SETTINGS[case]
+    with pytest.raises(ConfigError, match=said):
+        from_json(text)

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -13,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.data import astronaut
 
 import likeness
 from likeness.errors import ConfigError, InputError, LikenessError, OutputError
@@ -92,6 +95,49 @@ def test_threads_share_one_restorer(restorer_with, scene, face_at, together):
         thread.join()
     assert len(results) == 4
     assert all(np.array_equal(r, alone) for r in results)
+
+
+def portraits() -> list[np.ndarray]:
+    """Eight pictures of one size with another face in each: mirrored, turned, darker, of another width."""
+    found = []
+    for i in range(8):
+        matrix = cv2.getRotationMatrix2D((225, 120), 3 * i - 10, 0.5 + 0.03 * i)
+        matrix[:, 2] += (160 - 225, 120 - 120)
+        picture = cv2.warpAffine(astronaut(), matrix, (320, 240), flags=cv2.INTER_AREA)
+        picture = picture[:, ::-1] if i % 2 else picture
+        found.append(np.ascontiguousarray((picture * (1 - 0.05 * i)).astype(np.uint8)))
+    return found
+
+
+def test_eight_threads_give_what_one_gives():
+    """With the real networks, which load while all eight already wait for them."""
+    pictures = portraits()
+    single = Restorer(upscale=1)
+    alone = [single.image(p) for p in pictures]
+    assert all(len(r.faces) == 1 and r.faces[0].final is not None for r in alone)
+    restorer = Restorer(upscale=1)
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(restorer.image, pictures))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        assert one.faces[0].distance == other.faces[0].distance
+        assert one.faces[0].verdict == other.faces[0].verdict
+
+
+def test_networks_load_on_first_use_once_and_go_when_asked(monkeypatch, make_models, scene):
+    loaded = []
+    monkeypatch.setattr("likeness.pipeline.restorer.load_models", lambda config: loaded.append(1) or make_models())
+    restorer = Restorer()
+    restorer.release()
+    assert loaded == []
+    restorer.image(scene)
+    first = weakref.ref(restorer.models.embedder)
+    restorer.image(scene)
+    assert loaded == [1]
+    restorer.release()
+    assert first() is None
+    restorer.image(scene)
+    assert loaded == [1, 1]
 
 
 def test_photo_keeps_name_and_alpha(restorer_with, scene, face_at, tmp_path):

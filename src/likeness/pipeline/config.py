@@ -5,8 +5,9 @@ Hydra's configs and the console command's dotted overrides fill these same datac
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any, cast
 
@@ -141,6 +142,26 @@ def from_overrides(overrides: Sequence[str]) -> RestorerConfig:
         except OmegaConfBaseException as error:
             raise ConfigError(f"options: {word}: {str(error).splitlines()[0]}; see `likeness --help`") from error
     return to_config(node)
+
+
+def to_json(config: RestorerConfig) -> str:
+    """All options as JSON, for `from_json`."""
+    return json.dumps(asdict(config), indent=1) + "\n"
+
+
+def from_json(text: str) -> RestorerConfig:
+    """The options that `to_json` wrote; what is not there has its default.
+
+    Raises:
+        ConfigError: for text that is no JSON object, an unknown key or a value of the wrong kind.
+    """
+    try:
+        stored = json.loads(text)
+        if not isinstance(stored, dict):
+            raise ConfigError(f"settings: got a JSON {type(stored).__name__}, expected an object of options")
+        return to_config(OmegaConf.merge(OmegaConf.structured(RestorerConfig), stored))
+    except (json.JSONDecodeError, OmegaConfBaseException) as error:
+        raise ConfigError(f"settings: {str(error).splitlines()[0]}; see RestorerConfig for the options") from error
 
 
 def to_config(node: Any) -> RestorerConfig:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
+
+import torch
 
 from likeness.errors import ConfigError, InputError, OutputError
 from likeness.media.files import kind_of, refuse_overwrite
@@ -71,9 +74,10 @@ class Restorer:
         check_pixels(pixels)
         upscale = choose_upscale(self.config.upscale, "photo", pixels.shape[1], pixels.shape[0])
         clock = Clock()
+        models = self.models
         with clock.stage("detect"):
-            found = self.models.detector.detect([pixels])[0] if faces is None else faces
-        return process(pixels, found, self.models, self.config, "photo", upscale, clock=clock)
+            found = models.detector.detect([pixels])[0] if faces is None else faces
+        return process(pixels, found, models, self.config, "photo", upscale, clock=clock)
 
     def file(
         self,
@@ -117,6 +121,14 @@ class Restorer:
             raise OutputError(f"{target}: {source} is an animated picture, which is written as .gif; give that suffix")
         refuse_overwrite(source, target)
         return Job(self.models, self.config, source, target.parent, target, kind, None, progress).stream(None, None)
+
+    def release(self) -> None:
+        """Lets go of the networks; the next use loads them again. A call that runs in another thread keeps its own."""
+        with self._lock:
+            self._models = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def weights_hashes(self) -> dict[str, str]:
         """sha256 of every weight file in use, by name."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from likeness.nets.face_embedder import FaceEmbedder
 from likeness.ops.geometry import resized, scale_of
+from likeness.pipeline.batches import restore_in_batches
 from likeness.pipeline.config import RestorerConfig
 from likeness.stages.align import align
 from likeness.stages.background import Background
@@ -238,10 +239,13 @@ def _restore(pixels: Pixels, results: list[FaceResult], models: Models, clock: C
         with clock.stage("align"):
             crops = [_crop_for(pixels, results[i], expert.input_size) for i in which]
         with clock.stage("restore"):
-            outputs = expert.restore([crop.image for crop in crops])
+            outputs, halved = restore_in_batches(expert, [crop.image for crop in crops])
         each = 1000 * (time.perf_counter() - start) / len(which)
+        said = (f"memory ran out: the batch was halved {halved} times",) if halved else ()
         for i, crop, output in zip(which, crops, outputs, strict=True):
-            done[i] = replace(results[i], seen=crop, restored=output, milliseconds=results[i].milliseconds + each)
+            r = results[i]
+            spent, notes = r.milliseconds + each, (*r.notes, *said)
+            done[i] = replace(r, seen=crop, restored=output, milliseconds=spent, notes=notes)
     return done
 
 

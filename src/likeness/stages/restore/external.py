@@ -46,7 +46,7 @@ class ExternalExpert:
         try:
             images = self.net.run(batch)
         except (RuntimeError, ValueError, AssertionError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
+            if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error):
                 raise
             reason = str(error).splitlines()[0]
             raise ConfigError(
