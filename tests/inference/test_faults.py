@@ -1,0 +1,178 @@
+"""What goes wrong around a restoration: interrupted, killed, no room, no permission, bombs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+
+import likeness
+from likeness.errors import InputError, OutputError
+from likeness.pipeline.restorer import Restorer
+
+SOURCE = Path(likeness.__file__).parents[1]
+
+
+@pytest.fixture
+def long_clip(tmp_path) -> Path:
+    """Ten minutes of a face in small: long enough to be caught in the middle."""
+    path = tmp_path / "in" / "long.mp4"
+    path.parent.mkdir()
+    picture = np.ascontiguousarray(astronaut()[:224, 110:334])
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = 224, 224, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+        for i in range(15_000):
+            frame.pts = i
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def started(source: Path, output: Path) -> subprocess.Popen[str]:
+    """The command in a process of its own, once it writes."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "likeness.tasks.restore", "restore", str(source), f"output={output}", "device=cpu"],
+        env=os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not any(p.stat().st_size > 0 for p in output.rglob(".likeness-*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "nothing was written in two minutes"
+        time.sleep(0.2)
+    return process
+
+
+@pytest.mark.parametrize("how", ["interrupt", "kill"])
+def test_stopped_in_the_middle_of_a_video(how, long_clip, tmp_path):
+    before = long_clip.read_bytes()
+    output = tmp_path / "out"
+    process = started(long_clip, output)
+    process.send_signal(signal.SIGINT if how == "interrupt" else signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    left = [p.name for p in output.rglob("*") if p.is_file()]
+    if how == "interrupt":
+        assert process.returncode == 130
+        assert said.strip() == "stopped; nothing half-written was left"
+        assert left == []
+    else:
+        # Nobody can tidy up after a kill; but no half file bears a name that looks finished.
+        assert all(name.startswith(".likeness-") for name in left)
+    assert long_clip.read_bytes() == before
+
+
+def full_disk(folder: Path, kilobytes: int) -> None:
+    """Mounts a small tmpfs, or skips where that is not allowed."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command")
+    if done.returncode:
+        pytest.skip(f"mounting a tmpfs is not allowed here: {done.stderr.strip()}")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_full_disk_is_one_line_and_leaves_nothing(portrait_file, tmp_path):
+    source, small = portrait_file("a.png"), tmp_path / "small"
+    full_disk(small, 64)
+    try:
+        with pytest.raises(OutputError, match="free space"):
+            Restorer().file(source, small / "out")
+        assert [p for p in small.rglob("*") if p.is_file()] == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+LIMITED = """
+import resource, sys
+from likeness.pipeline.restorer import Restorer
+from likeness.errors import LikenessError
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+try:
+    Restorer(device="cpu", compare="no", cards=0).file(sys.argv[1], sys.argv[2])
+except LikenessError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes")
+def test_no_room_for_the_result(python, portrait_file, tmp_path):
+    """A limit of the file's size stands for a full disk where none can be mounted."""
+    source = portrait_file("a.png")
+    done = python(["-c", LIMITED, source, tmp_path / "out"], tmp_path)
+    assert done.returncode == OutputError.exit_code, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert "cannot be written" in line
+    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission(portrait_file, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    with pytest.raises(OutputError, match="cannot be written"):
+        Restorer().file(portrait_file("a.png"), locked / "out")
+
+
+@pytest.mark.usefixtures("quick")
+def test_where_no_folder_can_be(portrait_file, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="choose another output"):
+        Restorer().file(portrait_file("a.png"), tmp_path / "file" / "out")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def png_bomb(path: Path) -> None:
+    """A PNG whose header claims 60000 x 60000 pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
+
+
+def gif_bomb(path: Path) -> None:
+    """A GIF of 65535 x 65535 pixels in a few bytes."""
+    Image.new("P", (1, 1)).save(path)
+    data = bytearray(path.read_bytes())
+    data[6:10] = struct.pack("<HH", 65535, 65535)
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("make", [png_bomb, gif_bomb])
+def test_decompression_bombs_are_not_opened(make, tmp_path):
+    source = tmp_path / ("a.gif" if make is gif_bomb else "a.png")
+    make(source)
+    with pytest.raises(InputError, match="limit for safety"):
+        Restorer().file(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_input_is_never_the_output(portrait_file, tmp_path):
+    source = portrait_file("a.png")
+    before = source.read_bytes()
+    with pytest.raises(OutputError, match="never overwritten"):
+        Restorer().file(source, source.parent)
+    assert source.read_bytes() == before
