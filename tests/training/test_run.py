@@ -50,7 +50,7 @@ def test_smoke_trains_and_leaves_what_it_should(straight: Any) -> None:
     assert curves["loss"][0] == list(range(8))
     assert curves["images"][1] == [2.0 * i for i in range(1, 9)]
     # A cosine from the first step, with one step of warm-up, to (almost) nothing.
-    expected = 6e-4 * 0.5 * (1 + np.cos(np.pi * np.arange(8) / 8))
+    expected = 1.5e-3 * 0.5 * (1 + np.cos(np.pi * np.arange(8) / 8))
     np.testing.assert_allclose(curves["lr"][1], expected, rtol=1e-5)
 
 

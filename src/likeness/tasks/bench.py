@@ -1,27 +1,56 @@
-"""What a face costs: `python -m likeness.tasks.bench` writes experiments/bench.
+"""What a face and a clip cost: `python -m likeness.tasks.bench` writes experiments/bench.
 
-Milliseconds of Expert-F's forward pass and of the embedder, batch 1, fp32 and bf16, median and
-spread over runs, on a machine that is named.
+Milliseconds of the networks (batch 1 and 4, fp32 and bf16), of every stage of a clip with one moving
+face, frames per second and peak memory; beside them, with `others=true`, the networks of GFPGAN,
+RestoreFormer and CodeFormer with random weights, on which their cost does not depend. Median and
+spread, on a machine that is named. Give it the machine alone.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
+from rich.progress import track
+from skimage.data import astronaut
 
 from likeness.errors import LikenessError
 from likeness.evaluation import provenance
-from likeness.nets.face_embedder import load_embedder
+from likeness.nets.face_embedder import load_embedder, weights_file
+from likeness.pipeline.restorer import Restorer
+from likeness.stages.detect.mtcnn import MtcnnDetector
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.tasks.arguments import parse
+from likeness.tasks.demo import write_clip
+from likeness.types import Pixels
+
+FACE_WIDTH = 84.1  # of scikit-image's astronaut, in source pixels
+CLIP_SIZE, CLIP_WIDTH = (640, 480), 120.0
+# Published face restorers: the module that holds the network, its class and its arguments.
+OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "GFPGAN": (
+        "spandrel.architectures.GFPGAN",
+        "GFPGAN",
+        {
+            "out_size": 512, "num_style_feat": 512, "channel_multiplier": 2, "fix_decoder": False, "num_mlp": 8,
+            "input_is_latent": True, "different_w": True, "narrow": 1, "sft_half": True,
+        },
+    ),
+    "RestoreFormer": ("spandrel.architectures.RestoreFormer", "RestoreFormer", {}),
+    "CodeFormer": ("spandrel_extra_arches.architectures.CodeFormer", "CodeFormer", {}),
+}  # fmt: skip
 
 
 @dataclass
@@ -30,18 +59,37 @@ class BenchOptions:
 
     Attributes:
         dst: folder of the table.
-        runs: timed runs, after three that warm up.
+        runs: timed runs of a network, after three that warm up; a fifth of them for the large ones of others.
+        frames: of the clip.
         threads: torch's threads, 0 = its own choice.
+        others: time published restorers' networks too (spandrel_extra_arches holds CodeFormer's).
     """
 
     dst: str = "experiments/bench"
     runs: int = 30
+    frames: int = 75
     threads: int = 0
+    others: bool = False
 
 
-def timed(function: Callable[[], object], runs: int) -> list[float]:
-    """Milliseconds of each of `runs` calls, after three that are not counted."""
-    for _ in range(3):
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what, at which precision and batch, milliseconds of each run per face."""
+
+    what: str
+    precision: str
+    batch: int
+    times: Sequence[float]
+
+    def markdown(self) -> str:
+        """The line."""
+        middle, low, high = statistics.median(self.times), min(self.times), max(self.times)
+        return f"| {self.what} | {self.precision} | {self.batch} | {middle:.1f} | {low:.1f} | {high:.1f} |"
+
+
+def timed(function: Callable[[], object], runs: int, warm: int = 3) -> list[float]:
+    """Milliseconds of each of `runs` calls, after `warm` that are not counted."""
+    for _ in range(warm):
         function()
     times = []
     for _ in range(runs):
@@ -51,26 +99,100 @@ def timed(function: Callable[[], object], runs: int) -> list[float]:
     return times
 
 
+def networks(runs: int) -> Iterator[Row]:
+    """Our own networks, and dlib's recogniser where it is installed."""
+    crop = np.random.default_rng(0).random((256, 256, 3), np.float32)
+    for precision in ("fp32", "bf16"):
+        expert = load_expert_f(bf16=precision == "bf16")
+        for batch in (1, 4):
+            times = timed(lambda e=expert, n=batch: e.restore([crop] * n), runs)  # type: ignore[misc]
+            yield Row("Expert-F", precision, batch, [t / batch for t in times])
+    embedder, view = load_embedder(), torch.rand(1, 3, 256, 256)
+    with torch.inference_mode():
+        yield Row("embedder, one view", "fp32", 1, timed(lambda: embedder.embed_aligned(view), runs))
+    if find_spec("dlib"):
+        dlib = importlib.import_module("dlib")
+        own, chip = dlib.face_recognition_model_v1(str(weights_file())), np.zeros((150, 150, 3), np.uint8)
+        yield Row("dlib's own of the same network", "fp32", 1, timed(lambda: own.compute_face_descriptor(chip), runs))
+    detector, frame = MtcnnDetector(), moving(1)[0]
+    yield Row("MTCNN, a 640x480 frame", "fp32", 1, timed(lambda: detector.detect([frame]), runs))
+
+
+def published(runs: int) -> Iterator[Row | str]:
+    """Networks of other restorers with random weights, one 512 face each; a line where one is missing."""
+    face = torch.rand(1, 3, 512, 512)
+    for name, (module, kind, arguments) in OTHERS.items():
+        if not find_spec(module.partition(".")[0]):
+            yield f"{name} was not timed: {module.partition('.')[0]} is not installed"
+            continue
+        net = getattr(importlib.import_module(module), kind)(**arguments).eval()
+        for precision in ("fp32", "bf16"):
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                yield Row(f"{name}'s network, random weights", precision, 1, timed(lambda n=net: n(face), runs, 1))  # type: ignore[misc]
+        del net
+
+
+def moving(count: int) -> list[Pixels]:
+    """Frames of 640x480 with one face of 120 px that drifts in circles."""
+    scale = CLIP_WIDTH / FACE_WIDTH
+    frames = []
+    for i in range(count):
+        x, y = 225 * scale - 320 + 30 * np.sin(i / 12), 120 * scale - 240 + 20 * np.cos(i / 15)
+        move = np.array([[scale, 0, -x], [0, scale, -y]])
+        frames.append(
+            cv2.warpAffine(astronaut(), move, CLIP_SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        )
+    return frames
+
+
+def clip(count: int) -> list[str]:
+    """Restores a clip of `count` frames end to end and says what each stage took."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
+        write_clip(source, moving(count), 20)
+        restorer = Restorer(upscale=1, device="cpu")
+        restorer.image(moving(1)[0])  # the networks are loaded and warm
+        report = restorer.video(source, target)
+    totals = report["totals"]
+    frames, seconds = totals["frames"], totals["seconds_by_stage"]
+    restored = sum(face["restored_frames"] for face in report["faces"])
+    width = statistics.median(face["w"] for face in report["faces"])
+    rate = totals["frames_per_second"]
+    lines = [
+        f"{frames} frames of 640x480 with one moving face, {width:.0f} px wide, upscale 1, fp32: restored in {restored}; "
+        f"**{rate:.2f} frames a second**, {1000 / rate:.0f} ms a frame; peak memory {totals['peak_memory_mb']:.0f} MB.",
+        "",
+        "| stage | ms a frame |",
+        "|---|---|",
+    ]
+    by_cost = sorted(seconds.items(), key=lambda item: -item[1])
+    return lines + [f"| {stage} | {1000 * spent / frames:.1f} |" for stage, spent in by_cost]
+
+
+def run(options: BenchOptions) -> list[str]:
+    """Everything, as lines of Markdown."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    made_of_a_clip = clip(options.frames)  # first, so that its peak memory is its own
+    rows, notes = list(networks(options.runs)), list[str]()
+    if options.others:
+        for row in track(published(max(3, options.runs // 5)), "others", total=6, disable=not sys.stderr.isatty()):
+            if isinstance(row, str):
+                notes.append(row)
+            else:
+                rows.append(row)
+    head = ["| what | precision | batch | median ms a face | least | largest |", "|---|---|---|---|---|---|"]
+    return ["## Networks", "", *head, *(r.markdown() for r in rows), "", *notes, "## A clip", "", *made_of_a_clip]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     try:
         options = parse(BenchOptions, sys.argv[1:] if arguments is None else arguments, __doc__ or "")
-        if options.threads:
-            torch.set_num_threads(options.threads)
-        crop = np.random.default_rng(0).random((256, 256, 3), np.float32)
-        rows = []
-        for name, bf16 in (("fp32", False), ("bf16", True)):
-            expert = load_expert_f(bf16=bf16)
-            rows.append(("Expert-F, one face", name, timed(lambda e=expert: e.restore([crop]), options.runs)))  # type: ignore[misc]
-        embedder, chip = load_embedder(), torch.rand(1, 3, 256, 256)
-        with torch.inference_mode():
-            rows.append(("embedder, one view", "fp32", timed(lambda: embedder.embed_aligned(chip), options.runs)))
+        lines = run(options)
     except LikenessError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    lines = ["| what | precision | median ms | least | largest |", "|---|---|---|---|---|"]
-    for what, precision, times in rows:
-        lines.append(f"| {what} | {precision} | {statistics.median(times):.1f} | {min(times):.1f} | {max(times):.1f} |")
     facts = {
         "command": provenance.command(),
         "commit": provenance.commit(),
@@ -79,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     folder = Path(options.dst)
     folder.mkdir(parents=True, exist_ok=True)
-    text = ["# Cost of a face", "", *lines, "", "```json", json.dumps(facts, indent=1), "```", ""]
+    text = ["# What a face and a clip cost", "", *lines, "", "```json", json.dumps(facts, indent=1), "```", ""]
     (folder / "table.md").write_text("\n".join(text))
     print("\n".join(lines))
     return 0

@@ -1,0 +1,53 @@
+"""Two processes train as one with twice the batch does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+# Parts of the loss that are no mean over samples, and an optimiser that enlarges rounding, are left out.
+COMMON = (
+    "experiment=smoke", "threads=1", "seed=3", "data.train_faces=4", "data.val_faces=1", "data.epoch_images=8",
+    "data.mix.soft=0", "data.mix.codec=0", "model.loss.weights.identity=0", "model.loss.weights.lattice=0",
+    "model.optimizer._target_=torch.optim.SGD", "model.optimizer.lr=0.05", "~model.optimizer.nesterov",
+    "~model.optimizer.betas", "trainer.accelerator=cpu",
+)  # fmt: skip
+
+
+def trained(folder: Path, *options: str) -> dict[str, Any]:
+    """Trains in processes of their own; returns the last checkpoint."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *COMMON, *options, f"paths.logs={folder}"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    checkpoint: dict[str, Any] = torch.load(folder / "smoke/checkpoints/last.ckpt", weights_only=False)
+    return checkpoint
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo's processes are not forked there")
+def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one = trained(tmp_path / "one", "data.batch_size=4", "trainer=cpu")
+    two = trained(tmp_path / "two", "data.batch_size=2", "trainer=ddp")
+    assert one["global_step"] == two["global_step"] == 4
+    assert one["images_seen"] == two["images_seen"] == 16
+    states = one["current_model_state"], two["current_model_state"]
+    start = {name: torch.zeros_like(t) for name, t in states[0].items()}
+    for name, expected in states[0].items():
+        found = states[1][name]
+        assert torch.allclose(found, expected, atol=2e-5, rtol=1e-3), name
+    moved = sum(float((t - start[n]).abs().sum()) for n, t in states[0].items() if "leave256" in n)
+    assert moved > 0, "the last layer starts at zero and must have learnt"
