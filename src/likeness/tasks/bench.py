@@ -159,7 +159,7 @@ def clip(count: int) -> list[str]:
     width = statistics.median(face["w"] for face in report["faces"])
     rate = totals["frames_per_second"]
     lines = [
-        f"{frames} frames of 640x480 with one moving face, {width:.0f} px wide, upscale 1, fp32: restored in {restored}; "
+        f"{frames} frames of 640x480 with a moving face, {width:.0f} px wide, upscale 1, fp32: restored in {restored}; "
         f"**{rate:.2f} frames a second**, {1000 / rate:.0f} ms a frame; peak memory {totals['peak_memory_mb']:.0f} MB.",
         "",
         "| stage | ms a frame |",
