@@ -101,7 +101,7 @@ def portraits() -> list[np.ndarray]:
     """Eight pictures of one size with another face in each: mirrored, turned, darker, of another width."""
     found = []
     for i in range(8):
-        matrix = cv2.getRotationMatrix2D((225, 120), 3 * i - 10, 0.5 + 0.03 * i)
+        matrix = cv2.getRotationMatrix2D((225, 120), 3 * i - 10, 0.7 + 0.05 * i)
         matrix[:, 2] += (160 - 225, 120 - 120)
         picture = cv2.warpAffine(astronaut(), matrix, (320, 240), flags=cv2.INTER_AREA)
         picture = picture[:, ::-1] if i % 2 else picture

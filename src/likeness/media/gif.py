@@ -1,4 +1,4 @@
-"""GIFs (and animated WebP and PNG, which are read only): composed frames with exact delays in, a GIF out."""
+"""GIFs (and animated WebP and PNG, written in animation.py): composed frames with exact delays in, a GIF out."""
 
 from __future__ import annotations
 

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from likeness.errors import InputError
+from likeness.media.animation import SUFFIXES as ANIMATED
+from likeness.media.animation import AnimationWriter
 from likeness.media.files import PHOTO_SUFFIXES, atomic_output, kind_of
 from likeness.media.gif import GifReader, GifWriter
 from likeness.media.images import ImageMeta, Picture, read_image, write_image
@@ -55,7 +57,8 @@ def target_name(source: Path, kind: MediaKind) -> str:
     """The result's name: the input's own, its suffix changed only where that container is not written."""
     if kind == "video":
         return source.stem + video_suffix(source)
-    return source.stem + ".gif" if kind == "gif" and source.suffix.lower() != ".gif" else source.name
+    animated = source.suffix.lower() in ANIMATED | {".gif"}
+    return source.stem + ".gif" if kind == "gif" and not animated else source.name
 
 
 class Job:
@@ -280,5 +283,9 @@ def _reader(path: Path, kind: MediaKind, part: Part | None) -> VideoReader | Gif
     return VideoReader(path, part) if kind == "video" else GifReader(path, part)
 
 
-def _writer(path: Path, reader: VideoReader | GifReader, width: int, height: int) -> VideoWriter | GifWriter:
-    return VideoWriter(path, reader, width, height) if isinstance(reader, VideoReader) else GifWriter(path, reader.info)
+def _writer(
+    path: Path, reader: VideoReader | GifReader, width: int, height: int
+) -> VideoWriter | GifWriter | AnimationWriter:
+    if isinstance(reader, VideoReader):
+        return VideoWriter(path, reader, width, height)
+    return (AnimationWriter if path.suffix.lower() in ANIMATED else GifWriter)(path, reader.info)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from likeness.errors import ConfigError, InputError, OutputError
+from likeness.media.animation import SUFFIXES as ANIMATED
 from likeness.media.files import kind_of, refuse_overwrite
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.job import FileResult, Job, Progress, target_name
@@ -117,8 +118,8 @@ class Restorer:
         kind = kind_of(source)
         if kind == "photo":
             raise InputError(f"{source}: is a photo, expected a video or GIF; use Restorer.file or Restorer.image")
-        if kind == "gif" and target.suffix.lower() != ".gif":
-            raise OutputError(f"{target}: {source} is an animated picture, which is written as .gif; give that suffix")
+        if kind == "gif" and target.suffix.lower() not in ANIMATED | {".gif"}:
+            raise OutputError(f"{target}: {source} is an animated picture; give the suffix .gif, .webp or .png")
         refuse_overwrite(source, target)
         return Job(self.models, self.config, source, target.parent, target, kind, None, progress).stream(None, None)
 

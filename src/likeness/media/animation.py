@@ -1,0 +1,151 @@
+"""Animated WebP and PNG, written frame by frame, with every delay as it was."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.video.stream import VideoStream
+
+from likeness.errors import InputError, OutputError
+from likeness.types import Frame, MediaInfo
+
+_TICK = Fraction(1, 1000)  # WebP counts milliseconds; PNG stores fractions
+_FORMATS = {  # suffix: container, codec, pixel format, name of the loop option, options of the codec
+    ".webp": ("webp", "libwebp_anim", "bgra", "loop", {"quality": "92", "compression_level": "4"}),
+    ".png": ("apng", "apng", "rgba", "plays", {}),
+}
+_FORMATS[".apng"] = _FORMATS[".png"]
+SUFFIXES = frozenset(_FORMATS)
+
+
+class AnimationWriter:
+    """Writes an animated WebP (lossy, quality 92) or PNG (lossless) with alpha, delays and loop count.
+
+    One frame is held at a time. The file is complete only when the block ends without an exception.
+
+    Args:
+        path: .webp, .png or .apng.
+        info: of the source; its `loop` is written (None = once, 0 = for ever). The size is that of the first frame.
+
+    Attributes:
+        notes: for a person, what could not be kept.
+
+    Raises:
+        InputError: a frame of another size or depth, or one without a duration.
+        OutputError: another suffix, or the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path, info: MediaInfo) -> None:
+        self.path, self.info = Path(path), info
+        self.notes: list[str] = []
+        if self.path.suffix.lower() not in _FORMATS:
+            raise OutputError(
+                f"{self.path}: animations are written as .gif, .webp or .png; choose one of these suffixes"
+            )
+        self._size: tuple[int, int] | None = None
+        self._time, self._ticks, self._last = Fraction(0), 0, 0
+
+    def __enter__(self) -> Self:
+        container, codec, pixels, loop, options = _FORMATS[self.path.suffix.lower()]
+        plays = 1 if self.info.loop is None else self.info.loop
+        try:
+            self._container = av.open(str(self.path), "w", format=container, options={loop: str(plays)})
+            self._stream = cast(VideoStream, self._container.add_stream(codec, rate=1000, options=dict(options)))
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise OutputError(f"{self.path}: cannot be created ({error}); choose another output") from error
+        self._stream.pix_fmt = pixels
+        self._stream.codec_context.time_base = self._stream.time_base = _TICK
+        self._stream.codec_context.flags |= Flags.frame_duration
+        return self
+
+    def write(self, frame: Frame) -> None:
+        """Takes one frame; it needs a duration."""
+        shape = frame.pixels.shape[:2]
+        if self._size is None:
+            self._size = shape
+            self._stream.height, self._stream.width = shape
+        if shape != self._size or frame.pixels.dtype != np.uint8:
+            raise InputError(
+                f"frame {frame.index}: got {shape} {frame.pixels.dtype}, expected {self._size} uint8 like the first; "
+                "give all frames one size"
+            )
+        if frame.duration is None:
+            raise InputError(f"frame {frame.index}: has no duration, which an animation needs; keep the reader's")
+        alpha = np.full(shape, 255, np.uint8) if frame.alpha is None else frame.alpha
+        picture = av.VideoFrame.from_ndarray(np.dstack([frame.pixels, alpha]), "rgba")
+        picture = picture.reformat(format=self._stream.pix_fmt)
+        start = self._ticks
+        self._time += frame.duration
+        # Rounded so that errors do not add up; a frame without any delay would fall onto the one before.
+        self._last = max(1, round(self._time / _TICK) - start)
+        self._ticks = start + self._last
+        picture.pts, picture.time_base, picture.duration = start, _TICK, self._last
+        try:
+            self._container.mux(self._stream.encode(picture))
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(f"{self.path}: frame {frame.index} cannot be written ({error})") from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                if self._size is None:
+                    raise OutputError(f"{self.path}: no frame was written, so there is no animation")
+                self._container.mux(self._stream.encode(None))
+        except (av.FFmpegError, OSError) as failed:
+            raise OutputError(f"{self.path}: cannot be finished ({failed}); check the free space") from failed
+        finally:
+            self._close(kind is not None)
+        if error is None:
+            self._set_last_delay()
+
+    def _close(self, failed: bool) -> None:
+        try:
+            self._container.close()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            if not failed and self._size is not None:  # else the first error is the one to tell
+                raise OutputError(f"{self.path}: cannot be finished ({error}); check the free space") from error
+
+    def _set_last_delay(self) -> None:
+        """FFmpeg's muxers give the last frame the delay of the one before it."""
+        try:
+            data = bytearray(self.path.read_bytes())
+            (set_last_webp_delay if self.path.suffix.lower() == ".webp" else set_last_png_delay)(data, self._last)
+            self.path.write_bytes(data)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be finished ({error.strerror}); check the free space") from error
+
+
+def set_last_webp_delay(data: bytearray, milliseconds: int) -> None:
+    """Sets the duration in the last `ANMF` chunk (WebP container specification), in place."""
+    at, last = 12, None
+    while at + 8 <= len(data):
+        (size,) = struct.unpack_from("<I", data, at + 4)
+        if data[at : at + 4] == b"ANMF":
+            last = at + 8
+        at += 8 + size + size % 2
+    if last is not None:
+        data[last + 12 : last + 15] = min(milliseconds, (1 << 24) - 1).to_bytes(3, "little")
+
+
+def set_last_png_delay(data: bytearray, milliseconds: int) -> None:
+    """Sets the delay in the last `fcTL` chunk (APNG specification), in place."""
+    at, last = 8, None
+    while at + 8 <= len(data):
+        (size,) = struct.unpack_from(">I", data, at)
+        if data[at + 4 : at + 8] == b"fcTL":
+            last = at
+        at += 12 + size
+    if last is not None:
+        delay = Fraction(milliseconds, 1000).limit_denominator(65535)
+        struct.pack_into(">HH", data, last + 28, min(delay.numerator, 65535), delay.denominator)
+        struct.pack_into(">I", data, last + 34, zlib.crc32(data[last + 4 : last + 34]))
