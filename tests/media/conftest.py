@@ -55,13 +55,14 @@ def make_video(tmp_path: Path) -> MakeVideo:
         sound: tuple[float, float] | None = None,
         rotation: float | None = None,
         aspect: Fraction | None = None,
+        pixels: str = "yuv420p",
     ) -> Path:
         path = tmp_path / name
         with av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=30, options=options if options is not None else {"qp": "0"})
             pictures = [f if isinstance(f, av.VideoFrame) else av.VideoFrame.from_ndarray(f, "rgb24") for f in frames]
             stream.width, stream.height = pictures[0].width, pictures[0].height
-            stream.pix_fmt = "yuv420p"
+            stream.pix_fmt = pixels
             stream.codec_context.time_base = stream.time_base = time_base
             if tags is not None:
                 stream.codec_context.colorspace, stream.codec_context.color_range = tags
@@ -72,7 +73,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
             audio = _encode_sound(container, *sound) if sound is not None else None
             packets = []
             for picture, tick in zip(pictures, ticks, strict=True):
-                picture = picture if picture.format.name == "yuv420p" else picture.reformat(format="yuv420p")
+                picture = picture if picture.format.name == pixels else picture.reformat(format=pixels)
                 picture.pts, picture.time_base = tick, time_base
                 packets += stream.encode(picture)
             packets += stream.encode(None)

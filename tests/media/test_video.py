@@ -338,3 +338,61 @@ def test_unknown_container_is_refused(make_video, portrait, tmp_path):
     source = make_video("in.mp4", [portrait], [0])
     with pytest.raises(OutputError, match=r"\.mp4"):
         VideoWriter(tmp_path / "out.avi", source, 80, 96)
+
+
+@pytest.fixture
+def deep_video(make_video):
+    """A ramp of 10-bit grey: 900 levels that 8 bits would merge to 225, and their values."""
+    levels = np.linspace(64, 940, 876).astype(np.uint16)
+    planes = [
+        np.broadcast_to(levels, (64, 876)),
+        np.full((32, 438), 512, np.uint16),
+        np.full((32, 438), 512, np.uint16),
+    ]
+    frames = []
+    for _ in range(3):
+        frame = av.VideoFrame(876, 64, "yuv420p10le")
+        for plane, values in zip(frame.planes, planes, strict=True):
+            rows = np.zeros((plane.height, plane.line_size // 2), np.uint16)
+            rows[:, : plane.width] = values
+            plane.update(rows.tobytes())
+        frames.append(frame)
+    path = make_video("deep.mp4", frames, [0, 20, 40], pixels="yuv420p10le", tags=(1, 1))
+    return path, levels
+
+
+def test_10_bits_stay_10_bits(deep_video, tmp_path):
+    path, levels = deep_video
+    out = tmp_path / "out.mp4"
+    with VideoReader(path) as reader, VideoWriter(out, reader, 876, 64) as writer:
+        for frame in reader:
+            assert frame.pixels.dtype == np.uint16
+            assert len(np.unique(frame.pixels[10, :, 1])) > 800
+            writer.write(frame)
+        assert any("10-bit colour stays" in note for note in writer.notes)
+    with av.open(str(out)) as container:
+        written = next(container.decode(video=0))
+        assert written.format.name == "yuv420p10le"
+        plane = written.planes[0]
+        luma = np.frombuffer(bytes(plane), np.uint16).reshape(plane.height, -1)[10, :876]
+    # crf 17 moves single levels a little; 8 bits would leave steps of four.
+    assert np.abs(luma.astype(int) - levels).mean() < 1.5
+    with (
+        VideoReader(out) as again,
+        pytest.raises(InputError, match="uint16"),
+        VideoWriter(out, again, 876, 64) as writer,
+    ):
+        writer.write(Frame(np.zeros((64, 876, 3), np.uint8)))
+
+
+def test_webm_has_8_bits_and_says_so(deep_video, tmp_path):
+    path, _ = deep_video
+    out = tmp_path / "out.webm"
+    with VideoReader(path) as reader, VideoWriter(out, reader, 876, 64) as writer:
+        for frame in reader:
+            writer.write(frame)
+        assert any("becomes 8-bit" in note for note in writer.notes)
+    with VideoReader(path) as deep, VideoReader(out) as flat:
+        a, b = next(iter(deep)).pixels / 257, next(iter(flat)).pixels
+    assert b.dtype == np.uint8
+    assert np.abs(a - b).mean() < 2

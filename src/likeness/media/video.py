@@ -38,8 +38,9 @@ def output_suffix(path: str | Path) -> str:
 class VideoReader:
     """The frames of a video, upright, in order of presentation; may be iterated more than once.
 
-    Each `Frame` is HWC uint8 RGB with `time` = its exact time stamp x clock and `duration` = the time to the next
-    frame (for the last one what the stream says, or None). Memory does not grow with the length.
+    Each `Frame` is HWC RGB, uint8 or, of sources with 10 bits, uint16, with `time` = its exact time stamp x clock
+    and `duration` = the time to the next frame (for the last one what the stream says, or None).
+    Memory does not grow with the length.
 
     Attributes:
         source: everything known of the file.
@@ -154,7 +155,7 @@ class VideoReader:
         self._say(guessed, "frames had no or unordered time stamps and got the next free one")
 
     def _frame(self, picture: av.VideoFrame, time: Fraction, index: int, duration: Fraction | None) -> Frame:
-        pixels = apply_matrix(self.source.colour.to_rgb(picture), self.source.matrix)
+        pixels = apply_matrix(self.source.colour.to_rgb(picture, self.source.deep), self.source.matrix)
         self._check_size(pixels, index)
         return Frame(pixels, index, time, duration)
 
@@ -175,9 +176,10 @@ class VideoReader:
 class VideoWriter:
     """Writes frames with their own time stamps and copies the sound and subtitles of the source.
 
-    H.264 at crf 17, yuv420p (VP9 for .webm), with the source's colour tags, pixel aspect, metadata, chapters
-    and fonts. Sound packets go over untouched, in step with the pictures. The file is complete only when the
-    block ends without an exception; write to the path of `files.atomic_output`. Memory does not grow.
+    H.264 at crf 17, yuv420p or for deep sources its 10-bit form (VP9 with 8 bits for .webm), with the source's
+    colour tags, pixel aspect, metadata, chapters and fonts. Sound packets go over untouched, in step with
+    the pictures. The file is complete only when the block ends without an exception; write to the path of
+    `files.atomic_output`. Memory does not grow.
 
     Args:
         path: .mp4, .mov, .mkv or .webm, see `output_suffix`.
@@ -224,7 +226,13 @@ class VideoWriter:
         source, (height, width) = self.source, self._size
         stream = cast(VideoStream, container.add_stream(codec, rate=source.rate, options=dict(options)))
         context = stream.codec_context
-        context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        deep = source.deep and codec == _H264[0]
+        self._format = "yuv420p10le" if deep else "yuv420p"
+        if deep:
+            self.notes.append("10-bit colour stays: some browsers do not play 10-bit H.264")
+        elif source.deep:
+            self.notes.append("10-bit colour becomes 8-bit, as VP9 is written here")
+        context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, self._format
         context.time_base = stream.time_base = source.time_base
         context.flags |= Flags.frame_duration
         context.colorspace, context.color_range = source.colour.matrix, source.colour.range
@@ -248,7 +256,7 @@ class VideoWriter:
         if self._last is None and self.source.part is not None:
             self._shift = frame.time  # a part begins at 0, its sound with it
             self._rest.cut(frame.time)
-        picture = self.source.colour.from_rgb(_pad_to_even(self._checked(frame)))
+        picture = self.source.colour.from_rgb(_pad_to_even(self._checked(frame)), self._format)
         picture.time_base = self.source.time_base
         picture.pts = int((frame.time - self._shift) / self.source.time_base)
         if frame.duration is not None:
@@ -259,10 +267,11 @@ class VideoWriter:
             raise OutputError(f"{self.path}: frame {frame.index} cannot be written ({error})") from error
 
     def _checked(self, frame: Frame) -> Pixels:
-        if frame.pixels.shape[:2] != self._size or frame.pixels.dtype != np.uint8:
+        depth = np.dtype(np.uint16 if self.source.deep else np.uint8)
+        if frame.pixels.shape[:2] != self._size or frame.pixels.dtype != depth:
             raise InputError(
                 f"frame {frame.index}: got {frame.pixels.shape} {frame.pixels.dtype}, expected {(*self._size, 3)} "
-                "uint8; give the writer the size of the results"
+                f"{depth}; give the writer the size of the results and the source's depth"
             )
         if (frame.time / self.source.time_base).denominator != 1:
             raise InputError(

@@ -11,7 +11,6 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
@@ -50,11 +49,11 @@ class Colour:
     primaries: int = UNTAGGED
     transfer: int = UNTAGGED
 
-    def to_rgb(self, frame: av.VideoFrame) -> Pixels:
-        """HWC uint8 RGB of a decoded frame."""
+    def to_rgb(self, frame: av.VideoFrame, deep: bool = False) -> Pixels:
+        """HWC RGB of a decoded frame: uint8, or uint16 over its whole range if `deep`."""
         planar = frame.format.is_rgb
         rgb = frame.reformat(
-            format="rgb24",
+            format="rgb48le" if deep else "rgb24",
             src_colorspace=None if planar else _MATRICES[self.matrix],
             src_color_range=None if planar else self.range,
             dst_color_range=FULL,
@@ -62,10 +61,11 @@ class Colour:
         )
         return rgb.to_ndarray()
 
-    def from_rgb(self, pixels: Pixels) -> av.VideoFrame:
-        """A yuv420p frame of HWC uint8 RGB `pixels` (even sizes), the inverse of `to_rgb`."""
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24").reformat(
-            format="yuv420p",
+    def from_rgb(self, pixels: Pixels, format: str = "yuv420p") -> av.VideoFrame:
+        """A frame in `format` (yuv420p or yuv420p10le) of HWC RGB `pixels` (even sizes), the inverse of `to_rgb`."""
+        rgb = "rgb48le" if pixels.dtype == np.uint16 else "rgb24"
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), rgb).reformat(
+            format=format,
             src_color_range=FULL,
             dst_colorspace=_MATRICES[self.matrix],
             dst_color_range=self.range,
@@ -90,6 +90,7 @@ class VideoSource:
         pixel_aspect: width / height of one upright pixel; None where not said.
         begin: time of the first frame; clips need not start at 0.
         part: what is read of it; None = all.
+        deep: its colours have more than 8 bits; frames are then uint16.
         notes: for a person, what cannot be kept.
     """
 
@@ -103,6 +104,7 @@ class VideoSource:
     pixel_aspect: Fraction | None = None
     begin: Fraction = Fraction(0)
     part: Part | None = None
+    deep: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -191,8 +193,8 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
         ),
     )
     depth = max(component.bits for component in first.format.components)
-    if depth > 8:
-        notes.append(f"{depth}-bit colour becomes 8-bit")
+    if depth > 10:
+        notes.append(f"{depth}-bit colour becomes 10-bit")
     if first.color_trc in _HDR_TRANSFERS:
         notes.append(f"HDR ({_HDR_TRANSFERS[first.color_trc]}) is not tone-mapped, its tags are kept")
     if first.interlaced_frame:
@@ -208,6 +210,7 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
         matrix,
         1 / aspect if aspect and turned else aspect,
         (first.pts or 0) * (first.time_base or Fraction(0)),
+        deep=depth > 8,
         notes=tuple(notes),
     )
 
@@ -247,7 +250,7 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     return (0, -1 if b < 0 else 1, -1 if c < 0 else 1, 0)
 
 
-def apply_matrix(pixels: npt.NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
+def apply_matrix(pixels: Pixels, matrix: tuple[int, int, int, int]) -> Pixels:
     """Turns HWC pixels upright by (a, b, c, d) of `display_matrix`."""
     a, b, c, d = matrix
     if a == 0:
