@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from likeness.nets.blocks import FourierUnit, HaarDown, HaarUp, ResidualBlock, haar_merge, haar_split
+from likeness.nets.blocks import BicubicTwice, FourierUnit, HaarDown, HaarUp, ResidualBlock, haar_merge, haar_split
 
 
 def haar_matrix(size: int) -> Tensor:
@@ -108,3 +108,17 @@ def test_inputs_unchanged() -> None:
     for layer in (HaarDown(4, 4), HaarUp(4, 4), ResidualBlock(4), FourierUnit(4, 8)):
         layer(x)
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (5, 9), (2, 3)])
+def test_the_convolution_enlarges_as_torch_does(size):
+    x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False)
+    assert torch.allclose(BicubicTwice()(x), expected, atol=1e-6)
+
+
+def test_it_stays_in_fp32_under_autocast():
+    x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(BicubicTwice()(x), BicubicTwice()(x.float()))
+        assert BicubicTwice()(x.bfloat16()).dtype == torch.float32

@@ -116,3 +116,19 @@ def test_weights_make_the_same_expert_again(expert, tmp_path):
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(WeightsError, match="does not exist"):
         load_expert_f(tmp_path / "none.safetensors")
+
+
+def test_weights_stored_as_bf16_change_nothing():
+    """Autocast would round them to the same numbers on every call."""
+    torch.manual_seed(3)
+    net = ExpertF(SMALL).eval().requires_grad_(False)
+    for p in net.parameters():
+        p.add_(0.05 * torch.randn_like(p))
+    crop = cv2.resize(np.random.default_rng(0).random((24, 24, 3), np.float32), (256, 256))
+    x = torch.from_numpy(crop).permute(2, 0, 1)[None]
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = net(x).image.clamp(0, 1)
+    (made,) = ExpertFExpert(net, bf16=True).restore([crop])
+    assert np.abs(made.image - expected[0].permute(1, 2, 0).numpy()).max() < 1e-6
+    assert net.up256.weight.dtype == torch.bfloat16
+    assert net.bottom[1].mix[0].weight.dtype == torch.float32

@@ -81,6 +81,36 @@ class HaarUp(nn.Module):
         return y + cell.repeat(1, x.shape[2], x.shape[3]).to(y.dtype)
 
 
+class BicubicTwice(nn.Module):
+    """Bicubic enlargement by two of RGB, (B, 3, H, W) to (B, 3, 2H, 2W) in fp32 (Keys 1981, a = -3/4).
+
+    The same as `F.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False)`, as a
+    convolution from 3 to 4 x 3 channels and a shuffle: torch's own kernel takes many times as long on CPU.
+    """
+
+    kernel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Every second result lies a quarter of a pixel before a source pixel, the others a quarter after it.
+        before = torch.tensor([_keys(1.75), _keys(0.75), _keys(0.25), _keys(1.25), 0.0])
+        phases = torch.stack([before, before.flip(0)])
+        kernel = torch.zeros(3, 2, 2, 3, 5, 5)
+        for channel in range(3):
+            kernel[channel, :, :, channel] = torch.einsum("py,qx->pqyx", phases, phases)
+        self.register_buffer("kernel", kernel.flatten(0, 2), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            padded = F.pad(x.float(), (2, 2, 2, 2), mode="replicate")
+            return F.pixel_shuffle(F.conv2d(padded, self.kernel), 2)
+
+
+def _keys(distance: float, a: float = -0.75) -> float:
+    d = distance
+    return ((a + 2) * d - (a + 3)) * d * d + 1 if d <= 1 else ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+
+
 class ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels of each pixel: (B, C, H, W) to the same."""
 
@@ -111,6 +141,17 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv2(leaky(self.conv1(self.norm(x))))
         return y.add_(x)
+
+
+def store_as_bf16(net: nn.Module) -> None:
+    """Stores the convolutions' weights in the precision in which autocast uses them: same results, no cast per call.
+
+    What `FourierUnit` does in fp32 stays.
+    """
+    kept = {id(m) for unit in net.modules() if isinstance(unit, FourierUnit) for m in unit.mix.modules()}
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and id(module) not in kept:
+            module.to(torch.bfloat16)
 
 
 class FourierUnit(nn.Module):

@@ -17,7 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likeness.nets.blocks import SLOPE, FourierUnit, HaarDown, HaarUp, ResidualBlock, haar_split, leaky, zero_bias
+from likeness.nets.blocks import (
+    SLOPE,
+    BicubicTwice,
+    FourierUnit,
+    HaarDown,
+    HaarUp,
+    ResidualBlock,
+    haar_split,
+    leaky,
+    zero_bias,
+)
 
 INPUT_SIZE, OUTPUT_SIZE = 256, 512
 INPUT_GAIN, OUTPUT_GAIN = 4.0, 0.1  # a photograph's contrast is about 1/4, what it lacks about 1/10: unit scale inside
@@ -93,6 +103,7 @@ class ExpertF(nn.Module):
         self.leave128 = nn.Conv2d(s128, 4 * s256, 1)
         self.up256 = nn.Conv2d(s256, s256, 3, padding=1)
         self.leave256 = nn.Conv2d(s256, 12, 3, padding=1)
+        self.enlarge = BicubicTwice()
         self.smooth512 = nn.Conv2d(3, 3, 3, padding=1, bias=False)
         self.scale = nn.Sequential(nn.Conv2d(w64, 32, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(32, 1, 1))
         self._start()
@@ -135,7 +146,7 @@ class ExpertF(nn.Module):
         g128 = leaky(self.up128(F.pixel_shuffle(self.leave64(f64), 2).add_(f128)))
         g256 = leaky(self.up256(F.pixel_shuffle(self.leave128(g128), 2).add_(f256)))
         residual = self.smooth512(F.pixel_shuffle(self.leave256(g256), 2))
-        base = F.interpolate(x.float().contiguous(), scale_factor=2, mode="bicubic", align_corners=False)
+        base = self.enlarge(x)
         # The scale head reads detached features: estimating the error must not change the image.
         return ExpertFOutput(base.add_(residual.float(), alpha=OUTPUT_GAIN), self.scale(f64.detach()).float())
 

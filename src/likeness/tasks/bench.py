@@ -140,7 +140,7 @@ def moving(count: int) -> list[Pixels]:
         x, y = 225 * scale - 320 + 30 * np.sin(i / 12), 120 * scale - 240 + 20 * np.cos(i / 15)
         move = np.array([[scale, 0, -x], [0, scale, -y]])
         frames.append(
-            cv2.warpAffine(astronaut(), move, CLIP_SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+            cv2.warpAffine(astronaut(), move, CLIP_SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         )
     return frames
 
@@ -156,7 +156,7 @@ def clip(count: int) -> list[str]:
     totals = report["totals"]
     frames, seconds = totals["frames"], totals["seconds_by_stage"]
     restored = sum(face["restored_frames"] for face in report["faces"])
-    width = statistics.median(face["w"] for face in report["faces"])
+    width = max(report["faces"], key=lambda face: face["restored_frames"])["w"]
     rate = totals["frames_per_second"]
     lines = [
         f"{frames} frames of 640x480 with a moving face, {width:.0f} px wide, upscale 1, fp32: restored in {restored}; "

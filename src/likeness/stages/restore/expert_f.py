@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from likeness.errors import InputError
+from likeness.nets.blocks import store_as_bf16
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF, ExpertFConfig, confidence
 from likeness.types import FloatArray, Restored
 from likeness.weights.files import load_into, load_weights
@@ -28,6 +29,8 @@ class ExpertFExpert:
         self.device, self.bf16, self.sha256, self.half = torch.device(device), bf16, sha256, half
         net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.net = net.eval().requires_grad_(False)
+        if bf16:
+            store_as_bf16(self.net)
 
     def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
         """Restores a batch of (256, 256, 3) float32 crops.
