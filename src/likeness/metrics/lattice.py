@@ -40,15 +40,23 @@ def axis_power(images: Tensor) -> Tensor:
 
 
 def lattice(power: Tensor) -> Tensor:
-    """The strongest lattice peak of a mean power spectrum.
+    """The strongest lattice peak of a mean power spectrum: the largest of `peak_ratios`, (...,).
+
+    Photographs .75 to 1.05, halftone above 2.
+    """
+    return peak_ratios(power).amax((-2, -1))
+
+
+def peak_ratios(power: Tensor) -> Tensor:
+    """How far every lattice frequency stands out of its neighbours.
 
     Args:
         power: (..., 2, S/2 + 1), usually the mean of `axis_power` over images.
 
     Returns:
-        (...,): the largest ratio, over both axes and all lattice frequencies, of the power there to
-        the mean power of the bins 3 to 8 away on both sides. Photographs .75 to 1.05, halftone above 2.
-        The zero frequency is left out, and so is any whose neighbours do not all exist (Nyquist).
+        (..., 2, frequencies): along both axes, the power there over the mean power of the bins 3 to 8
+        away on both sides. The zero frequency is left out, and so is any whose neighbours do not all
+        exist (Nyquist).
 
     Raises:
         InputError: if S is not a multiple of 256.
@@ -60,5 +68,4 @@ def lattice(power: Tensor) -> Tensor:
     peaks = torch.arange(step, power.shape[-1] - FAR, step, device=power.device)
     away = torch.arange(NEAR, FAR + 1, device=power.device)
     around = peaks[:, None] + torch.cat((-away, away))  # (peaks, 12)
-    ratio = power[..., peaks] / power[..., around].mean(-1)
-    return ratio.amax((-2, -1))
+    return power[..., peaks] / power[..., around].mean(-1)

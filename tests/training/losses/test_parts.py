@@ -12,7 +12,7 @@ from torch import Tensor
 
 from likeness.ops.geometry import template
 from likeness.training.losses.frequency import focal_frequency
-from likeness.training.losses.lattice import phase_imbalance
+from likeness.training.losses.lattice import phase_imbalance, spectral_peaks
 from likeness.training.losses.likelihood import laplace_nll
 from likeness.training.losses.pixel import feature_weights, weighted_l1
 
@@ -185,6 +185,30 @@ def test_a_step_against_the_gradient_weakens_the_lattice() -> None:
     (slope,) = torch.autograd.grad(before, image)
     after = phase_imbalance(image - 0.02 * slope / slope.abs().max(), 16)
     assert after.item() < 0.9 * before.item()
+
+
+def test_spectral_peaks_are_the_metric_in_logarithms(photo: np.ndarray) -> None:
+    picture = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255
+    latticed = with_lattice(picture, 8, 0.05)
+    # Independent: the spectrum of every line by numpy, and the ratios one by one.
+    grey = latticed[0].permute(1, 2, 0).double().numpy() @ [0.299, 0.587, 0.114]
+    window = torch.hann_window(512, dtype=torch.float64).numpy()
+    logs = []
+    for lines in (grey, grey.T):
+        power = (np.abs(np.fft.rfft(lines * window)) ** 2).mean(0)
+        for k in range(32, 257 - 8, 32):
+            near = [power[k + s * d] for d in range(3, 9) for s in (-1, 1)]
+            logs.append(max(0.0, math.log(power[k] / np.mean(near))))
+    assert float(spectral_peaks(latticed)) == pytest.approx(np.mean(logs), rel=1e-3)
+    assert float(spectral_peaks(latticed)) > 5 * float(spectral_peaks(picture))
+
+
+def test_a_step_against_its_gradient_weakens_the_peaks() -> None:
+    noise = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(1))
+    image = with_lattice(torch.nn.functional.avg_pool2d(noise, 5, 1, 2), 8, 0.05).requires_grad_()
+    before = spectral_peaks(image)
+    (slope,) = torch.autograd.grad(before, image)
+    assert float(spectral_peaks(image.detach() - 0.01 * slope / slope.abs().max())) < float(before.detach())
 
 
 def test_flat_image_has_no_lattice() -> None:

@@ -1,9 +1,11 @@
-"""A penalty on pixel lattices, the halftone that shuffles and LPIPS leave together."""
+"""Penalties on pixel lattices, the halftone that shuffles and LPIPS leave together."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from likeness.metrics.lattice import axis_power, peak_ratios
 
 
 def phase_imbalance(image: Tensor, period: int) -> Tensor:
@@ -27,3 +29,18 @@ def phase_imbalance(image: Tensor, period: int) -> Tensor:
     mean = cells.mean((0, 1, 3))
     total = energy.mean().clamp(min=1e-8)
     return energy.var(unbiased=False) / total.square() + mean.var(unbiased=False) / total
+
+
+def spectral_peaks(image: Tensor) -> Tensor:
+    """How far the lattice frequencies stand out of the batch's mean spectrum, in logarithms.
+
+    Scale-free, so that soft pictures count as much as sharp ones: there the eye finds a lattice first.
+
+    Args:
+        image: (B, 3, S, S), S a multiple of 256.
+
+    Returns:
+        Scalar >= 0: mean over both axes and all lattice frequencies of log(ratio), 0 where it is below 1.
+    """
+    ratios = peak_ratios(axis_power(image.float()).mean(0))
+    return ratios.clamp(min=1e-6).log().clamp(min=0).mean().float()

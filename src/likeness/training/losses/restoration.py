@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from likeness.metrics.lpips import Lpips, load_lpips
 from likeness.nets.face_embedder import FaceEmbedder, load_embedder
 from likeness.training.losses.frequency import focal_frequency
-from likeness.training.losses.lattice import phase_imbalance
+from likeness.training.losses.lattice import phase_imbalance, spectral_peaks
 from likeness.training.losses.likelihood import laplace_nll
 from likeness.training.losses.pixel import feature_weights, weighted_l1
 
@@ -33,6 +33,7 @@ class LossWeights:
             halftone instead of faces.
         lpips_window: edge of those windows in pixels.
         lattice: phase imbalance at 512.
+        peaks: lattice frequencies that stand out of the spectrum at 512.
         scale: likelihood of the confidence head.
     """
 
@@ -44,6 +45,7 @@ class LossWeights:
     lpips_start: float = 0.5
     lpips_window: int = 160
     lattice: float = 0.004
+    peaks: float = 0.0
     scale: float = 0.01
 
 
@@ -112,6 +114,8 @@ class RestorationLoss:
             parts["lpips"] = w.lpips * self._lpips(image, truth, small, small_truth, sharp, generator)
         if w.lattice:
             parts["lattice"] = w.lattice * phase_imbalance(image, 16)
+        if w.peaks:
+            parts["peaks"] = w.peaks * spectral_peaks(image)
         if log_scale is not None and w.scale:
             parts["scale"] = w.scale * laplace_nll(log_scale, small.float(), small_truth)
         return parts
