@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from likeness.errors import ConfigError, InputError
 from likeness.evaluation.methods import METHODS, Method, MethodContext, MethodRegistry, at_both_sizes
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
+from likeness.nets.prior import Prior, PriorConfig
 from likeness.types import FloatArray, Pixels
 from likeness.weights.files import save_weights
 
@@ -80,6 +81,25 @@ def test_expert_f_writes_what_its_network_writes(crop: FloatArray, tmp_path: Pat
     assert method.weights == {"expert_f": hashlib.sha256((tmp_path / "net.safetensors").read_bytes()).hexdigest()}
 
 
+def test_prior_writes_what_its_codes_decode_to(crop: FloatArray, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = PriorConfig(16, 4, 2, (12, 8, 8, 4), (0, 1, 1), (1, 1, 1))
+    net = Prior(config)
+    torch.nn.init.normal_(net.decoder.leave256.weight, std=0.05)
+    image = torch.from_numpy(crop).permute(2, 0, 1)[None]
+    net.train()(image)
+    save_weights(tmp_path / "p.safetensors", "prior", config.to_dict(), net.state_dict(), {})
+    (method,) = METHODS.make(["prior"], MethodContext(weights={"prior": str(tmp_path / "p.safetensors")}))
+    found = at_both_sizes("prior", list(method.run([crop])), 1)[512]
+    net.load_state_dict({n: t.half().to(t.dtype) for n, t in net.state_dict().items()})
+    net.eval()
+    features, low = net.encode(image)
+    indices = net.codebook.nearest(features)
+    assert indices.unique().numel() > 4
+    torch.testing.assert_close(found, net.decode_indices(indices, low).clamp(0, 1).detach(), atol=1e-5, rtol=0)
+    assert method.weights == {"prior": hashlib.sha256((tmp_path / "p.safetensors").read_bytes()).hexdigest()}
+
+
 def test_results_are_clipped() -> None:
     result = at_both_sizes("x", [np.full((512, 512, 3), 1.5, np.float32)], 1)
     assert float(result[256].max()) == float(result[512].max()) == 1
@@ -108,4 +128,4 @@ def test_registry_names_what_it_knows_and_refuses_duplicates() -> None:
     for names in (["two"], [], ["one", "one"]):
         with pytest.raises(ConfigError, match="distinct ones out of one"):
             registry.make(names, MethodContext())
-    assert {"input", "lanczos", "unsharp", "expert_f"} <= set(METHODS.names)
+    assert {"input", "lanczos", "unsharp", "expert_f", "prior"} <= set(METHODS.names)

@@ -20,7 +20,7 @@ def batch(count: int = 2):
 
 def test_l1_pulls_every_pixel_by_one_over_their_number():
     """Everywhere a tenth too dark, judged at 256 by 2 x 2 means: each of N pixels has the gradient 1 / N."""
-    weights = LossWeights(l1=1.0, features=0.0, frequency=0, identity=0, lpips=0, lattice=0, scale=0)
+    weights = LossWeights(l1=1.0, features=0.0, chroma=0, frequency=0, identity=0, lpips=0, lattice=0, scale=0)
     norms = gradient_norms(RestorationLoss(weights), [batch(), batch()], 0)
     count = 2 * 3 * 512 * 512
     assert set(norms) == {"l1"}

@@ -48,10 +48,12 @@ class WeightsConfig:
 
     Attributes:
         expert_f: Expert-F.
+        prior: the codebook prior.
         lpips: torchvision's SqueezeNet 1.1.
     """
 
     expert_f: str | None = None
+    prior: str | None = None
     lpips: str | None = None
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from likeness.metrics.color import colour_drift, iris_error
 from likeness.metrics.gmsd import gmsd
 from likeness.metrics.identity import cosine, embedding_distance
 from likeness.metrics.images import round8
@@ -55,6 +56,10 @@ METRICS = (
     MetricInfo("distance", "embedder distance", "↓", 4, "percent", (256,)),
     MetricInfo("judge", "judge cosine", "↑", 4, "unit", (256,)),
     MetricInfo("landmarks", "landmark distance px at 512", "↓", 2),
+    MetricInfo("iris", "iris colour ΔE", "↓", 2, "unit", (256,)),
+    MetricInfo("drift_l", "drift of L", "↓", 2, "unit", (256,)),
+    MetricInfo("drift_a", "drift of a", "↓", 2, "unit", (256,)),
+    MetricInfo("drift_b", "drift of b", "↓", 2, "unit", (256,)),
 )
 LATTICE = MetricInfo("lattice", "lattice", "↓", 2)  # a figure of the set, not of an image
 
@@ -159,6 +164,10 @@ class Measures:
         }
         if self.lpips is not None and truth.features is not None:
             found["lpips"] = self.lpips.compare(self.lpips.features(images), truth.features)
+        if images.shape[-1] == 256:
+            found["iris"] = iris_error(images, truth.images)
+            drift = colour_drift(images, truth.images)
+            found |= {name: drift[:, i] for i, name in enumerate(("drift_l", "drift_a", "drift_b"))}
         if truth.embedding is not None:
             found["distance"] = embedding_distance(self.embed(images), truth.embedding)
         if self.judge is not None and truth.judged is not None:

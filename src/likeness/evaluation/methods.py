@@ -17,6 +17,7 @@ from likeness.errors import ConfigError, InputError
 from likeness.metrics.images import halve
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.types import FloatArray
+from likeness.weights.networks import load_prior
 
 INPUT = "input"  # the row that all others are compared with
 
@@ -142,8 +143,21 @@ def _expert_f(context: MethodContext) -> Method:
     return Method("expert_f", lambda crops: [r.image for r in expert.restore(crops)], {"expert_f": expert.sha256})
 
 
+def _prior(context: MethodContext) -> Method:
+    """The codebook's reconstruction: on clean faces, the ceiling of what is built on it."""
+    net, sha256 = load_prior(context.weights.get("prior"), context.device)
+
+    def run(crops: Sequence[FloatArray]) -> list[FloatArray]:
+        with torch.inference_mode():
+            images = net(_tensor(crops).to(context.device)).image.cpu()
+        return [image.permute(1, 2, 0).numpy() for image in images]
+
+    return Method("prior", run, {"prior": sha256})
+
+
 METHODS = MethodRegistry()
 METHODS.add(INPUT, _input)
 METHODS.add("lanczos", _lanczos)
 METHODS.add("unsharp", _unsharp)
 METHODS.add("expert_f", _expert_f)
+METHODS.add("prior", _prior)

@@ -62,7 +62,8 @@ def evaluate(cfg: DictConfig | EvaluateConfig) -> Results:
         LikenessError: one line that says which option, data or weights are missing or wrong.
     """
     options = cfg if isinstance(cfg, EvaluateConfig) else from_hydra(cfg)
-    methods = METHODS.make(options.methods, MethodContext(options.device, {"expert_f": options.weights.expert_f}))
+    weights = {"expert_f": options.weights.expert_f, "prior": options.weights.prior}
+    methods = METHODS.make(options.methods, MethodContext(options.device, weights))
     measures, files, notes = make_measures(options)
     hashes = provenance.weight_hashes(files)
     for method in methods:

@@ -16,14 +16,16 @@ CELL_256 = 8  # a cell is 8 pixels at 256 and 16 at 512: multiples of 1/8 and 1/
 NEAR, FAR = 3, 8  # neighbouring bins; those nearer than 3 still hold the peak, widened by the window
 
 
-def axis_power(images: Tensor) -> Tensor:
+def axis_power(images: Tensor, lines: slice = slice(None), dtype: torch.dtype = torch.float64) -> Tensor:
     """Power spectrum of the luma along each axis, a Hann window along that axis, mean over the other.
 
     Args:
         images: (B, 3, S, S) in [0, 1].
+        lines: which rows and columns are taken; a loss can do with a few.
+        dtype: in which it is computed.
 
     Returns:
-        (B, 2, S/2 + 1) float64: along x, then along y; bins in cycles per image.
+        (B, 2, S/2 + 1) of `dtype`: along x, then along y; bins in cycles per image.
 
     Raises:
         InputError: if the images are not square RGB batches.
@@ -32,11 +34,11 @@ def axis_power(images: Tensor) -> Tensor:
     size = images.shape[-1]
     if images.shape[-2] != size:
         raise InputError(f"images: got {tuple(images.shape[-2:])} pixels, expected a square")
-    grey = luma(images.double())
-    window = torch.hann_window(size, dtype=grey.dtype, device=grey.device)
-    lines = torch.stack((grey, grey.transpose(1, 2)), 1)  # (B, 2, lines, S)
-    power: Tensor = torch.fft.rfft(lines * window).abs().square()
-    return power.mean(2)
+    grey = luma(images.to(dtype))
+    window = torch.hann_window(size, dtype=dtype, device=grey.device)
+    taken = torch.stack((grey[:, lines], grey.transpose(1, 2)[:, lines]), 1)  # (B, 2, lines, S)
+    spectrum = torch.fft.rfft(taken * window)
+    return (spectrum.real.square() + spectrum.imag.square()).mean(2)
 
 
 def lattice(power: Tensor) -> Tensor:

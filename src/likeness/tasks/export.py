@@ -5,31 +5,36 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import MISSING
-from torch import Tensor
+from torch import Tensor, nn
 
 from likeness import __version__
 from likeness.errors import ConfigError, InputError, OutputError, WeightsError
 from likeness.log import get_logger
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
+from likeness.nets.prior import Prior, PriorConfig
 from likeness.tasks import arguments
 from likeness.weights.files import file_hash, load_into, load_weights, save_weights
 
 log = get_logger(__name__)
 
-NETWORK = "expert_f"
+# Every network that this package trains: how it is built, and what states its size.
+NETWORKS: Mapping[str, tuple[Callable[[Any], nn.Module], type[Any]]] = {
+    "expert_f": (ExpertF, ExpertFConfig),
+    "prior": (Prior, PriorConfig),
+}
 _PREFIX = "net."
 
 
 @dataclass
 class ExportOptions:
-    """Exports the averaged (EMA) weights of a training checkpoint of Expert-F as fp16 safetensors.
+    """Exports the averaged (EMA) weights of a training checkpoint as fp16 safetensors.
 
     Beside `dst` a JSON file of the same name states what is in it.
 
@@ -66,23 +71,28 @@ def export(options: ExportOptions) -> Path:
         raise ConfigError(f"dst: got {options.dst!r}, expected a file that ends in .safetensors")
     card = _read_card(options.card)
     checkpoint = read_checkpoint(options.ckpt)
-    net = ExpertF(_config(checkpoint.get("net_config"), options.config))
+    network = checkpoint.get("network", "expert_f")
+    if network not in NETWORKS:
+        raise InputError(f"ckpt: {options.ckpt} holds {network!r}, expected one of {', '.join(NETWORKS)}")
+    make, kind = NETWORKS[network]
+    config = _config(kind, checkpoint.get("net_config"), options.config)
+    net = make(config)
     notes = training_notes(checkpoint)
     tensors = averaged_weights(checkpoint)
-    save_weights(target, NETWORK, net.config.to_dict(), tensors, notes)
+    save_weights(target, network, config.to_dict(), tensors, notes)
     # Read back what was written: a file that does not fit its own config must not stay.
     try:
-        load_into(net, load_weights(target, NETWORK), target)
+        load_into(net, load_weights(target, network), target)
     except WeightsError:
         target.unlink()
         raise
     facts: dict[str, Any] = {
-        "network": NETWORK,
+        "network": network,
         "file": target.name,
         "sha256": file_hash(target),
         "bytes": target.stat().st_size,
         "parameters": sum(t.numel() for t in tensors.values()),
-        "config": net.config.to_dict(),
+        "config": config.to_dict(),
         "notes": notes,
     }
     _write_text(target.with_suffix(".json"), json.dumps(facts, indent=2) + "\n")
@@ -120,7 +130,7 @@ def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     state: Mapping[str, Tensor] = checkpoint["state_dict"]
     tensors = {name.removeprefix(_PREFIX): t for name, t in state.items() if name.startswith(_PREFIX)}
     if not tensors:
-        raise InputError(f"ckpt: no weight begins with {_PREFIX!r}; expected a checkpoint of {NETWORK}")
+        raise InputError(f"ckpt: no weight begins with {_PREFIX!r}; expected a checkpoint that train.py wrote")
     return tensors
 
 
@@ -143,12 +153,12 @@ def _watched(callbacks: Mapping[str, Any]) -> dict[str, float]:
     return {state["monitor"]: float(state["current_score"]) for state in states}
 
 
-def _config(stored: Mapping[str, Any] | None, given: Mapping[str, Any]) -> ExpertFConfig:
-    known = [f.name for f in fields(ExpertFConfig)]
+def _config(kind: type[Any], stored: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Any:
+    known = [f.name for f in fields(kind)]
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ConfigError(f"config: got {', '.join(unknown)}, expected some of {', '.join(known)}")
-    values = {**ExpertFConfig().to_dict(), **(stored or {}), **given}
+    values = {**kind().to_dict(), **(stored or {}), **given}
     plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in values.items()}
     if stored is not None:
         clashes = [n for n in given if _plain(stored[n]) != _plain(given[n])]
@@ -156,7 +166,7 @@ def _config(stored: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Exper
             raise ConfigError(
                 f"config: {', '.join(clashes)} contradict the checkpoint, which states {dict(stored)}; leave them out"
             )
-    return ExpertFConfig(**plain)
+    return kind(**plain)
 
 
 def _plain(value: Any) -> Any:

@@ -9,9 +9,17 @@ from hydra.core.config_store import ConfigStore
 
 from likeness.data.restoration import MixConfig
 from likeness.nets.expert_f import ExpertFConfig
+from likeness.nets.prior import PriorConfig
 from likeness.training.losses.restoration import LossWeights
+from likeness.training.prior import GanConfig
 
-SCHEMAS: dict[str, Any] = {"expert_f": ExpertFConfig, "loss_weights": LossWeights, "mix": MixConfig}
+SCHEMAS: dict[str, Any] = {
+    "expert_f": ExpertFConfig,
+    "prior": PriorConfig,
+    "gan": GanConfig,
+    "loss_weights": LossWeights,
+    "mix": MixConfig,
+}
 
 
 def register() -> None:

@@ -8,13 +8,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from likeness.ops.geometry import template
 from likeness.training.losses.frequency import focal_frequency
-from likeness.training.losses.lattice import phase_imbalance, spectral_peaks
+from likeness.training.losses.lattice import spectral_peaks
 from likeness.training.losses.likelihood import laplace_nll
-from likeness.training.losses.pixel import feature_weights, weighted_l1
+from likeness.training.losses.pixel import chroma_l1, feature_weights, weighted_l1
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -60,6 +61,36 @@ def test_features_weigh_more_where_the_template_has_them(size: int) -> None:
 
 def test_no_extra_is_flat() -> None:
     torch.testing.assert_close(feature_weights(256, 0.0), torch.ones(1, 1, 256, 256))
+
+
+# chroma
+
+
+def test_chroma_as_written_out() -> None:
+    """By Pillow's own conversion: the mean of Cb and Cr over each cell, the weights, the absolute difference."""
+    levels = (random(2, 2, 3, 8, 8) * 255).round()
+    weights = random(1, 1, 2, 2, seed=2)
+    total = 0.0
+    for i in range(2):
+        cells = []
+        for picture in levels[:, i]:
+            rgb = Image.fromarray(picture.permute(1, 2, 0).byte().numpy())
+            chroma = np.asarray(rgb.convert("YCbCr"), np.float64)[..., 1:] / 255
+            cells.append(chroma.reshape(2, 4, 2, 4, 2).mean((1, 3)))
+        total += float((np.abs(cells[0] - cells[1]) * weights[0, 0].numpy()[..., None]).mean()) / 2
+    # Pillow rounds each pixel to a level.
+    assert float(chroma_l1(levels[0] / 255, levels[1] / 255, weights)) == pytest.approx(total, abs=2e-3)
+
+
+def test_chroma_sees_colour_and_nothing_else() -> None:
+    truth = random(1, 3, 16, 16) * 0.5
+    even = torch.ones(1, 1, 4, 4)
+    assert float(chroma_l1(truth + 0.2, truth, even)) == pytest.approx(0, abs=1e-6)  # lighter, not another colour
+    board = ((torch.arange(16)[:, None] + torch.arange(16)) % 2).float() * 2 - 1
+    grain = truth + 0.1 * board * torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1)
+    assert float(chroma_l1(grain, truth, even)) == pytest.approx(0, abs=1e-6)  # texture of the same mean
+    blue = truth + torch.tensor([0.0, 0.0, 0.2]).view(3, 1, 1)
+    assert float(chroma_l1(blue, truth, even)) == pytest.approx(0.2 * (0.5 + 0.081312) / 2, rel=1e-4)
 
 
 # frequency
@@ -144,75 +175,56 @@ def with_lattice(image: Tensor, period: int, strength: float) -> Tensor:
     return image + grid
 
 
-def test_lattice_is_found_at_its_period_and_not_in_noise_or_photographs(photo: np.ndarray) -> None:
+def soft_noise(count: int, size: int, seed: int = 1) -> Tensor:
+    noise = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.avg_pool2d(noise, 5, 1, 2)
+
+
+def written_out(picture: Tensor) -> float:
+    """By numpy: the spectrum of every line, the floor of 8-bit rounding, the ratios one by one."""
+    size = picture.shape[-1]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+    floor = (window**2).sum() / 12 / 255**2
+    ratios = np.zeros((len(picture), 2, 7 if size == 512 else 3))
+    for i, image in enumerate(picture.permute(0, 2, 3, 1).double().numpy()):
+        grey = image @ [0.299, 0.587, 0.114]
+        for axis, lines in enumerate((grey, grey.T)):
+            power = (np.abs(np.fft.rfft(lines * window)) ** 2).mean(0) + floor
+            for j, k in enumerate(range(32, size // 2 + 1 - 8, 32)):
+                near = [power[k + s * d] for d in range(3, 9) for s in (-1, 1)]
+                ratios[i, axis, j] = power[k] / np.mean(near)
+    return float(np.maximum(0, np.log(ratios.mean(0))).mean())
+
+
+def test_spectral_peaks_as_written_out(photo: np.ndarray) -> None:
     picture = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255
-    noise = torch.randn(1, 3, 512, 512, generator=torch.Generator().manual_seed(0)) * 0.05 + 0.5
-    quiet = {name: float(phase_imbalance(x, 16)) for name, x in (("photo", picture), ("noise", noise))}
-    assert max(quiet.values()) < 0.15
-    assert float(phase_imbalance(with_lattice(noise, 16, 0.1), 16)) > 20 * quiet["noise"]
-    assert float(phase_imbalance(with_lattice(picture, 16, 0.2), 16)) > 5 * quiet["photo"]
+    both = torch.cat([with_lattice(picture, 8, 0.05), picture.flip(3)])
+    assert float(spectral_peaks(both)) == pytest.approx(written_out(both), rel=1e-3)
+    assert float(spectral_peaks(both[:1])) > 5 * float(spectral_peaks(picture))
 
 
-def test_lattice_of_another_period_is_not_this_one() -> None:
-    noise = torch.randn(1, 3, 336, 336, generator=torch.Generator().manual_seed(0)) * 0.05 + 0.5
-    seven = with_lattice(noise, 7, 0.1)
-    assert float(phase_imbalance(seven, 7)) > 20 * float(phase_imbalance(seven, 16))
-
-
-def test_lattice_as_written_out() -> None:
-    image, period = random(1, 3, 8, 12), 4
-    grey = image[0].mean(0).numpy()
-    high = np.empty_like(grey)
-    for y in range(8):
-        for x in range(12):
-            block = grey[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
-            high[y, x] = grey[y, x] - block.mean()
-    energies, means = [], []
-    for py in range(period):
-        for px in range(period):
-            values = high[py::period, px::period]
-            energies.append((values**2).mean())
-            means.append(values.mean())
-    total = np.mean(energies)
-    expected = np.var(energies) / total**2 + np.var(means) / total
-    assert float(phase_imbalance(image, period)) == pytest.approx(expected, rel=1e-3)
-
-
-def test_a_step_against_the_gradient_weakens_the_lattice() -> None:
-    noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.05 + 0.5
-    image = with_lattice(noise, 16, 0.1).requires_grad_()
-    before = phase_imbalance(image, 16)
-    (slope,) = torch.autograd.grad(before, image)
-    after = phase_imbalance(image - 0.02 * slope / slope.abs().max(), 16)
-    assert after.item() < 0.9 * before.item()
-
-
-def test_spectral_peaks_are_the_metric_in_logarithms(photo: np.ndarray) -> None:
-    picture = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255
-    latticed = with_lattice(picture, 8, 0.05)
-    # Independent: the spectrum of every line by numpy, and the ratios one by one.
-    grey = latticed[0].permute(1, 2, 0).double().numpy() @ [0.299, 0.587, 0.114]
-    window = torch.hann_window(512, dtype=torch.float64).numpy()
-    logs = []
-    for lines in (grey, grey.T):
-        power = (np.abs(np.fft.rfft(lines * window)) ** 2).mean(0)
-        for k in range(32, 257 - 8, 32):
-            near = [power[k + s * d] for d in range(3, 9) for s in (-1, 1)]
-            logs.append(max(0.0, math.log(power[k] / np.mean(near))))
-    assert float(spectral_peaks(latticed)) == pytest.approx(np.mean(logs), rel=1e-3)
-    assert float(spectral_peaks(latticed)) > 5 * float(spectral_peaks(picture))
+def test_a_sharp_neighbour_does_not_hide_a_soft_image_s_lattice() -> None:
+    """In the mean of the two spectra the strong one drowns it; every image counts alike."""
+    soft = with_lattice(soft_noise(1, 256) * 0.1, 8, 0.005)
+    sharp = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(2))
+    alone = float(spectral_peaks(soft))
+    assert float(spectral_peaks(torch.cat([soft, sharp]))) > 0.7 * (alone - math.log(2))
+    assert float(spectral_peaks(sharp)) < 0.05 < alone - math.log(2)
 
 
 def test_a_step_against_its_gradient_weakens_the_peaks() -> None:
-    noise = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(1))
-    image = with_lattice(torch.nn.functional.avg_pool2d(noise, 5, 1, 2), 8, 0.05).requires_grad_()
+    image = with_lattice(soft_noise(2, 256), 8, 0.05).requires_grad_()
     before = spectral_peaks(image)
     (slope,) = torch.autograd.grad(before, image)
     assert float(spectral_peaks(image.detach() - 0.01 * slope / slope.abs().max())) < float(before.detach())
 
 
-def test_flat_image_has_no_lattice() -> None:
-    assert float(phase_imbalance(torch.full((1, 3, 32, 32), 0.4), 16)) == pytest.approx(0, abs=1e-6)
+def test_what_rounding_hides_is_no_lattice() -> None:
+    """A flat crop with ripples of a hundredth of a level: its file holds nothing but the flat crop."""
+    flat = torch.full((1, 3, 256, 256), 0.4)
+    ripples = with_lattice(flat, 8, 0.01 / 255)
+    assert float(spectral_peaks(ripples)) < 0.01
+    assert float(spectral_peaks(with_lattice(flat, 8, 20 / 255))) > 1
 
 
 # likelihood
@@ -258,10 +270,12 @@ def test_nll_reads_each_cell_alone() -> None:
 
 def test_inputs_unchanged() -> None:
     a, b, samples = random(2, 3, 16, 16), random(2, 3, 16, 16, seed=1), torch.tensor([1.0, 0.5])
-    log_scale = random(2, 1, 4, 4)
-    before = [t.clone() for t in (a, b, samples, log_scale)]
+    log_scale, pair = random(2, 1, 4, 4), random(2, 3, 256, 256)
+    inputs = (a, b, samples, log_scale, pair)
+    before = [t.clone() for t in inputs]
     weighted_l1(a, b, torch.ones(1, 1, 16, 16), samples)
     focal_frequency(a, b, samples)
-    phase_imbalance(a, 16)
+    chroma_l1(a, b, torch.ones(1, 1, 4, 4))
+    spectral_peaks(pair)
     laplace_nll(log_scale, a, b)
-    assert all(torch.equal(x, y) for x, y in zip(before, (a, b, samples, log_scale), strict=True))
+    assert all(torch.equal(x, y) for x, y in zip(before, inputs, strict=True))

@@ -13,12 +13,12 @@ from likeness.data.drawn import draw_face
 from likeness.metrics.lpips import Lpips
 from likeness.training.losses import restoration
 from likeness.training.losses.frequency import focal_frequency
-from likeness.training.losses.lattice import phase_imbalance
+from likeness.training.losses.lattice import spectral_peaks
 from likeness.training.losses.likelihood import laplace_nll
-from likeness.training.losses.pixel import feature_weights, weighted_l1
-from likeness.training.losses.restoration import LossWeights, RestorationLoss
+from likeness.training.losses.pixel import chroma_l1, feature_weights, weighted_l1
+from likeness.training.losses.restoration import CHROMA_FEATURES, LossWeights, RestorationLoss
 
-OFF = LossWeights(frequency=0, identity=0, lpips=0, lattice=0, scale=0)
+OFF = LossWeights(chroma=0, frequency=0, identity=0, lpips=0, lattice=0, scale=0)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,7 @@ def parts(
 
 WEIGHTS = {
     "l1 alone": (OFF, {"l1"}),
+    "chroma": (replace(OFF, chroma=1.0), {"l1", "chroma"}),
     "frequency": (replace(OFF, frequency=1.0), {"l1", "frequency"}),
     "lattice": (replace(OFF, lattice=1.0), {"l1", "lattice"}),
     "scale": (replace(OFF, scale=1.0), {"l1", "scale"}),
@@ -61,14 +62,17 @@ def test_a_weight_of_zero_switches_its_part_off(name: str, image: Tensor, truth:
 
 
 def test_parts_are_the_functions_on_both_sizes(image: Tensor, truth: Tensor) -> None:
-    """Without random windows every part can be put together from the functions of its file."""
-    weights = replace(OFF, l1=2.0, features=1.5, lattice=0.3, scale=0.7)
+    """Every part without a random window can be put together from the functions of its file."""
+    weights = replace(OFF, l1=2.0, features=1.5, chroma=0.4, lattice=0.3, scale=0.7)
     found = parts(RestorationLoss(weights), image, truth)
     small, small_truth = F.avg_pool2d(image, 2), F.avg_pool2d(truth, 2)
     at_256 = weighted_l1(small, small_truth, feature_weights(256, 1.5), torch.ones(2))
     at_512 = weighted_l1(image[:1], truth[:1], feature_weights(512, 1.5), torch.ones(1))  # the sharp one alone
     torch.testing.assert_close(found["l1"], 2 * (at_256 + at_512 / 2))
-    torch.testing.assert_close(found["lattice"], 0.3 * phase_imbalance(image, 16))
+    colour = chroma_l1(small, small_truth, feature_weights(64, CHROMA_FEATURES))
+    torch.testing.assert_close(found["chroma"], 0.4 * colour)
+    first = int(torch.randint(4, (), generator=torch.Generator().manual_seed(0)))  # of the lines that it looks at
+    torch.testing.assert_close(found["lattice"], 0.3 * spectral_peaks(image, slice(first, None, 4)))
     log_scale = torch.full((2, 1, 64, 64), -3.0)
     torch.testing.assert_close(found["scale"], 0.7 * laplace_nll(log_scale, small, small_truth))
 
@@ -85,8 +89,8 @@ def test_frequency_sees_the_whole_at_256_and_a_window_at_512(image: Tensor, trut
 
 def test_equal_images_cost_nothing_but_the_lattice_they_have(truth: Tensor) -> None:
     found = parts(RestorationLoss(LossWeights(lpips=0, scale=0)), truth.clone(), truth)
-    assert set(found) == {"l1", "frequency", "identity", "lattice"}
-    for name in ("l1", "frequency", "identity"):
+    assert set(found) == {"l1", "chroma", "frequency", "identity", "lattice"}
+    for name in ("l1", "chroma", "frequency", "identity"):
         assert float(found[name]) == pytest.approx(0, abs=1e-7), name
 
 

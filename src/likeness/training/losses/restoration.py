@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from likeness.metrics.lpips import Lpips, load_lpips
 from likeness.nets.face_embedder import FaceEmbedder, load_embedder
 from likeness.training.losses.frequency import focal_frequency
-from likeness.training.losses.lattice import phase_imbalance, spectral_peaks
+from likeness.training.losses.lattice import spectral_peaks
 from likeness.training.losses.likelihood import laplace_nll
-from likeness.training.losses.pixel import feature_weights, weighted_l1
+from likeness.training.losses.pixel import chroma_l1, feature_weights, weighted_l1
+
+CHROMA_FEATURES = 6.0  # an iris covers a few cells of 4096; its colour is part of who someone is
 
 
 @dataclass(frozen=True)
@@ -26,26 +28,26 @@ class LossWeights:
     Attributes:
         l1: absolute error at 256, and at 512 where the truth is sharp.
         features: how much more eyes, nose and mouth count in it (1 = twice as much).
+        chroma: colour of cells of 4 pixels at 256, eyes, nose and mouth `CHROMA_FEATURES` more.
         frequency: focal frequency loss, at 256 and on a 256 window at 512.
         identity: squared embedder distance to the truth.
         lpips: LPIPS-squeeze on randomly shifted windows.
         lpips_start: progress (0..1) of the training at which LPIPS sets in: too early, it teaches
             halftone instead of faces.
         lpips_window: edge of those windows in pixels.
-        lattice: phase imbalance at 512.
-        peaks: lattice frequencies that stand out of the spectrum at 512.
+        lattice: lattice frequencies that stand out of the spectrum at 512.
         scale: likelihood of the confidence head.
     """
 
     l1: float = 1.0
     features: float = 1.5
+    chroma: float = 1.0
     frequency: float = 5.0
-    identity: float = 0.04
-    lpips: float = 0.006
+    identity: float = 0.06
+    lpips: float = 0.002
     lpips_start: float = 0.5
     lpips_window: int = 160
-    lattice: float = 0.004
-    peaks: float = 0.0
+    lattice: float = 0.0007
     scale: float = 0.01
 
 
@@ -60,6 +62,7 @@ class RestorationLoss:
         self.embedder: FaceEmbedder | None = load_embedder() if w.identity else None
         self.lpips: Lpips | None = load_lpips(lpips_backbone) if w.lpips else None
         self.maps = {size: feature_weights(size, w.features) for size in (256, 512)}
+        self.maps[64] = feature_weights(64, CHROMA_FEATURES)
 
     def to(self, device: torch.device) -> RestorationLoss:
         """Moves the frozen networks."""
@@ -102,6 +105,8 @@ class RestorationLoss:
                 + 0.5 * weighted_l1(image, truth, self.maps[512], sharps)
             )
         }
+        if w.chroma:
+            parts["chroma"] = w.chroma * chroma_l1(small, small_truth, self.maps[64])
         if w.frequency:
             y, x = _corner(512 - 256, generator), _corner(512 - 256, generator)
             window = (slice(None), slice(None), slice(y, y + 256), slice(x, x + 256))
@@ -113,9 +118,7 @@ class RestorationLoss:
         if self.lpips is not None and progress >= w.lpips_start:
             parts["lpips"] = w.lpips * self._lpips(image, truth, small, small_truth, sharp, generator)
         if w.lattice:
-            parts["lattice"] = w.lattice * phase_imbalance(image, 16)
-        if w.peaks:
-            parts["peaks"] = w.peaks * spectral_peaks(image)
+            parts["lattice"] = w.lattice * spectral_peaks(image, slice(_corner(4, generator), None, 4))
         if log_scale is not None and w.scale:
             parts["scale"] = w.scale * laplace_nll(log_scale, small.float(), small_truth)
         return parts

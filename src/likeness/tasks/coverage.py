@@ -1,0 +1,189 @@
+"""Were the faces found, and were those that can be restored restored? `python -m likeness.tasks.coverage`.
+
+Reads what `infer.py input=FOLDER output=REPORTS` left and the folder's own list of what there is to see.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+from likeness.errors import DataError, OutputError
+from likeness.evaluation import provenance
+from likeness.tasks import arguments
+
+EXPERTS = ("expert_t", "expert_f")
+
+
+@dataclass
+class CoverageOptions:
+    """Options of the command.
+
+    Attributes:
+        index: `index.csv` of the folder, with the columns `file` and `faces / width` ("2 / 60-63 (med 61) px").
+        reports: folder that infer.py wrote for it.
+        dst: the Markdown table to write.
+        least: faces of the list narrower than this need not be found, in pixels.
+    """
+
+    index: str = MISSING
+    reports: str = MISSING
+    dst: str = MISSING
+    least: float = 60.0
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the list says of one file: the fewest faces of any frame, and their narrowest, middle and widest width."""
+
+    file: str
+    fewest: int
+    narrow: float
+    middle: float
+    wide: float
+
+    def expected(self, least: float) -> int:
+        """Faces that must be found: all where the narrowest is wide enough, half where the middle one is."""
+        if self.narrow >= least:
+            return self.fewest
+        return math.ceil(self.fewest / 2) if self.middle >= least else 0
+
+
+def parse_faces(file: str, text: str) -> Listed:
+    """Reads "0", "1 / 148 px", "2 / 60-63 (med 61) px" or "0-2 / 39-104 (med 69) px".
+
+    Raises:
+        DataError: for anything else.
+    """
+    found = re.fullmatch(r"(\d+)(?:-\d+)?(?: / ([\d.]+)(?:-([\d.]+) \(med ([\d.]+)\))? px)?", text.strip())
+    if found is None:
+        raise DataError(f"index: {file} has the faces {text!r}, expected such as '2 / 60-63 (med 61) px'")
+    narrow = float(found[2] or 0)
+    return Listed(file, int(found[1]), narrow, float(found[4] or narrow), float(found[3] or narrow))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What infer.py made of one file.
+
+    Attributes:
+        expected: faces to find (in a clip, in every frame).
+        found: faces found, at most the expected ones (in a clip, frames that reach them).
+        of: what `found` is compared with: the expected faces, or the frames.
+        restorable: faces or tracks that the router sent to an expert.
+        restored: how many of them were restored.
+        reasons: why the others were not, and why faces were left alone.
+    """
+
+    file: str
+    expected: int
+    found: int
+    of: int
+    restorable: int
+    restored: int
+    reasons: Mapping[str, int]
+
+
+def judge(listed: Listed, report: Mapping[str, Any], frames: Iterable[Mapping[str, Any]], least: float) -> Found:
+    """Compares a report with the list.
+
+    Args:
+        listed: what there is.
+        report: of the file.
+        frames: lines of its frames log, none for a photo.
+        least: see `CoverageOptions`.
+    """
+    counts = [len(f["faces"]) for f in frames]
+    expected = listed.expected(least)
+    if report["input"]["kind"] == "photo":
+        found, of = min(len(report["faces"]), expected), expected
+    else:
+        found, of = sum(n >= expected for n in counts), len(counts)
+    sent = [f for f in report["faces"] if f["route"] in EXPERTS]
+    done = [f for f in sent if f["restored_frames"] > 0]
+    left = [f for f in report["faces"] if f["restored_frames"] == 0]
+    reasons = Counter(re.sub(r"-?\d[\d.]*", "N", f["notes"][0] if f["notes"] else f["reason"]) for f in left)
+    return Found(listed.file, expected, found, of, len(sent), len(done), reasons)
+
+
+def table(rows: Sequence[Found], missing: Sequence[str]) -> list[str]:
+    """Markdown: totals first, then every file."""
+
+    def share(part: int, whole: int) -> str:
+        return f"{part} of {whole}" + (f" ({100 * part / whole:.1f} %)" if whole else "")
+
+    reasons: Counter[str] = Counter()
+    for row in rows:
+        reasons.update(row.reasons)
+    lines = [
+        f"- files with a result: {share(len(rows), len(rows) + len(missing))}",
+        f"- found: {share(sum(r.found for r in rows), sum(r.of for r in rows))}",
+        f"- restored of those that an expert was chosen for: "
+        f"{share(sum(r.restored for r in rows), sum(r.restorable for r in rows))}",
+        *(f"- without a result: {name}" for name in missing),
+        *(f"- left as it was, {count} times: {reason}" for reason, count in reasons.most_common()),
+        "",
+        "| file | expected | found | chosen for an expert | restored |",
+        "|---|---|---|---|---|",
+    ]
+    return lines + [f"| {r.file} | {r.expected} | {r.found} of {r.of} | {r.restorable} | {r.restored} |" for r in rows]
+
+
+def run(options: CoverageOptions) -> None:
+    """Compares, prints and writes.
+
+    Raises:
+        DataError: if the list or the reports cannot be read.
+        OutputError: if the table cannot be written.
+    """
+    try:
+        with Path(options.index).open(newline="") as handle:
+            listed = [parse_faces(row["file"], row["faces / width"]) for row in csv.DictReader(handle)]
+        reports = {}
+        for file in sorted(Path(options.reports).rglob("*_report.json")):
+            report = json.loads(file.read_text())
+            reports[Path(report["input"]["file"]).name] = (file, report)
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise DataError(f"coverage: {error!r}; give index=FOLDER/index.csv and reports=what infer.py wrote") from error
+    if not reports:
+        raise DataError(
+            f"reports: {options.reports} holds no *_report.json; run infer.py input=FOLDER output= it first"
+        )
+    rows, missing = [], []
+    for item in listed:
+        if item.file not in reports:
+            missing.append(item.file)
+            continue
+        file, report = reports[item.file]
+        log = file.with_name(file.name.replace("_report.json", "_frames.jsonl"))
+        frames = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+        rows.append(judge(item, report, frames, options.least))
+    lines = table(rows, missing)
+    facts = {"command": provenance.command(), "commit": provenance.commit(), "versions": provenance.versions()}
+    text = [f"# Found and restored: {Path(options.index).parent.name}", "", *lines, "", "```json"]
+    target = Path(options.dst)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("\n".join([*text, json.dumps(facts, indent=1), "```", ""]))
+    except OSError as error:
+        raise OutputError(f"dst: cannot write {target} ({error.strerror}); choose another dst=FILE") from error
+    print("\n".join(lines[: lines.index("")]))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return arguments.main(CoverageOptions, run, words, __doc__ or "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""LightningModule of the prior: reconstruction, then a late GAN, with the codebook watched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from likeness.log import get_logger
+from likeness.nets.discriminator import PatchDiscriminator, adaptive_weight, hinge_discriminator, hinge_generator
+from likeness.nets.prior import Prior
+from likeness.nets.vq import count_codes, usage
+from likeness.training.base import FaceModule, OptimizerFactory, as_tensor
+from likeness.training.losses.restoration import RestorationLoss
+from likeness.training.schedule import progress
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """The adversarial part.
+
+    Attributes:
+        weight: how hard it pulls beside the reconstruction (1 = as hard); 0 leaves it out.
+        start: progress (0..1) of the training at which it sets in: before, there is nothing to judge.
+        window: edge in pixels of the windows that are judged, at 512, sharp truths only.
+    """
+
+    weight: float = 0.2
+    start: float = 0.7
+    window: int = 128
+
+
+class PriorModule(FaceModule):
+    """Trains the prior; two optimisers by hand, since Lightning alternates none for us.
+
+    Args:
+        net: the network.
+        discriminator: judges windows of its output.
+        loss: the weighted reconstruction loss.
+        optimizer, discriminator_optimizer: build the optimisers from parameters.
+        gan: when and how hard the discriminator pulls.
+        clip: largest norm of the gradient of either network.
+        least_used: share of the codes below which a warning is given: the codebook collapses.
+        init: a released weight file to start from.
+        seed: of the random windows and views in the loss.
+    """
+
+    def __init__(
+        self,
+        net: Prior,
+        discriminator: PatchDiscriminator,
+        loss: RestorationLoss,
+        optimizer: OptimizerFactory,
+        discriminator_optimizer: OptimizerFactory,
+        gan: GanConfig | None = None,
+        clip: float = 1.0,
+        least_used: float = 0.5,
+        init: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(net, "prior", net.config, loss, init, seed)
+        self.automatic_optimization = False
+        self.discriminator = discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer_factories = optimizer, discriminator_optimizer
+        self.gan, self.clip, self.least_used = gan or GanConfig(), clip, least_used
+        self._codes: Tensor | None = None  # (heads, size), how often each occurred in this validation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, 256, 256) in [0, 1] to (B, 3, 512, 512)."""
+        image: Tensor = self.net(x).image
+        return image
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """The prior's and the discriminator's; `CosineSchedule` sets both rates."""
+        prior, discriminator = self.optimizer_factories
+        return [prior(self.net.parameters()), discriminator(self.discriminator.parameters())]
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """One step of the prior and, once the GAN has set in, one of the discriminator."""
+        x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
+        optimizer, _ = self.optimizers()  # type: ignore[attr-defined]
+        draws, share = self.draws(), progress(self.trainer)
+        # The codebook draws from torch's own generator (k-means, revived codes): a resumed run must draw the same.
+        torch.manual_seed(int(torch.randint(2**31, (), generator=draws)))
+        out = self.net(x)
+        # The losses' gradient is taken at the image, so that the GAN's share can be weighed there.
+        image = out.image.detach().requires_grad_()
+        parts = self.loss(image, truth, sharp, None, share, draws)
+        (pull,) = torch.autograd.grad(torch.stack([p.float() for p in parts.values()]).sum(), image)
+        adversarial = self.gan.weight > 0 and share >= self.gan.start and bool(sharp.any())
+        if adversarial:
+            windows = _windows(image[sharp], truth[sharp], self.gan.window, draws)
+            generator = hinge_generator(self.discriminator(windows[0]))
+            (push,) = torch.autograd.grad(generator, image)
+            weight = self.gan.weight * adaptive_weight(pull, push)
+            pull = pull + weight * push
+            self.log_dict({"gan/generator": generator.detach(), "gan/weight": weight})
+        self.total(parts | {"commitment": out.commitment}, len(x))
+        optimizer.zero_grad()
+        self.manual_backward((out.image * pull).sum() + out.commitment)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
+        optimizer.step()
+        self.log("gradient", norm)
+        if adversarial:
+            self._judge(*(w.detach() for w in windows))
+
+    def _judge(self, fake: Tensor, real: Tensor) -> None:
+        # The plain optimiser: Lightning's wrapper would count its steps into `global_step`.
+        optimizer = self.optimizers(use_pl_optimizer=False)[1]  # type: ignore[index]
+        loss = hinge_discriminator(self.discriminator(real), self.discriminator(fake))
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.clip)
+        optimizer.step()
+        self.log("gan/discriminator", loss.detach())
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """The shared figures, and which codes occur."""
+        super().validation_step(batch, batch_idx)
+        features, _ = self.net.encode(as_tensor(batch["input"]))
+        counts = count_codes(self.net.codebook.nearest(features), self.net.codebook.size)
+        self._codes = counts if self._codes is None else self._codes + counts
+
+    def on_validation_epoch_end(self) -> None:
+        """The shared means, and how the codebook is used; a warning where it collapses."""
+        super().on_validation_epoch_end()
+        assert self._codes is not None
+        found, self._codes = usage(self._codes), None
+        self.log_dict({"val/codes_used": found.used, "val/perplexity": found.perplexity}, sync_dist=True)
+        if found.used < self.least_used:
+            log.warning(
+                "prior: only %.0f %% of the codes occur (perplexity %.0f of %d): the codebook collapses; "
+                "lower optimizer.lr, or give it fewer codes",
+                100 * found.used,
+                found.perplexity,
+                self.net.codebook.size,
+            )
+
+
+def _windows(image: Tensor, truth: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    y, x = (int(torch.randint(image.shape[-1] - size + 1, (), generator=generator)) for _ in range(2))
+    window = (slice(None), slice(None), slice(y, y + size), slice(x, x + size))
+    return image[window], truth[window]
