@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from likeness.data.drawn import draw_face
 from likeness.data.faces import resize_face
@@ -81,7 +85,7 @@ def counted(mix: MixConfig, number: int, monkeypatch: pytest.MonkeyPatch, **sour
     module = "likeness.data.restoration"
     moved: list[bool] = []
     monkeypatch.setattr(f"{module}.jitter", lambda image, rng: moved.append(True) or image)
-    monkeypatch.setattr(f"{module}.soften", lambda image, factor: image)
+    monkeypatch.setattr(f"{module}.soften", lambda image, factor, rng: image)
     monkeypatch.setattr(f"{module}.resize_face", lambda image, size: image)
     monkeypatch.setattr(f"{module}.apply", lambda image, drawn, rng: image)
     faces = Flat([10, 20, 30, 40], **source)  # type: ignore[arg-type]
@@ -127,15 +131,62 @@ def test_softened_samples_are_softer() -> None:
     assert (bool(plain["sharp"]), bool(soft["sharp"])) == (True, False)
 
 
-def test_soften_is_shrinking_and_enlarging() -> None:
+class Fixed:
+    """Stands in for a generator: the share of the lens, the chance of a JPEG, the kind of enlargement, the quality."""
+
+    def __init__(self, lens: float, chance: float, kind: int = 1, quality: int = 80) -> None:
+        self.lens, self.chance, self.integer = lens, chance, [quality, kind] if chance < 0.4 else [kind]
+
+    def uniform(self, low: float, high: float) -> float:
+        assert low <= self.lens <= high
+        return self.lens
+
+    def random(self) -> float:
+        return self.chance
+
+    def integers(self, *bounds: int) -> int:
+        return self.integer.pop(0)
+
+
+def softened(factor: float, *draws: float) -> np.ndarray:
     face = draw_face(512, 1)
-    assert_array_equal(
-        soften(face, 2),
-        cv2.resize(
-            cv2.resize(face, (256, 256), interpolation=cv2.INTER_AREA), (512, 512), interpolation=cv2.INTER_CUBIC
-        ),
-    )
-    assert_array_equal(soften(face, 1), face)
+    before = face.copy()
+    found = soften(face, factor, Fixed(*draws))  # type: ignore[arg-type]
+    assert_array_equal(face, before)
+    return found
+
+
+@pytest.mark.parametrize(("kind", "how"), enumerate((cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)))
+def test_an_enlarged_file_is_shrunk_and_enlarged(kind: int, how: int) -> None:
+    small = cv2.resize(draw_face(512, 1), (256, 256), interpolation=cv2.INTER_AREA)
+    assert_array_equal(softened(2, -0.3, 0.9, kind), cv2.resize(small, (512, 512), interpolation=how))
+
+
+def test_a_lens_is_a_gaussian() -> None:
+    sigma = math.sqrt(3**2 - 1) / 2
+    expected = gaussian_filter(draw_face(512, 1).astype(float), (sigma, sigma, 0), mode="mirror", truncate=3)
+    assert np.abs(softened(3, 1.2, 0.9) - expected).max() < 3
+
+
+def test_both_share_the_factor() -> None:
+    """Of 4, half by the lens: a factor of 2 each."""
+    face = cv2.GaussianBlur(draw_face(512, 1), (0, 0), math.sqrt(3) / 2, borderType=cv2.BORDER_REFLECT_101)
+    small = cv2.resize(face, (256, 256), interpolation=cv2.INTER_AREA)
+    assert_array_equal(softened(4, 0.5, 0.9), cv2.resize(small, (512, 512), interpolation=cv2.INTER_CUBIC))
+
+
+def test_some_were_jpegs() -> None:
+    file = io.BytesIO()
+    small = cv2.resize(draw_face(512, 1), (256, 256), interpolation=cv2.INTER_AREA)
+    Image.fromarray(small).save(file, "JPEG", quality=80)
+    expected = cv2.resize(np.asarray(Image.open(file)), (512, 512), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(softened(2, -0.3, 0.1).astype(int) - expected).max() <= 6  # two JPEG libraries round apart
+    assert np.abs(softened(2, -0.3, 0.9).astype(int) - expected).max() > 6
+
+
+def test_a_factor_of_one_takes_nothing() -> None:
+    for lens in (-0.5, 0.5, 1.5):
+        assert_array_equal(softened(1, lens, 0.9), draw_face(512, 1))
 
 
 def markers(points: np.ndarray) -> np.ndarray:

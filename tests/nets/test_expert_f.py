@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,10 +14,10 @@ from likeness.nets.expert_f import ExpertF, ExpertFConfig, confidence
 TINY = ExpertFConfig(widths=(8, 12, 16), encoder=(1, 1, 2), decoder=(1, 1), skips=(4, 8), fourier=8)
 
 
-@pytest.fixture
-def net() -> ExpertF:
+@pytest.fixture(params=[True, False], ids=["wavelets", "strides"])
+def net(request: pytest.FixtureRequest) -> ExpertF:
     torch.manual_seed(0)
-    return ExpertF(TINY)
+    return ExpertF(replace(TINY, wavelets=request.param))
 
 
 @pytest.fixture

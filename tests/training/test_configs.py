@@ -42,7 +42,7 @@ def test_every_choice_composes_and_resolves(choice: str, composed: Any, monkeypa
 
 
 @pytest.mark.parametrize("debug", ["default", "fdr", "limit", "overfit", "profiler"])
-@pytest.mark.parametrize("experiment", ["smoke", "expert_f"])
+@pytest.mark.parametrize("experiment", ["smoke", "expert_f", "vq_prior"])
 def test_postures_go_with_experiments(debug: str, experiment: str, composed: Any) -> None:
     cfg = composed(f"experiment={experiment}", f"debug={debug}")
     if debug != "fdr":

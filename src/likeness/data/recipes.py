@@ -135,7 +135,7 @@ def apply(image: Pixels, drawn: Drawn, rng: np.random.Generator) -> Pixels:
         small = (max(1, round(width / drawn.shrink)), max(1, round(height / drawn.shrink)))
         out = cv2.resize(out, small, interpolation=cv2.INTER_AREA if drawn.area else cv2.INTER_LINEAR)
         out = out + rng.normal(0, drawn.noise, out.shape).astype(np.float32)
-        out = _jpeg(_integer(out), drawn.jpeg).astype(np.float32)
+        out = jpeg(_integer(out), drawn.jpeg).astype(np.float32)
         out = cv2.resize(out, (width, height), interpolation=cv2.INTER_CUBIC)
     pixels = _integer(out)
     if drawn.codec == "h264":
@@ -155,7 +155,8 @@ def _integer(image: npt.NDArray[Any]) -> Pixels:
     return np.rint(np.clip(image, 0, 255)).astype(np.uint8)
 
 
-def _jpeg(image: Pixels, quality: int) -> Pixels:
+def jpeg(image: Pixels, quality: int) -> Pixels:
+    """There and back: HWC uint8, `quality` 0..100."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None  # it was written a line above

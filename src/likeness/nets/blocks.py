@@ -47,6 +47,13 @@ def zero_bias(layer: nn.Conv2d) -> None:
     nn.init.zeros_(cast(Tensor, layer.bias))
 
 
+def _linear(layer: nn.Conv2d) -> nn.Conv2d:
+    """Starts a layer so that features keep their scale."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    zero_bias(layer)
+    return layer
+
+
 class HaarDown(nn.Module):
     """`haar_split`, then a 1x1 convolution: (B, C, H, W) to (B, D, H/2, W/2).
 
@@ -56,7 +63,7 @@ class HaarDown(nn.Module):
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
-        self.mix = nn.Conv2d(4 * channels_in, channels, 1)
+        self.mix = _linear(nn.Conv2d(4 * channels_in, channels, 1))
         self.register_buffer("basis", _HAAR.clone(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,7 +77,7 @@ class HaarUp(nn.Module):
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
-        self.mix = nn.Conv2d(channels_in, 4 * channels, 1)
+        self.mix = _linear(nn.Conv2d(channels_in, 4 * channels, 1))
         self.register_buffer("basis", _HAAR.clone(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,6 +86,30 @@ class HaarUp(nn.Module):
         y = F.conv_transpose2d(x, kernel, stride=2)
         cell = torch.einsum("bo,bhw->ohw", cast(Tensor, self.mix.bias).view(4, -1), self.basis)
         return y + cell.repeat(1, x.shape[2], x.shape[3]).to(y.dtype)
+
+
+class StrideDown(nn.Module):
+    """The plain way, to compare with `HaarDown`: a 3x3 convolution of stride 2."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.mix = _linear(nn.Conv2d(channels_in, channels, 3, stride=2, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.mix(x)
+        return y
+
+
+class StrideUp(nn.Module):
+    """The plain way, to compare with `HaarUp`: nearest enlargement, then a 3x3 convolution."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.mix = _linear(nn.Conv2d(channels_in, channels, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.mix(F.interpolate(x, scale_factor=2, mode="nearest"))
+        return y
 
 
 class BicubicTwice(nn.Module):
@@ -109,6 +140,21 @@ class BicubicTwice(nn.Module):
 def _keys(distance: float, a: float = -0.75) -> float:
     d = distance
     return ((a + 2) * d - (a + 3)) * d * d + 1 if d <= 1 else ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+
+
+class SmallBlur(nn.Conv2d):
+    """A 3x3 convolution of RGB that starts as the binomial blur.
+
+    Shuffles leave a pixel lattice; after the last one this takes its worst part away from the start, and training
+    may sharpen it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(3, 3, 3, padding=1, bias=False)
+        row = torch.tensor([1.0, 2.0, 1.0]) / 4
+        nn.init.zeros_(self.weight)
+        for channel in range(3):
+            self.weight.data[channel, channel] = torch.outer(row, row)
 
 
 class ChannelNorm(nn.LayerNorm):

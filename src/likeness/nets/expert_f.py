@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,6 +23,9 @@ from likeness.nets.blocks import (
     HaarDown,
     HaarUp,
     ResidualBlock,
+    SmallBlur,
+    StrideDown,
+    StrideUp,
     haar_split,
     leaky,
     zero_bias,
@@ -43,6 +45,7 @@ class ExpertFConfig:
         decoder: residual blocks on the way up at 32, 64.
         skips: channels of the thin skips from the input at 256 and 128 pixels.
         fourier: channels inside the Fourier units.
+        wavelets: Haar bands between the sizes; False = plain strided convolutions, to compare with.
     """
 
     widths: tuple[int, int, int] = (64, 128, 192)
@@ -50,6 +53,7 @@ class ExpertFConfig:
     decoder: tuple[int, int] = (2, 2)
     skips: tuple[int, int] = (16, 32)
     fourier: int = 64
+    wavelets: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for the JSON beside the weights."""
@@ -80,13 +84,14 @@ class ExpertF(nn.Module):
         self.config = c = config or ExpertFConfig()
         w64, w32, w16 = c.widths
         s256, s128 = c.skips
+        down, up = (HaarDown, HaarUp) if c.wavelets else (StrideDown, StrideUp)
         self.skip256 = nn.Conv2d(3, s256, 3, padding=1)
         self.skip128 = nn.Conv2d(12, s128, 3, padding=1)
-        self.enter64 = HaarDown(s128, w64)
+        self.enter64 = down(s128, w64)
         self.down64 = _blocks(w64, c.encoder[0])
-        self.enter32 = HaarDown(w64, w32)
+        self.enter32 = down(w64, w32)
         self.down32 = _blocks(w32, c.encoder[1])
-        self.enter16 = HaarDown(w32, w16)
+        self.enter16 = down(w32, w16)
         half = c.encoder[2] // 2
         self.bottom = nn.Sequential(
             _blocks(w16, half),
@@ -94,9 +99,9 @@ class ExpertF(nn.Module):
             _blocks(w16, c.encoder[2] - half),
             FourierUnit(w16, c.fourier),
         )
-        self.leave16 = HaarUp(w16, w32)
+        self.leave16 = up(w16, w32)
         self.up32 = _blocks(w32, c.decoder[0])
-        self.leave32 = HaarUp(w32, w64)
+        self.leave32 = up(w32, w64)
         self.up64 = _blocks(w64, c.decoder[1])
         self.leave64 = nn.Conv2d(w64, 4 * s128, 1)
         self.up128 = nn.Conv2d(s128, s128, 3, padding=1)
@@ -104,7 +109,7 @@ class ExpertF(nn.Module):
         self.up256 = nn.Conv2d(s256, s256, 3, padding=1)
         self.leave256 = nn.Conv2d(s256, 12, 3, padding=1)
         self.enlarge = BicubicTwice()
-        self.smooth512 = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.smooth512 = SmallBlur()
         self.scale = nn.Sequential(nn.Conv2d(w64, 32, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(32, 1, 1))
         self._start()
 
@@ -115,22 +120,12 @@ class ExpertF(nn.Module):
         for conv in (self.skip256, self.skip128, self.up128, self.up256):
             nn.init.kaiming_normal_(conv.weight, a=SLOPE)
             zero_bias(conv)
-        for entry in (self.enter64, self.enter32, self.enter16, self.leave16, self.leave32):
-            nn.init.kaiming_normal_(entry.mix.weight, nonlinearity="linear")
-            zero_bias(entry.mix)
         for leave in (self.leave64, self.leave128):
             nn.init.kaiming_normal_(leave.weight, nonlinearity="linear")
             zero_bias(leave)
         # The residual starts at zero, so training starts from the bicubic enlargement.
         nn.init.zeros_(self.leave256.weight)
         zero_bias(self.leave256)
-        # Shuffles leave a pixel lattice; a binomial blur after the last one takes its worst part
-        # away from the start, and training may sharpen it.
-        kernel = torch.tensor([1.0, 2.0, 1.0])
-        with torch.no_grad():
-            self.smooth512.weight.zero_()
-            for channel in range(3):
-                self.smooth512.weight[channel, channel] = torch.outer(kernel, kernel) / 16
 
     def forward(self, x: Tensor) -> ExpertFOutput:
         """Restores (B, 3, 256, 256) RGB in [0, 1]."""

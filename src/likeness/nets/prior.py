@@ -11,11 +11,20 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likeness.nets.blocks import SLOPE, ChannelNorm, HaarDown, HaarUp, ResidualBlock, haar_split, leaky, zero_bias
+from likeness.nets.blocks import (
+    SLOPE,
+    ChannelNorm,
+    HaarDown,
+    HaarUp,
+    ResidualBlock,
+    SmallBlur,
+    haar_split,
+    leaky,
+    zero_bias,
+)
 from likeness.nets.vq import Codebook
 
 INPUT_SIZE, OUTPUT_SIZE, LATENT_SIZE, LOW_SIZE = 256, 512, 32, 16
@@ -96,9 +105,6 @@ class PriorEncoder(nn.Module):
         self.norm = ChannelNorm(w32)
         self.leave = nn.Conv2d(w32, c.heads * c.code_width, 1)
         nn.init.kaiming_normal_(self.enter128.weight, a=SLOPE)
-        for entry in (self.enter64, self.enter32):
-            nn.init.kaiming_normal_(entry.mix.weight, nonlinearity="linear")
-            zero_bias(entry.mix)
         nn.init.kaiming_normal_(self.leave.weight, nonlinearity="linear")
         zero_bias(self.enter128)
         zero_bias(self.leave)
@@ -128,23 +134,18 @@ class PriorDecoder(nn.Module):
         self.leave128 = HaarUp(w128, w256)
         self.up256 = nn.Conv2d(w256, w256, 3, padding=1)
         self.leave256 = nn.Conv2d(w256, 12, 3, padding=1)
-        self.smooth512 = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.smooth512 = SmallBlur()
         self._start()
 
     def _start(self) -> None:
-        for conv in (self.enter, self.enter_low, self.leave32.mix, self.leave64.mix, self.leave128.mix):
+        for conv in (self.enter, self.enter_low):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
             zero_bias(conv)
         nn.init.kaiming_normal_(self.up256.weight, a=SLOPE)
         zero_bias(self.up256)
-        # Training starts from the low band alone, and the last shuffle from a small blur (see nets/expert_f.py).
+        # Training starts from the low band alone.
         nn.init.zeros_(self.leave256.weight)
         zero_bias(self.leave256)
-        kernel = torch.tensor([1.0, 2.0, 1.0])
-        with torch.no_grad():
-            self.smooth512.weight.zero_()
-            for channel in range(3):
-                self.smooth512.weight[channel, channel] = torch.outer(kernel, kernel) / 16
 
     def forward(self, codes: Tensor, low: Tensor, modulate: Modulate = _unchanged) -> Tensor:
         light = (enlarge(low, LATENT_SIZE) - 0.5) * 4.0

@@ -34,7 +34,8 @@ class Codebook(nn.Module):
     """`heads` codebooks of unit vectors, each for its own part of the features.
 
     Cosine similarity on few dimensions keeps codes in use (Yu et al., ViT-VQGAN, ICLR 2022, section 3.2).
-    Gradients pass the look-up by rotation (Fifty et al. 2024), the codebook itself learns by averages.
+    Gradients pass the look-up by rotation (Fifty et al. 2024), the codebook itself learns by averages. Where several
+    processes train, all follow the first one's codes, which DDP hands out with the buffers.
 
     Args:
         size: codes in each.

@@ -5,30 +5,24 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import MISSING
-from torch import Tensor, nn
+from torch import Tensor
 
 from likeness import __version__
 from likeness.errors import ConfigError, InputError, OutputError, WeightsError
 from likeness.log import get_logger
-from likeness.nets.expert_f import ExpertF, ExpertFConfig
-from likeness.nets.prior import Prior, PriorConfig
 from likeness.tasks import arguments
 from likeness.weights.files import file_hash, load_into, load_weights, save_weights
+from likeness.weights.networks import NETWORKS, plain_config
 
 log = get_logger(__name__)
 
-# Every network that this package trains: how it is built, and what states its size.
-NETWORKS: Mapping[str, tuple[Callable[[Any], nn.Module], type[Any]]] = {
-    "expert_f": (ExpertF, ExpertFConfig),
-    "prior": (Prior, PriorConfig),
-}
 _PREFIX = "net."
 
 
@@ -159,14 +153,13 @@ def _config(kind: type[Any], stored: Mapping[str, Any] | None, given: Mapping[st
     if unknown:
         raise ConfigError(f"config: got {', '.join(unknown)}, expected some of {', '.join(known)}")
     values = {**kind().to_dict(), **(stored or {}), **given}
-    plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in values.items()}
     if stored is not None:
         clashes = [n for n in given if _plain(stored[n]) != _plain(given[n])]
         if clashes:
             raise ConfigError(
                 f"config: {', '.join(clashes)} contradict the checkpoint, which states {dict(stored)}; leave them out"
             )
-    return kind(**plain)
+    return kind(**plain_config(values))
 
 
 def _plain(value: Any) -> Any:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 
 from likeness.errors import InputError
 from likeness.nets.blocks import store_as_bf16
-from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF, ExpertFConfig, confidence
+from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF, confidence
 from likeness.types import FloatArray, Restored
-from likeness.weights.files import load_into, load_weights
-from likeness.weights.manifest import released
+from likeness.weights.networks import load_network
 
 
 class ExpertFExpert:
@@ -61,9 +60,5 @@ def load_expert_f(
     Raises:
         WeightsError: if the file is missing or does not fit.
     """
-    source = Path(path) if path else released("expert_f")
-    file = load_weights(source, "expert_f")
-    config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in file.config.items()}
-    net = ExpertF(ExpertFConfig(**config))
-    load_into(net, file, source)
-    return ExpertFExpert(net, device, bf16, file.sha256)
+    net, sha256 = load_network("expert_f", path)
+    return ExpertFExpert(cast(ExpertF, net), device, bf16, sha256)
