@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from likeness.data.drawn import draw_face
-from likeness.data.modules import DrawnDataModule, FaceDataModule
+from likeness.data.faces import FaceRecord
+from likeness.data.modules import DrawnDataModule, FaceDataModule, draw_weights
 from likeness.data.restoration import MixConfig
 from likeness.errors import ConfigError, DataError
 
@@ -149,3 +150,31 @@ def test_drawn_validation_shows_other_people_than_training() -> None:
     assert (made.train_source.face(0) == draw_face(512, 0)).all()
     trained = {made.train_source.face(i).tobytes() for i in range(3)}
     assert not trained & {made.val_source.face(i).tobytes() for i in range(2)}
+
+
+def records(*sets: str) -> list[FaceRecord]:
+    """Faces of the named sets; those of "made" are synthetic."""
+    return [
+        FaceRecord(f"{i}", s, "synthetic" if s == "made" else "real", "", 512, 512, "train") for i, s in enumerate(sets)
+    ]
+
+
+WEIGHTS = {
+    "all alike": (("a", "a", "b"), 0.0, {}, [1 / 3, 1 / 3, 1 / 3]),
+    "a share for the made ones": (("a", "a", "made"), 0.2, {}, [0.4, 0.4, 0.2]),
+    "one set favoured": (("a", "b", "b", "made"), 0.4, {"a": 2.0}, [0.3, 0.15, 0.15, 0.4]),
+    "one set left out": (("a", "b", "made"), 0.5, {"b": 0.0}, [0.5, 0.0, 0.5]),
+    "among the made ones": (("a", "made", "made"), 0.5, {"made": 3.0}, [0.5, 0.25, 0.25]),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_how_often_each_face_is_drawn(name: str) -> None:
+    sets, synthetic, favour, expected = WEIGHTS[name]
+    assert draw_weights(records(*sets), synthetic, favour) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("favour", [{"c": 2.0}, {"a": -1.0}])
+def test_a_set_that_is_not_there_cannot_be_favoured(favour: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="favour"):
+        draw_weights(records("a", "b"), 0.2, favour)

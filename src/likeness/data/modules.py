@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,8 @@ class FaceDataModule(_PairsDataModule):
         root: folder with `manifest.csv`.
         cache: where decoded pixels are kept (about 0.8 MB a face).
         synthetic: share of samples drawn from generated people.
+        favour: by set of the manifest, how much oftener than others its faces are drawn: pictures from the wild are
+            few and varied, studio portraits many and alike.
         val_faces: number of real faces of `val` that validation uses, spread evenly over the list.
         epoch_images: samples in one (virtual) epoch.
 
@@ -126,6 +128,7 @@ class FaceDataModule(_PairsDataModule):
         cache: str,
         batch_size: int = 8,
         synthetic: float = 0.2,
+        favour: Mapping[str, float] | None = None,
         val_faces: int = 24,
         val_recipes: tuple[str, ...] = ("gfpgan", "heavy", "mild"),
         epoch_images: int = 4000,
@@ -147,10 +150,7 @@ class FaceDataModule(_PairsDataModule):
         if not train or not val:
             raise DataError(f"{root}: {len(train)} faces to train on, {len(val)} real ones to validate; need both")
         self.root, self.cache, self.train_records, self.val_records = root, Path(cache), train, val
-        made = sum(r.kind != "real" for r in train)
-        real_weight = (1 - synthetic) / max(1, len(train) - made)
-        made_weight = synthetic / max(1, made)
-        self.weights = [real_weight if r.kind == "real" else made_weight for r in train]
+        self.weights = draw_weights(train, synthetic, favour or {})
 
     def prepare_data(self) -> None:
         """Decodes what is not cached yet, in one process only."""
@@ -163,6 +163,28 @@ class FaceDataModule(_PairsDataModule):
 
     def _source(self, records: list[FaceRecord]) -> ArraySource:
         return ArraySource(cached_faces(self.root, records, self.cache), [r.sharp for r in records])
+
+
+def draw_weights(records: Sequence[FaceRecord], synthetic: float, favour: Mapping[str, float]) -> list[float]:
+    """How often each face is drawn; the weights of all sum to 1 where there are faces of both kinds.
+
+    Args:
+        records: the faces.
+        synthetic: share of all generated ones.
+        favour: factor by set, 1 where it is not named.
+
+    Raises:
+        ConfigError: if a set is unknown, or a factor negative.
+    """
+    known = {r.set for r in records}
+    if set(favour) - known or any(f < 0 for f in favour.values()):
+        raise ConfigError(f"data.favour: got {dict(favour)}, expected factors from 0 up for some of {sorted(known)}")
+    raw = [favour.get(r.set, 1.0) for r in records]
+    sums = {
+        real: sum(w for w, r in zip(raw, records, strict=True) if (r.kind == "real") == real) for real in (True, False)
+    }
+    shares = {True: 1 - synthetic, False: synthetic}
+    return [shares[r.kind == "real"] * w / max(sums[r.kind == "real"], 1e-9) for w, r in zip(raw, records, strict=True)]
 
 
 class DrawnDataModule(_PairsDataModule):
