@@ -61,7 +61,8 @@ def test_later_batches_move_the_codes_by_the_moving_average() -> None:
     book(features)
     flat = F.normalize(features.permute(0, 2, 3, 1).reshape(-1, WIDTH), dim=1).double().numpy()
     for code in range(SIZE):
-        alive = 0.99 * float(counts[code]) + 0.01 * (nearest == code).sum() >= 2
+        even = 1024 / SIZE  # vectors a code would get of this batch
+        alive = 0.99 * float(counts[code]) + 0.01 * (nearest == code).sum() >= 0.03 * even
         expected = 0.99 * sums[code].double().numpy() + 0.01 * flat[nearest == code].sum(0)
         if alive:
             np.testing.assert_allclose(book.vectors[0, code], expected / np.linalg.norm(expected), atol=1e-5)
@@ -77,6 +78,26 @@ def test_a_dead_code_comes_back_as_a_vector_of_the_batch() -> None:
     assert cosines(features, book)[:, 5].max() < 0.95
     book(features)
     assert cosines(features, book)[:, 5].max() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_rare_code_is_not_dead() -> None:
+    """Used a tenth as often as the others, it stays where its average is."""
+    book = trained().train()
+    inner = book.quantiser._codebook
+    inner.cluster_size[0, 5] = 0.1 * 1024 / SIZE
+    inner.embed_avg[0, 5] = inner.cluster_size[0, 5] * inner.embed[0, 5]
+    before = book.vectors[0, 5].clone()
+    book(clusters(8))
+    assert float(book.vectors[0, 5] @ before) > 0.98
+
+
+def test_codes_that_were_never_started_say_nothing() -> None:
+    """Validation before training: it must not start them from a network that has learnt nothing."""
+    book = Codebook(SIZE, WIDTH).eval()
+    found = book(clusters(8))
+    assert not found.codes.any()
+    assert not book.vectors.any()
+    assert not book.quantiser._codebook.initted
 
 
 def test_reading_changes_nothing() -> None:
@@ -184,9 +205,19 @@ USAGE = {
 @pytest.mark.parametrize("name", USAGE)
 def test_usage(name: str) -> None:
     counts, used, perplexity = USAGE[name]
-    found = usage(torch.tensor(counts))
+    apart = torch.eye(4).expand(len(counts), 4, 4)
+    found = usage(torch.tensor(counts), apart)
     assert found.used == pytest.approx(used)
     assert found.perplexity == pytest.approx(perplexity, rel=1e-6)
+    assert found.alike == pytest.approx(0.5)  # the mean of four axes has the length 1/2
+
+
+def test_codes_that_are_all_the_same() -> None:
+    same = torch.zeros(2, 4, 3)
+    same[0, :, 0] = 1
+    same[1] = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
+    assert usage(torch.ones(2, 4), same).alike == pytest.approx(1)
+    assert usage(torch.ones(1, 4), same[1:]).alike == pytest.approx(0)
 
 
 def test_count_codes_by_head() -> None:

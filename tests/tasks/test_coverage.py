@@ -69,6 +69,25 @@ def test_a_clip_by_frames() -> None:
     assert (found.restorable, found.restored) == (1, 1)
 
 
+def test_a_clip_that_need_not_have_faces_counts_for_nothing() -> None:
+    found = judge(Listed("b.mp4", 2, 20, 30, 40), CLIP, FRAMES, 60)
+    assert (found.expected, found.found, found.of) == (0, 0, 0)
+
+
+def test_a_track_that_was_restored_before_it_was_good_was_chosen() -> None:
+    report = CLIP | {"faces": [face("resize", 200, "good")]}
+    found = judge(Listed("b.mp4", 1, 70, 80, 90), report, FRAMES, 60)
+    assert (found.restorable, found.restored, dict(found.reasons)) == (1, 1, {})
+
+
+def test_a_frames_log_that_was_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text("file,faces / width\nb.mp4,2 / 70 px\n")
+    (tmp_path / "b_report.json").write_text(json.dumps(CLIP))
+    (tmp_path / "b_frames.jsonl").write_text('{"faces": [')
+    with pytest.raises(DataError, match="give index"):
+        run(CoverageOptions(str(tmp_path / "index.csv"), str(tmp_path), str(tmp_path / "t.md")))
+
+
 def test_the_command_accounts_for_every_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     index = tmp_path / "media/index.csv"
     index.parent.mkdir()
@@ -83,7 +102,8 @@ def test_the_command_accounts_for_every_file(tmp_path: Path, capsys: pytest.Capt
     printed = capsys.readouterr().out
     for line in (
         "- files with a result: 2 of 3 (66.7 %)",
-        "- found: 6 of 8 (75.0 %)",
+        "- faces found in photos: 3 of 3 (100.0 %)",
+        "- frames of clips with the faces they must have: 3 of 5 (60.0 %)",
         "- restored of those that an expert was chosen for: 2 of 3 (66.7 %)",
         "- without a result: c, d.png",
         "- left as it was, 2 times: too small: N px",

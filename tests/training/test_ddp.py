@@ -21,19 +21,51 @@ COMMON = (
 )  # fmt: skip
 
 
-def trained(folder: Path, *options: str) -> dict[str, Any]:
-    """Trains in processes of their own; returns the last checkpoint."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *COMMON, *options, f"paths.logs={folder}"],
+def launch(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Runs train.py in processes of its own."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *options],
         env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"},
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=240,
     )
+
+
+def trained(folder: Path, *options: str) -> dict[str, Any]:
+    """Trains Expert-F; returns the last checkpoint."""
+    done = launch(folder, *COMMON, *options, f"paths.logs={folder}")
     assert done.returncode == 0, done.stderr[-2000:]
     checkpoint: dict[str, Any] = torch.load(folder / "smoke/checkpoints/last.ckpt", weights_only=False)
     return checkpoint
+
+
+PRIOR = (
+    "experiment=vq_prior", "data=drawn", "~data.synthetic", "threads=1", "data.train_faces=4", "data.val_faces=1",
+    "data.epoch_images=8", "data.batch_size=1", "data.mix.soft=0.5", "logger=csv", "trainer=ddp",
+    "trainer.accelerator=cpu",
+    "trainer.max_time=null", "trainer.max_epochs=2", "trainer.precision=32-true", "model.gan.start=0.25",
+    "model.gan.lead=0", "model.discriminator.width=4", "model.net.config.codes=16", "model.net.config.code_width=4",
+    "model.net.config.widths=[12,8,8,4]", "model.net.config.encoder=[0,1,1]", "model.net.config.decoder=[1,1,1]",
+    "model.loss.weights.identity=0", "model.loss.weights.lpips=0", "trainer.log_every_n_steps=1",
+)  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo's processes are not forked there")
+def test_two_processes_train_the_prior_and_its_discriminator(tmp_path: Path) -> None:
+    """One face each, soft or sharp by chance: a process without a sharp one must not leave the other waiting."""
+    common = (*PRIOR, f"paths.logs={tmp_path}")
+    refused = launch(tmp_path, *common)
+    assert refused.returncode != 0
+    assert "trainer.strategy=ddp_find_unused_parameters_true" in refused.stderr
+    done = launch(tmp_path, *common, "trainer.strategy=ddp_find_unused_parameters_true")
+    assert done.returncode == 0, done.stderr[-2000:]
+    checkpoint = torch.load(tmp_path / "vq_prior/checkpoints/last.ckpt", weights_only=False)
+    assert checkpoint["global_step"] == 8
+    assert checkpoint["images_seen"] == 16
+    steps = [int(s["step"]) for s in checkpoint["optimizer_states"][1]["state"].values()]
+    assert set(steps) == {6}  # of eight, the GAN's share
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo's processes are not forked there")

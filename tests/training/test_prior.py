@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from likeness.errors import ConfigError
 from likeness.nets.prior import Prior, PriorConfig, low_band
 from likeness.tasks.export import ExportOptions, export
 from likeness.training.callbacks import read_curves
-from likeness.training.prior import PriorModule
+from likeness.training.prior import GanConfig, PriorModule
 from likeness.training.run import build, train
 from likeness.training.views import codebook_sheet, interpolation, reconstructions
 from likeness.weights.networks import load_prior
@@ -39,6 +40,7 @@ TINY = (
     f"{SIZE}decoder=[1,1,1]",
     "model.discriminator.width=4",
     "model.gan.start=0.5",
+    "model.gan.lead=0",
     "model.loss.weights.identity=0",
     "model.loss.weights.lpips=0",
     "trainer.max_time=null",
@@ -93,7 +95,7 @@ def test_steps_are_the_prior_s_alone_and_everything_is_logged(straight: Any) -> 
     assert {f"loss/{p}" for p in parts} <= set(curves)
     total = np.sum([curves[f"loss/{p}"][1] for p in parts], 0)
     np.testing.assert_allclose(curves["loss"][1], total, rtol=1e-5)
-    assert {"val/codes_used", "val/perplexity", "val/clean/psnr", "gradient"} <= set(curves)
+    assert {"val/codes_used", "val/codes_perplexity", "val/codes_alike", "val/clean/psnr", "gradient"} <= set(curves)
 
 
 def test_the_discriminator_sets_in_late(straight: Any) -> None:
@@ -123,6 +125,63 @@ def test_resumed_training_ends_as_if_it_had_not_stopped(step: int, straight: Any
     assert moments[0].keys() == moments[1].keys() != set()
     assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[0])
     assert found == pytest.approx(metrics, abs=1e-6)
+
+
+def prior_after_one_step(folder: Path, *options: str) -> dict[str, Tensor]:
+    bare = ("trainer.max_steps=1", "callbacks.best=null", "callbacks.at_end=null", "callbacks.codebook=null")
+    _, objects = train(compose_train(*TINY, *bare, "trainer.limit_val_batches=0", *options, f"paths.logs={folder}"))
+    return {n: p.detach().clone() for n, p in objects["model"].net.named_parameters()}
+
+
+def test_the_gan_moves_the_prior_where_the_truth_is_sharp(tmp_path: Path) -> None:
+    early = ("model.gan.start=0", "model.gan.lead=0")
+    without = prior_after_one_step(tmp_path / "a", *early, "model.gan.weight=0")
+    with_it = prior_after_one_step(tmp_path / "b", *early, "model.gan.weight=1")
+    assert not torch.equal(without["decoder.leave256.weight"], with_it["decoder.leave256.weight"])
+    soft = ("data.mix.soft=1", *early)
+    without = prior_after_one_step(tmp_path / "c", *soft, "model.gan.weight=0")
+    with_it = prior_after_one_step(tmp_path / "d", *soft, "model.gan.weight=1")
+    assert all(torch.equal(without[n], with_it[n]) for n in without)
+
+
+def test_the_discriminator_learns_which_is_real_before_anyone_follows_it(tmp_path: Path) -> None:
+    """In its lead it is trained and the prior left alone; then a truth scores above what the prior makes of it."""
+    cfg = compose_train(
+        *TINY, "model.gan.start=0.99", "model.gan.lead=0.99", "model.discriminator_optimizer.lr=5e-3",
+        "model.discriminator.width=8", "trainer.max_epochs=10", "callbacks.best=null", "callbacks.codebook=null",
+        f"paths.logs={tmp_path}",
+    )  # fmt: skip
+    _, objects = train(cfg)
+    model, data = objects["model"], objects["data"]
+    truth = (
+        torch.stack([torch.from_numpy(data.train_source.face(i)) for i in range(2)]).permute(0, 3, 1, 2).float() / 255
+    )
+    made = model(torch.nn.functional.avg_pool2d(truth, 2))
+    window = (slice(None), slice(None), slice(180, 308), slice(180, 308))
+    with torch.no_grad():
+        assert float(model.discriminator(truth[window]).mean()) > float(model.discriminator(made[window]).mean()) + 0.1
+    curves = read_curves(tmp_path / "vq_prior/csv/metrics.csv")
+    assert len(curves["gan/discriminator"][0]) == 40
+    assert "gan/generator" not in curves
+
+
+def test_both_gradients_are_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms = []
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda p, most: norms.append(most) or torch.zeros(()))
+    prior_after_one_step(tmp_path, "model.gan.start=0", "model.gan.lead=0", "model.clip=0.25")
+    assert norms == [0.25, 0.25]
+
+
+def test_the_newest_checkpoint_is_written_within_an_epoch(tmp_path: Path) -> None:
+    often = ("callbacks.last.every_n_train_steps=3", "callbacks.at_end=null", "trainer.max_epochs=1")
+    train(compose_train(*TINY, *often, f"paths.logs={tmp_path}"))
+    assert read(tmp_path / "vq_prior/checkpoints/last.ckpt")["global_step"] == 3
+
+
+@pytest.mark.parametrize("gan", [{"weight": -1.0}, {"window": 600}, {"window": 16}])
+def test_a_gan_that_makes_no_sense(gan: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="window of 70"):
+        GanConfig(**gan)
 
 
 def test_it_learns_by_heart(tmp_path: Path) -> None:
@@ -166,12 +225,18 @@ def test_a_collapsed_codebook_raises_the_alarm(caplog: pytest.LogCaptureFixture)
     assert healthy["val/codes_used"] >= 0.5
     assert "collapses" not in caplog.text
     book = model.net.codebook
-    far = -torch.ones(2, 16, 4) / 2
-    far[:, 0] = torch.nn.functional.normalize(book.vectors.mean(1), dim=1)
-    book.quantiser.codebook = far
+    middle = torch.nn.functional.normalize(book.vectors.mean(1, keepdim=True), dim=2)
+    apart = torch.cat([middle, -middle * torch.ones(1, 15, 1)], 1)  # one code near the features, fifteen opposite
+    book.quantiser.codebook = apart
     figures = validate(model, caplog)
     assert figures["val/codes_used"] <= 2 / 16
-    assert figures["val/perplexity"] <= 2
+    assert figures["val/codes_perplexity"] <= 2
+    assert "the codebook collapses" in caplog.text
+    caplog.clear()
+    noise = 0.01 * torch.randn(2, 16, 4, generator=torch.Generator().manual_seed(0))
+    book.quantiser.codebook = torch.nn.functional.normalize(middle + noise, dim=2)  # what revival makes of a collapse
+    figures = validate(model, caplog)
+    assert figures["val/codes_alike"] > 0.95
     assert "the codebook collapses" in caplog.text
 
 

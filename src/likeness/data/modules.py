@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -128,7 +129,7 @@ class FaceDataModule(_PairsDataModule):
         cache: str,
         batch_size: int = 8,
         synthetic: float = 0.2,
-        favour: Mapping[str, float] | None = None,
+        favour: Mapping[str, float] = MappingProxyType({}),
         val_faces: int = 24,
         val_recipes: tuple[str, ...] = ("gfpgan", "heavy", "mild"),
         epoch_images: int = 4000,
@@ -150,7 +151,7 @@ class FaceDataModule(_PairsDataModule):
         if not train or not val:
             raise DataError(f"{root}: {len(train)} faces to train on, {len(val)} real ones to validate; need both")
         self.root, self.cache, self.train_records, self.val_records = root, Path(cache), train, val
-        self.weights = draw_weights(train, synthetic, favour or {})
+        self.weights = draw_weights(train, synthetic, favour)
 
     def prepare_data(self) -> None:
         """Decodes what is not cached yet, in one process only."""
@@ -183,6 +184,8 @@ def draw_weights(records: Sequence[FaceRecord], synthetic: float, favour: Mappin
     sums = {
         real: sum(w for w, r in zip(raw, records, strict=True) if (r.kind == "real") == real) for real in (True, False)
     }
+    if not any(sums.values()):
+        raise ConfigError(f"data.favour: got {dict(favour)}, which leaves no face to draw; raise a factor")
     shares = {True: 1 - synthetic, False: synthetic}
     return [shares[r.kind == "real"] * w / max(sums[r.kind == "real"], 1e-9) for w, r in zip(raw, records, strict=True)]
 

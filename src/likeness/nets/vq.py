@@ -11,9 +11,11 @@ from typing import NamedTuple, cast
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from vector_quantize_pytorch import VectorQuantize
 
 from likeness.errors import InputError
+
+# A code used less than this share of its even part is dead, and comes back with a credit of that share.
+DEAD, CREDIT = 0.03, 0.25
 
 
 class Quantised(NamedTuple):
@@ -47,6 +49,8 @@ class Codebook(nn.Module):
 
     def __init__(self, size: int, width: int, heads: int = 1, decay: float = 0.99, commitment: float = 0.25) -> None:
         super().__init__()
+        from vector_quantize_pytorch import VectorQuantize  # here: restoring without a prior does not need it
+
         self.size, self.width, self.heads = size, width, heads
         self.quantiser = VectorQuantize(
             heads * width,
@@ -58,7 +62,8 @@ class Codebook(nn.Module):
             commitment_weight=commitment,
             kmeans_init=True,
             use_cosine_sim=True,
-            threshold_ema_dead_code=2,
+            rotation_trick=True,
+            threshold_ema_dead_code=1,  # set by every batch's size in `forward`
             accept_image_fmap=True,
         )
 
@@ -70,7 +75,13 @@ class Codebook(nn.Module):
 
     def forward(self, features: Tensor) -> Quantised:
         """Quantises (B, D, h, w); in training the first call starts the codes by k-means, later ones move them."""
+        if not self.training:
+            indices = self.nearest(features)
+            return Quantised(self.select(indices), indices, features.new_zeros(()))
         self._check(features)
+        even = features.numel() / (self.heads * self.width * self.size)  # vectors a code would get of this batch
+        learner = self.quantiser._codebook
+        learner.threshold_ema_dead_code, learner.reset_cluster_size = DEAD * even, CREDIT * even
         with torch.autocast(features.device.type, enabled=False):  # three digits are too few to tell neighbours apart
             codes, indices, commitment = self.quantiser(features.float())
         return Quantised(codes, indices if self.heads > 1 else indices[..., None], commitment)
@@ -123,17 +134,21 @@ class Usage(NamedTuple):
         used: share of the codes that occur, the least over the heads.
         perplexity: exp of the entropy of the codes' frequencies, the least over the heads; 1 = one code, at
             most the codebook's size.
+        alike: length of the codes' mean vector, the most over the heads; 0 = they point everywhere, 1 = all are
+            the same, which revived codes hide from the other two.
     """
 
     used: float
     perplexity: float
+    alike: float
 
 
-def usage(counts: Tensor) -> Usage:
-    """From how often every code occurred, (heads, size)."""
+def usage(counts: Tensor, vectors: Tensor) -> Usage:
+    """From how often every code occurred, (heads, size), and the codes, (heads, size, width)."""
     shares = counts.double() / counts.sum(1, keepdim=True).clamp(min=1)
     entropy = -(shares * shares.clamp(min=1e-12).log()).sum(1)
-    return Usage(float((counts > 0).double().mean(1).min()), float(entropy.exp().min()))
+    alike = vectors.double().mean(1).norm(dim=1).max()
+    return Usage(float((counts > 0).double().mean(1).min()), float(entropy.exp().min()), float(alike))
 
 
 def count_codes(indices: Tensor, size: int) -> Tensor:

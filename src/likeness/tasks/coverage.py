@@ -77,15 +77,17 @@ class Found:
     """What infer.py made of one file.
 
     Attributes:
+        clip: whether `found` and `of` count frames, not faces.
         expected: faces to find (in a clip, in every frame).
         found: faces found, at most the expected ones (in a clip, frames that reach them).
-        of: what `found` is compared with: the expected faces, or the frames.
+        of: what `found` is compared with: the expected faces, or the frames; 0 where none is expected.
         restorable: faces or tracks that the router sent to an expert.
         restored: how many of them were restored.
         reasons: why the others were not, and why faces were left alone.
     """
 
     file: str
+    clip: bool
     expected: int
     found: int
     of: int
@@ -105,15 +107,17 @@ def judge(listed: Listed, report: Mapping[str, Any], frames: Iterable[Mapping[st
     """
     counts = [len(f["faces"]) for f in frames]
     expected = listed.expected(least)
-    if report["input"]["kind"] == "photo":
-        found, of = min(len(report["faces"]), expected), expected
+    clip = report["input"]["kind"] != "photo"
+    if clip:
+        found, of = (sum(n >= expected for n in counts), len(counts)) if expected else (0, 0)
     else:
-        found, of = sum(n >= expected for n in counts), len(counts)
-    sent = [f for f in report["faces"] if f["route"] in EXPERTS]
+        found, of = min(len(report["faces"]), expected), expected
+    # A track's record has its last frame's route; one that was restored before was chosen, too.
+    sent = [f for f in report["faces"] if f["route"] in EXPERTS or f["restored_frames"] > 0]
     done = [f for f in sent if f["restored_frames"] > 0]
     left = [f for f in report["faces"] if f["restored_frames"] == 0]
     reasons = Counter(re.sub(r"-?\d[\d.]*", "N", f["notes"][0] if f["notes"] else f["reason"]) for f in left)
-    return Found(listed.file, expected, found, of, len(sent), len(done), reasons)
+    return Found(listed.file, clip, expected, found, of, len(sent), len(done), reasons)
 
 
 def table(rows: Sequence[Found], missing: Sequence[str]) -> list[str]:
@@ -127,7 +131,14 @@ def table(rows: Sequence[Found], missing: Sequence[str]) -> list[str]:
         reasons.update(row.reasons)
     lines = [
         f"- files with a result: {share(len(rows), len(rows) + len(missing))}",
-        f"- found: {share(sum(r.found for r in rows), sum(r.of for r in rows))}",
+        *(
+            f"- {what}: {share(sum(r.found for r in of), sum(r.of for r in of))}"
+            for what, of in (
+                ("faces found in photos", [r for r in rows if not r.clip]),
+                ("frames of clips with the faces they must have", [r for r in rows if r.clip]),
+            )
+            if of
+        ),
         f"- restored of those that an expert was chosen for: "
         f"{share(sum(r.restored for r in rows), sum(r.restorable for r in rows))}",
         *(f"- without a result: {name}" for name in missing),
@@ -146,6 +157,7 @@ def run(options: CoverageOptions) -> None:
         DataError: if the list or the reports cannot be read.
         OutputError: if the table cannot be written.
     """
+    rows, missing = [], []
     try:
         with Path(options.index).open(newline="") as handle:
             listed = [parse_faces(row["file"], row["faces / width"]) for row in csv.DictReader(handle)]
@@ -153,21 +165,20 @@ def run(options: CoverageOptions) -> None:
         for file in sorted(Path(options.reports).rglob("*_report.json")):
             report = json.loads(file.read_text())
             reports[Path(report["input"]["file"]).name] = (file, report)
+        for item in listed if reports else ():
+            if item.file not in reports:
+                missing.append(item.file)
+                continue
+            file, report = reports[item.file]
+            log = file.with_name(file.name.replace("_report.json", "_frames.jsonl"))
+            frames = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+            rows.append(judge(item, report, frames, options.least))
     except (OSError, KeyError, json.JSONDecodeError) as error:
         raise DataError(f"coverage: {error!r}; give index=FOLDER/index.csv and reports=what infer.py wrote") from error
     if not reports:
         raise DataError(
             f"reports: {options.reports} holds no *_report.json; run infer.py input=FOLDER output= it first"
         )
-    rows, missing = [], []
-    for item in listed:
-        if item.file not in reports:
-            missing.append(item.file)
-            continue
-        file, report = reports[item.file]
-        log = file.with_name(file.name.replace("_report.json", "_frames.jsonl"))
-        frames = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
-        rows.append(judge(item, report, frames, options.least))
     lines = table(rows, missing)
     facts = {"command": provenance.command(), "commit": provenance.commit(), "versions": provenance.versions()}
     text = [f"# Found and restored: {Path(options.index).parent.name}", "", *lines, "", "```json"]

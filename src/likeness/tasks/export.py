@@ -154,7 +154,8 @@ def _config(kind: type[Any], stored: Mapping[str, Any] | None, given: Mapping[st
         raise ConfigError(f"config: got {', '.join(unknown)}, expected some of {', '.join(known)}")
     values = {**kind().to_dict(), **(stored or {}), **given}
     if stored is not None:
-        clashes = [n for n in given if _plain(stored[n]) != _plain(given[n])]
+        states = {**kind().to_dict(), **stored}
+        clashes = [n for n in given if _plain(states[n]) != _plain(given[n])]
         if clashes:
             raise ConfigError(
                 f"config: {', '.join(clashes)} contradict the checkpoint, which states {dict(stored)}; leave them out"

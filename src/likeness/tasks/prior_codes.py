@@ -68,7 +68,7 @@ def survey(prior: Prior, embed: Embed, faces: Iterable[Tensor]) -> tuple[Usage, 
         counts += count_codes(found.indices, prior.codebook.size)
         image = round8(halve(found.image))
         distances.append(float(embedding_distance(embed(image), embed(face[None]))))
-    return usage(counts), np.array(distances)
+    return usage(counts, prior.codebook.vectors.cpu()), np.array(distances)
 
 
 def run(options: PriorCodesOptions) -> None:
@@ -93,7 +93,7 @@ def run(options: PriorCodesOptions) -> None:
     lines = [
         f"- faces: {len(records)} real ones of `val`",
         f"- codes used: {100 * found.used:.1f} % of {book.size}, in the less used head of {book.heads}",
-        f"- perplexity: {found.perplexity:.0f} of {book.size}",
+        f"- perplexity: {found.perplexity:.0f} of {book.size}; length of the codes' mean vector {found.alike:.2f}",
         f"- embedder distance to the face: mean {distances.mean():.3f}, 90th percentile "
         f"{np.quantile(distances, 0.9):.3f}; below {SAME}: {100 * (distances < SAME).mean():.1f} %",
     ]

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.optim import Optimizer
 
+from likeness.errors import ConfigError
 from likeness.log import get_logger
 from likeness.nets.discriminator import PatchDiscriminator, adaptive_weight, hinge_discriminator, hinge_generator
-from likeness.nets.prior import Prior
+from likeness.nets.prior import OUTPUT_SIZE, Prior
 from likeness.nets.vq import count_codes, usage
 from likeness.training.base import FaceModule, OptimizerFactory, as_tensor
 from likeness.training.losses.restoration import RestorationLoss
@@ -25,14 +27,24 @@ class GanConfig:
     """The adversarial part.
 
     Attributes:
-        weight: how hard it pulls beside the reconstruction (1 = as hard); 0 leaves it out.
+        weight: how hard it pulls, inside the windows that are judged, beside the reconstruction (1 = as hard); 0
+            leaves it out.
         start: progress (0..1) of the training at which it sets in: before, there is nothing to judge.
+        lead: how much progress before that the discriminator begins to learn: nobody should follow a novice.
         window: edge in pixels of the windows that are judged, at 512, sharp truths only.
     """
 
     weight: float = 0.2
     start: float = 0.7
+    lead: float = 0.05
     window: int = 128
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or not 70 <= self.window <= OUTPUT_SIZE:
+            raise ConfigError(
+                f"gan: got weight={self.weight}, window={self.window}; expected a weight from 0 up and a window of "
+                f"70 (what one score sees) to {OUTPUT_SIZE}"
+            )
 
 
 class PriorModule(FaceModule):
@@ -46,6 +58,7 @@ class PriorModule(FaceModule):
         gan: when and how hard the discriminator pulls.
         clip: largest norm of the gradient of either network.
         least_used: share of the codes below which a warning is given: the codebook collapses.
+        most_alike: length of the codes' mean vector above which it is given, too.
         init: a released weight file to start from.
         seed: of the random windows and views in the loss.
     """
@@ -60,6 +73,7 @@ class PriorModule(FaceModule):
         gan: GanConfig | None = None,
         clip: float = 1.0,
         least_used: float = 0.5,
+        most_alike: float = 0.95,
         init: str | None = None,
         seed: int = 0,
     ) -> None:
@@ -67,7 +81,8 @@ class PriorModule(FaceModule):
         self.automatic_optimization = False
         self.discriminator = discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer_factories = optimizer, discriminator_optimizer
-        self.gan, self.clip, self.least_used = gan or GanConfig(), clip, least_used
+        self.gan, self.clip = gan or GanConfig(), clip
+        self.least_used, self.most_alike = least_used, most_alike
         self._codes: Tensor | None = None  # (heads, size), how often each occurred in this validation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,7 +91,20 @@ class PriorModule(FaceModule):
         return image
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """The prior's and the discriminator's; `CosineSchedule` sets both rates."""
+        """The prior's and the discriminator's; `CosineSchedule` sets both rates.
+
+        Raises:
+            ConfigError: for fp16, whose scaled gradients would be clipped here, and for a plain ddp, which waits for
+                the gradients of both networks in every step.
+        """
+        strategy = self.trainer.strategy
+        if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
+            raise ConfigError(
+                "trainer.strategy: got ddp, but each step touches one of two networks; give "
+                "trainer.strategy=ddp_find_unused_parameters_true"
+            )
+        if str(self.trainer.precision).startswith("16"):
+            raise ConfigError(f"trainer.precision: got {self.trainer.precision}, expected bf16-mixed or 32-true")
         prior, discriminator = self.optimizer_factories
         return [prior(self.net.parameters()), discriminator(self.discriminator.parameters())]
 
@@ -84,7 +112,9 @@ class PriorModule(FaceModule):
         """One step of the prior and, once the GAN has set in, one of the discriminator."""
         x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
         optimizer, _ = self.optimizers()  # type: ignore[attr-defined]
-        draws, share = self.draws(), progress(self.trainer)
+        draws = self.draws()
+        # By wall-clock, processes may disagree about the progress; all must take the same number of steps.
+        share = self.trainer.strategy.broadcast(progress(self.trainer))
         # The codebook draws from torch's own generator (k-means, revived codes): a resumed run must draw the same.
         torch.manual_seed(int(torch.randint(2**31, (), generator=draws)))
         out = self.net(x)
@@ -92,12 +122,12 @@ class PriorModule(FaceModule):
         image = out.image.detach().requires_grad_()
         parts = self.loss(image, truth, sharp, None, share, draws)
         (pull,) = torch.autograd.grad(torch.stack([p.float() for p in parts.values()]).sum(), image)
-        adversarial = self.gan.weight > 0 and share >= self.gan.start and bool(sharp.any())
-        if adversarial:
-            windows = _windows(image[sharp], truth[sharp], self.gan.window, draws)
-            generator = hinge_generator(self.discriminator(windows[0]))
+        judged = self.gan.weight > 0 and share >= self.gan.start - self.gan.lead
+        window = _window(self.gan.window, draws)
+        if judged and share >= self.gan.start and bool(sharp.any()):
+            generator = hinge_generator(self.discriminator(image[sharp][window]))
             (push,) = torch.autograd.grad(generator, image)
-            weight = self.gan.weight * adaptive_weight(pull, push)
+            weight = self.gan.weight * adaptive_weight(pull[sharp][window], push[sharp][window])
             pull = pull + weight * push
             self.log_dict({"gan/generator": generator.detach(), "gan/weight": weight})
         self.total(parts | {"commitment": out.commitment}, len(x))
@@ -106,13 +136,15 @@ class PriorModule(FaceModule):
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
         optimizer.step()
         self.log("gradient", norm)
-        if adversarial:
-            self._judge(*(w.detach() for w in windows))
+        if judged:
+            self._judge(truth[window], image.detach()[window], sharp)
 
-    def _judge(self, fake: Tensor, real: Tensor) -> None:
+    def _judge(self, real: Tensor, fake: Tensor, sharp: Tensor) -> None:
         # The plain optimiser: Lightning's wrapper would count its steps into `global_step`.
         optimizer = self.optimizers(use_pl_optimizer=False)[1]  # type: ignore[index]
-        loss = hinge_discriminator(self.discriminator(real), self.discriminator(fake))
+        # A batch without a sharp truth teaches nothing, but the step is taken: other processes may have one.
+        counted, share = (sharp, 1.0) if bool(sharp.any()) else (torch.ones_like(sharp), 0.0)
+        loss = share * hinge_discriminator(self.discriminator(real[counted]), self.discriminator(fake[counted]))
         optimizer.zero_grad()
         self.manual_backward(loss)
         torch.nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.clip)
@@ -122,7 +154,8 @@ class PriorModule(FaceModule):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The shared figures, and which codes occur."""
         super().validation_step(batch, batch_idx)
-        features, _ = self.net.encode(as_tensor(batch["input"]))
+        with torch.autocast(self.device.type, enabled=False):
+            features, _ = self.net.encode(as_tensor(batch["input"]))
         counts = count_codes(self.net.codebook.nearest(features), self.net.codebook.size)
         self._codes = counts if self._codes is None else self._codes + counts
 
@@ -130,19 +163,20 @@ class PriorModule(FaceModule):
         """The shared means, and how the codebook is used; a warning where it collapses."""
         super().on_validation_epoch_end()
         assert self._codes is not None
-        found, self._codes = usage(self._codes), None
-        self.log_dict({"val/codes_used": found.used, "val/perplexity": found.perplexity}, sync_dist=True)
-        if found.used < self.least_used:
+        book = self.net.codebook
+        found, self._codes = usage(self._codes, book.vectors), None
+        self.log_dict({f"val/codes_{name}": value for name, value in found._asdict().items()}, sync_dist=True)
+        if found.used < self.least_used or found.alike > self.most_alike:
             log.warning(
-                "prior: only %.0f %% of the codes occur (perplexity %.0f of %d): the codebook collapses; "
-                "lower optimizer.lr, or give it fewer codes",
+                "prior: %.0f %% of the codes occur (perplexity %.0f of %d) and their mean has the length %.2f: the "
+                "codebook collapses; lower model.optimizer.lr, or give it fewer codes",
                 100 * found.used,
                 found.perplexity,
-                self.net.codebook.size,
+                book.size,
+                found.alike,
             )
 
 
-def _windows(image: Tensor, truth: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    y, x = (int(torch.randint(image.shape[-1] - size + 1, (), generator=generator)) for _ in range(2))
-    window = (slice(None), slice(None), slice(y, y + size), slice(x, x + size))
-    return image[window], truth[window]
+def _window(size: int, generator: torch.Generator) -> tuple[slice, slice, slice, slice]:
+    y, x = (int(torch.randint(OUTPUT_SIZE - size + 1, (), generator=generator)) for _ in range(2))
+    return slice(None), slice(None), slice(y, y + size), slice(x, x + size)

@@ -80,7 +80,7 @@ def interpolation(prior: Prior, first: Tensor, second: Tensor, steps: int = 5) -
 
 
 class CodebookSheet(Callback):
-    """After validation: the sheet of every head, as PNG and to W&B where it logs.
+    """With every validation: the sheet of every head by the validated weights, as PNG and to W&B where it logs.
 
     Args:
         folder: where the PNGs go; the last ones are kept.
@@ -90,8 +90,8 @@ class CodebookSheet(Callback):
         self.folder = Path(folder)
 
     @rank_zero_only
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draws the codebook of the module's network."""
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draws the codebook of the module's network; the average, listed before, is in place by now."""
         if trainer.sanity_checking:
             return
         net = pl_module.net

@@ -44,7 +44,9 @@ def released(name: str) -> Path:
         WeightsError: if the name is unknown or the file is not there.
     """
     if name not in RELEASED:
-        raise WeightsError(f"weights: nothing is released as {name!r}; known are {', '.join(RELEASED)}")
+        raise WeightsError(
+            f"weights: nothing is released as {name!r}, only {', '.join(RELEASED)}; train it, or give a file of yours"
+        )
     file = weights_dir() / RELEASED[name].file
     if not file.is_file():
         raise WeightsError(
