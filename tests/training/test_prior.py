@@ -144,25 +144,45 @@ def test_the_gan_moves_the_prior_where_the_truth_is_sharp(tmp_path: Path) -> Non
     assert all(torch.equal(without[n], with_it[n]) for n in without)
 
 
-def test_the_discriminator_learns_which_is_real_before_anyone_follows_it(tmp_path: Path) -> None:
-    """In its lead it is trained and the prior left alone; then a truth scores above what the prior makes of it."""
-    cfg = compose_train(
-        *TINY, "model.gan.start=0.99", "model.gan.lead=0.99", "model.discriminator_optimizer.lr=5e-3",
-        "model.discriminator.width=8", "trainer.max_epochs=10", "callbacks.best=null", "callbacks.codebook=null",
-        f"paths.logs={tmp_path}",
-    )  # fmt: skip
-    _, objects = train(cfg)
-    model, data = objects["model"], objects["data"]
-    truth = (
-        torch.stack([torch.from_numpy(data.train_source.face(i)) for i in range(2)]).permute(0, 3, 1, 2).float() / 255
-    )
-    made = model(torch.nn.functional.avg_pool2d(truth, 2))
-    window = (slice(None), slice(None), slice(180, 308), slice(180, 308))
-    with torch.no_grad():
-        assert float(model.discriminator(truth[window]).mean()) > float(model.discriminator(made[window]).mean()) + 0.1
+class Brightness(torch.nn.Module):
+    """Scores a picture by its mean times one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.weight * image.mean((1, 2, 3))
+
+
+JUDGED = {
+    "the sharp one": ([True, False], 0.5),  # by hand: relu(1 - w) falls by w, halved
+    "the soft one if it were sharp": ([False, True], -0.5),  # its real and false are the other way round
+    "both": ([True, True], 0.0),
+    "none": ([False, False], 0.0),
+}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_the_discriminator_learns_from_sharp_truths_which_is_real(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sharp, expected = JUDGED[name]
+    model = module()
+    model.discriminator = judge = Brightness()  # type: ignore[assignment]
+    optimizer = torch.optim.SGD(judge.parameters(), 1.0)
+    monkeypatch.setattr(model, "optimizers", lambda use_pl_optimizer: [None, optimizer])
+    monkeypatch.setattr(model, "manual_backward", lambda loss: loss.backward())
+    monkeypatch.setattr(model, "log", lambda *_: None)
+    white, black = torch.ones(3, 8, 8), torch.zeros(3, 8, 8)
+    model._judge(torch.stack([white, black]), torch.stack([black, white]), torch.tensor(sharp))
+    assert float(judge.weight.detach()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_it_leads_before_anyone_follows_it(tmp_path: Path) -> None:
+    lead = ("model.gan.start=0.75", "model.gan.lead=0.5", "trainer.max_epochs=1", "callbacks.best=null")
+    train(compose_train(*TINY, *lead, f"paths.logs={tmp_path}"))
     curves = read_curves(tmp_path / "vq_prior/csv/metrics.csv")
-    assert len(curves["gan/discriminator"][0]) == 40
-    assert "gan/generator" not in curves
+    assert curves["gan/discriminator"][0] == [1, 2, 3]
+    assert curves["gan/generator"][0] == [3]
 
 
 def test_both_gradients_are_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
