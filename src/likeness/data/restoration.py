@@ -96,7 +96,7 @@ class MixConfig:
         }
     )
     codec: float = 0.12
-    soft: float = 0.3
+    soft: float = 0.35
     jitter: float = 0.7
 
     def __post_init__(self) -> None:

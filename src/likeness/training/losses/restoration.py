@@ -43,7 +43,7 @@ class LossWeights:
     features: float = 1.5
     chroma: float = 1.0
     frequency: float = 5.0
-    identity: float = 0.06
+    identity: float = 0.08
     lpips: float = 0.002
     lpips_start: float = 0.5
     lpips_window: int = 160
