@@ -20,11 +20,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from rich.progress import track
-from skimage.data import astronaut
 
 from likeness.errors import LikenessError
 from likeness.evaluation import provenance
@@ -33,11 +31,8 @@ from likeness.pipeline.restorer import Restorer
 from likeness.stages.detect.mtcnn import MtcnnDetector
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.tasks.arguments import parse
-from likeness.tasks.demo import write_clip
-from likeness.types import Pixels
+from likeness.tasks.clips import moving, write_clip
 
-FACE_WIDTH = 84.1  # of scikit-image's astronaut, in source pixels
-CLIP_SIZE, CLIP_WIDTH = (640, 480), 120.0
 # Published face restorers: the module that holds the network, its class and its arguments.
 OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "GFPGAN": (
@@ -114,7 +109,7 @@ def networks(runs: int) -> Iterator[Row]:
         dlib = importlib.import_module("dlib")
         own, chip = dlib.face_recognition_model_v1(str(weights_file())), np.zeros((150, 150, 3), np.uint8)
         yield Row("dlib's own of the same network", "fp32", 1, timed(lambda: own.compute_face_descriptor(chip), runs))
-    detector, frame = MtcnnDetector(), moving(1)[0]
+    detector, frame = MtcnnDetector(), next(moving(1))
     yield Row("MTCNN, a 640x480 frame", "fp32", 1, timed(lambda: detector.detect([frame]), runs))
 
 
@@ -132,26 +127,13 @@ def published(runs: int) -> Iterator[Row | str]:
         del net
 
 
-def moving(count: int) -> list[Pixels]:
-    """Frames of 640x480 with one face of 120 px that drifts in circles."""
-    scale = CLIP_WIDTH / FACE_WIDTH
-    frames = []
-    for i in range(count):
-        x, y = 225 * scale - 320 + 30 * np.sin(i / 12), 120 * scale - 240 + 20 * np.cos(i / 15)
-        move = np.array([[scale, 0, -x], [0, scale, -y]])
-        frames.append(
-            cv2.warpAffine(astronaut(), move, CLIP_SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        )
-    return frames
-
-
 def clip(count: int) -> list[str]:
     """Restores a clip of `count` frames end to end and says what each stage took."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
         write_clip(source, moving(count), 20)
         restorer = Restorer(upscale=1, device="cpu")
-        restorer.image(moving(1)[0])  # the networks are loaded and warm
+        restorer.image(next(moving(1)))  # the networks are loaded and warm
         report = restorer.video(source, target)
     totals = report["totals"]
     frames, seconds = totals["frames"], totals["seconds_by_stage"]

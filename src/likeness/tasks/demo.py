@@ -10,10 +10,8 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from PIL import Image
@@ -23,11 +21,12 @@ from likeness.log import get_logger
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.reference import figure
 from likeness.pipeline.restorer import Restorer
+from likeness.tasks.clips import write_clip
 from likeness.types import Pixels
 
 log = get_logger(__name__)
 
-RATE, SECONDS, SOUND_RATE = 25, 2, 44100
+RATE, SECONDS = 25, 2
 WINDOW = 320  # edge of the panning window
 
 
@@ -54,26 +53,6 @@ def panning(image: Pixels) -> list[Pixels]:
     return frames
 
 
-def write_clip(path: Path, frames: list[Pixels], crf: int) -> None:
-    """H.264 with a soft chord in AAC."""
-    with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=RATE, options={"crf": str(crf), "preset": "medium"})
-        video.height, video.width = frames[0].shape[:2]
-        video.pix_fmt = "yuv420p"
-        audio = out.add_stream("aac", rate=SOUND_RATE, layout="mono")
-        for frame in frames:
-            out.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        out.mux(video.encode(None))
-        times = np.arange(SOUND_RATE * SECONDS) / SOUND_RATE
-        chord = np.sin(2 * math.pi * np.outer((220.0, 277.2, 329.6), times)).sum(0) / 12
-        for start in range(0, len(times), 1024):
-            block = chord[start : start + 1024].astype(np.float32)[None]
-            sound = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
-            sound.sample_rate, sound.pts, sound.time_base = SOUND_RATE, start, Fraction(1, SOUND_RATE)
-            out.mux(audio.encode(sound))
-        out.mux(audio.encode(None))
-
-
 def make_sample(folder: Path) -> dict[str, Path]:
     """Writes poor and true photo and clip; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,8 +61,8 @@ def make_sample(folder: Path) -> dict[str, Path]:
     Image.fromarray(degraded(truth, 0)).save(files["photo.png"])
     Image.fromarray(truth).save(files["photo_truth.png"])
     frames = panning(truth)
-    write_clip(files["clip_truth.mp4"], frames, 8)
-    write_clip(files["clip.mp4"], [degraded(frame, i) for i, frame in enumerate(frames)], 23)
+    write_clip(files["clip_truth.mp4"], frames, 8, RATE)
+    write_clip(files["clip.mp4"], [degraded(frame, i) for i, frame in enumerate(frames)], 23, RATE)
     return files
 
 
