@@ -22,6 +22,7 @@ from likeness.data.restoration import (
     SampleNumbers,
     TrainingPairs,
     check_recipes,
+    exchanged,
 )
 from likeness.errors import ConfigError, DataError
 
@@ -71,6 +72,7 @@ class _PairsDataModule(L.LightningDataModule):
         mix: MixConfig | None,
         workers: int,
         seed: int,
+        exchange: bool,
     ) -> None:
         super().__init__()
         if not 0 < batch_size <= epoch_images:
@@ -79,7 +81,7 @@ class _PairsDataModule(L.LightningDataModule):
             )
         check_recipes(val_recipes)
         self.batch_size, self.epoch_images, self.workers, self.seed = batch_size, epoch_images, workers, seed
-        self.val_recipes, self.mix = tuple(val_recipes), mix or MixConfig()
+        self.val_recipes, self.mix, self.exchange = tuple(val_recipes), mix or MixConfig(), exchange
         self.train_source: FaceSource | None = None
         self.val_source: FaceSource | None = None
         self.weights: list[float] | None = None
@@ -97,6 +99,7 @@ class _PairsDataModule(L.LightningDataModule):
             persistent_workers=self.workers > 0,
             prefetch_factor=2 if self.workers else None,
             drop_last=True,
+            collate_fn=exchanged if self.exchange else None,
         )
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -117,6 +120,7 @@ class FaceDataModule(_PairsDataModule):
             few and varied, studio portraits many and alike.
         val_faces: number of real faces of `val` that validation uses, spread evenly over the list.
         epoch_images: samples in one (virtual) epoch.
+        exchange: every training batch also holds each truth with the next one's degradation (Expert-T).
 
     Raises:
         DataError: if there is no manifest, or it lacks faces of a split.
@@ -136,8 +140,9 @@ class FaceDataModule(_PairsDataModule):
         mix: MixConfig | None = None,
         workers: int = 1,
         seed: int = 0,
+        exchange: bool = False,
     ) -> None:
-        super().__init__(batch_size, epoch_images, val_recipes, mix, workers, seed)
+        super().__init__(batch_size, epoch_images, val_recipes, mix, workers, seed, exchange)
         if not root:
             raise DataError(
                 "no face data: data.root is empty; set data.root=DIR or LIKENESS_DATA to aligned faces (make them "
@@ -203,8 +208,9 @@ class DrawnDataModule(_PairsDataModule):
         mix: MixConfig | None = None,
         workers: int = 0,
         seed: int = 0,
+        exchange: bool = False,
     ) -> None:
-        super().__init__(batch_size, epoch_images, val_recipes, mix, workers, seed)
+        super().__init__(batch_size, epoch_images, val_recipes, mix, workers, seed, exchange)
         self.train_faces, self.val_faces = train_faces, val_faces
 
     def setup(self, stage: str | None = None) -> None:

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 
 from likeness.data.drawn import draw_face
 from likeness.data.faces import resize_face
-from likeness.data.recipes import apply, draw, jpeg, recipe_named
+from likeness.data.recipes import Drawn, apply, draw, jpeg, recipe_named
 from likeness.errors import ConfigError
 from likeness.types import Pixels
 
@@ -212,6 +212,21 @@ def pair(truth: Pixels, sharp: bool, recipe: str, rng: np.random.Generator, code
         "sharp": torch.tensor(sharp),
         "drawn": drawn.to_dict(),
     }
+
+
+def exchanged(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Collates samples and adds `exchanged` (B, 256, 256, 3) uint8: each truth, poor as the next one's input is.
+
+    The last one takes the first one's degradation. The noise is drawn from the pictures: the same samples give the
+    same batch.
+    """
+    batch: dict[str, Any] = default_collate(list(samples))
+    poor = []
+    for here, following in zip(samples, [*samples[1:], samples[0]], strict=True):
+        truth = resize_face(here["truth"].numpy(), INPUT)
+        rng = np.random.default_rng([int(truth.sum()), int(following["input"].sum())])
+        poor.append(torch.from_numpy(np.array(apply(truth, Drawn(**following["drawn"]), rng))))
+    return batch | {"exchanged": torch.stack(poor)}
 
 
 def jitter(image: Pixels, rng: np.random.Generator) -> Pixels:

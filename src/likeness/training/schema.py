@@ -9,12 +9,16 @@ from hydra.core.config_store import ConfigStore
 
 from likeness.data.restoration import MixConfig
 from likeness.nets.expert_f import ExpertFConfig
+from likeness.nets.expert_t import ExpertTConfig
 from likeness.nets.prior import PriorConfig
+from likeness.training.expert_t import TokenConfig
 from likeness.training.losses.restoration import LossWeights
 from likeness.training.prior import GanConfig
 
 SCHEMAS: dict[str, Any] = {
     "expert_f": ExpertFConfig,
+    "expert_t": ExpertTConfig,
+    "tokens": TokenConfig,
     "prior": PriorConfig,
     "gan": GanConfig,
     "loss_weights": LossWeights,

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
+from likeness.nets.expert_t import ExpertT, ExpertTConfig
 from likeness.nets.prior import Prior, PriorConfig
 from likeness.weights.files import load_into, load_weights
 from likeness.weights.manifest import released
@@ -22,7 +23,11 @@ class Kind(NamedTuple):
     config: type[Any]
 
 
-NETWORKS: Mapping[str, Kind] = {"expert_f": Kind(ExpertF, ExpertFConfig), "prior": Kind(Prior, PriorConfig)}
+NETWORKS: Mapping[str, Kind] = {
+    "expert_f": Kind(ExpertF, ExpertFConfig),
+    "expert_t": Kind(ExpertT, ExpertTConfig),
+    "prior": Kind(Prior, PriorConfig),
+}
 
 
 def plain_config(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,327 @@
+"""Expert-T: reads a poor face into the prior, structure apart from surface, and says where it invents.
+
+Frozen Expert-F goes first; the prior's encoder sees its output, and Expert-T moves what it saw until the codes fit the
+face behind the picture. Its tokens (`nets/tokens.py`) tell what the face is from what the picture looks like, so the
+same content can be rendered as it was, or clean. The prior's decoder draws the codes; on the way, features of the
+input change the decoder's (controllable feature transformation, CodeFormer, Zhou et al. 2022, eq. 5), as
+far as a fidelity map lets them: 0 = the prior alone, 1 = the input's own look.
+
+Codes are chosen by their cosine to a predicted feature, not by a free classifier of 1024: at the start that feature is
+the prior encoder's own, so that training begins with a face.
+
+Reads (B, 3, 256, 256) RGB in [0, 1]; writes (B, 3, 512, 512). Neither the prior nor Expert-F is part of its weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from likeness.errors import ConfigError
+from likeness.nets.blocks import ChannelNorm, HaarDown, HaarUp, ResidualBlock, haar_split, leaky, zero_bias
+from likeness.nets.expert_f import INPUT_GAIN, ExpertF
+from likeness.nets.prior import Prior
+from likeness.nets.tokens import CleanQuality, ContentReader, QualityReader, Renderer
+
+LookUp = Literal["soft", "hard", "nearest"]
+LOOK_UPS: tuple[LookUp, ...] = ("soft", "hard", "nearest")
+GRID = 16  # edge of the content tokens' grid
+MODULATED = (32, 64, 128)  # edges at which the decoder's features are changed
+
+
+@dataclass(frozen=True)
+class ExpertTConfig:
+    """Size of the network, and what it can be trained without, to compare.
+
+    Attributes:
+        width: dimensions of a token.
+        heads: of the attention.
+        quality: quality tokens.
+        read, render: blocks that read the content tokens and that render them.
+        channels: of the encoder at 128, 64, 32 and 16 pixels; those of Expert-F, so that it may start from its encoder.
+        hidden: channels inside the feature transformations at 32, 64 and 128.
+        code_heads, code_width: of the prior's codebook.
+        decoded: channels of the prior's decoder at 32, 64 and 128.
+        regress: Expert-F goes first; False = the prior's encoder and Expert-T see the input alone.
+        split: quality tokens; False = content tokens alone.
+        codebook: codes; False = continuous latents.
+    """
+
+    width: int = 192
+    heads: int = 6
+    quality: int = 16
+    read: int = 2
+    render: int = 3
+    channels: tuple[int, int, int, int] = (32, 64, 128, 192)
+    hidden: tuple[int, int, int] = (128, 64, 32)
+    code_heads: int = 2
+    code_width: int = 32
+    decoded: tuple[int, int, int] = (192, 96, 48)
+    regress: bool = True
+    split: bool = True
+    codebook: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for the JSON beside the weights."""
+        return asdict(self)
+
+
+class Frozen(NamedTuple):
+    """The networks that Expert-T stands on and never changes."""
+
+    prior: Prior
+    expert_f: ExpertF | None
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What a user may turn; one number for all faces, or (B,) tensors.
+
+    Attributes:
+        fidelity: 0 = the prior, 1 = the input.
+        quality: 0 = the input's own look, 1 = clean.
+        lookup: soft = mean of the codes by their probability, hard = the likeliest code, nearest = the code that the
+            prior's encoder alone would take.
+    """
+
+    fidelity: float | Tensor = 0.5
+    quality: float | Tensor = 1.0
+    lookup: LookUp = "soft"
+
+
+class Seen(NamedTuple):
+    """What the frozen networks see in the input.
+
+    Attributes:
+        image: (B, 3, 256, 256), Expert-F's output, or the input itself.
+        features: (B, D, 32, 32), the prior encoder's.
+        low: (B, 3, 16, 16), colour and light.
+    """
+
+    image: Tensor
+    features: Tensor
+    low: Tensor
+
+
+class Reading(NamedTuple):
+    """What the network reads.
+
+    Attributes:
+        content: (B, 256, width) content tokens.
+        quality: (B, K, width) quality tokens of the input's own look.
+        clean: (B, K, width) those that a good picture of this face would have.
+        maps: features at 32, 64, 128 pixels, for the transformations.
+    """
+
+    content: Tensor
+    quality: Tensor
+    clean: Tensor
+    maps: tuple[Tensor, Tensor, Tensor]
+
+
+class ExpertTOutput(NamedTuple):
+    """What the network returns.
+
+    Attributes:
+        image: (B, 3, 512, 512), about [0, 1], not clamped.
+        logits: (B, heads, codes, 32, 32).
+        fidelity: (B, 1, 32, 32), the map as used, 0..1.
+        log_scale: (B, 1, 32, 32), natural logarithm of the Laplace scale of the error per cell.
+    """
+
+    image: Tensor
+    logits: Tensor
+    fidelity: Tensor
+    log_scale: Tensor
+
+
+class FeatureTransform(nn.Module):
+    """Changes the decoder's features by the input's, as the quality tokens and the fidelity map say.
+
+    (B, C, S, S) to the same. Starts by changing nothing.
+    """
+
+    def __init__(self, channels: int, own: int, hidden: int, width: int, split: bool) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.enter = nn.Conv2d(channels + own + 1, hidden, 1)
+        self.look = nn.Linear(width, 2 * hidden) if split else None
+        self.leave = nn.Conv2d(hidden, channels, 3, padding=1)
+        for layer in (self.leave, self.look):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor, own: Tensor, fidelity: Tensor, look: Tensor) -> Tensor:
+        """`own` (B, E, S, S), `fidelity` (B, 1, S, S), `look` (B, width), the mean quality token."""
+        hidden = self.enter(torch.cat([self.norm(features), own, fidelity.to(own.dtype)], 1))
+        if self.look is not None:
+            scale, shift = self.look(look)[..., None, None].chunk(2, 1)
+            hidden = hidden * (1 + scale) + shift
+        return features + fidelity * self.leave(leaky(hidden))
+
+
+class ExpertT(nn.Module):
+    """The network; see the module's text."""
+
+    def __init__(self, config: ExpertTConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or ExpertTConfig()
+        c128, c64, c32, c16 = c.channels
+        # As in Expert-F, so that its weights fit; `enter_first` adds what Expert-F made of the input.
+        self.skip128 = nn.Conv2d(12, c128, 3, padding=1)
+        self.enter_first = nn.Conv2d(12, c128, 3, padding=1) if c.regress else None
+        self.enter64 = HaarDown(c128, c64)
+        self.down64 = nn.Sequential(ResidualBlock(c64), ResidualBlock(c64))
+        self.enter32 = HaarDown(c64, c32)
+        self.down32 = nn.Sequential(ResidualBlock(c32), ResidualBlock(c32))
+        self.enter16 = HaarDown(c32, c16)
+        self.norm16, self.norm32, self.norm64 = ChannelNorm(c16), ChannelNorm(c32), ChannelNorm(c64)
+        self.content = ContentReader(c16, c.width, c.heads, GRID, c.read)
+        if c.split:
+            self.quality = QualityReader(c.quality, c.width, c.heads, (c32, c64))
+            self.clean = CleanQuality(c.quality, c.width, c.heads)
+        self.renderer = Renderer(c.width, c.heads, GRID, c.render, c.split)
+        self.norm_tokens = nn.LayerNorm(c.width)
+        self.leave16 = HaarUp(c.width, c32)
+        self.join32 = nn.Conv2d(c32, c32, 1)
+        self.up32 = ResidualBlock(c32)
+        self.norm_up = ChannelNorm(c32)
+        self.move = nn.Conv2d(c32, c.code_heads * c.code_width, 1)
+        self.sureness = nn.Parameter(torch.full((c.code_heads,), math.log(30.0)))  # of the codes' softmax
+        self.fidelity = nn.Conv2d(c32, 1, 1)
+        sizes = zip(MODULATED, c.decoded, (c32, c64, c128), c.hidden, strict=True)
+        self.transforms = nn.ModuleDict(
+            {str(size): FeatureTransform(there, own, inside, c.width, c.split) for size, there, own, inside in sizes}
+        )
+        self.scale = nn.Sequential(nn.Conv2d(c32 + c.code_heads + 1, 32, 1), nn.LeakyReLU(0.2), nn.Conv2d(32, 1, 1))
+        for layer in (self.move, self.fidelity):
+            nn.init.zeros_(layer.weight)
+            zero_bias(layer)
+
+    def start_from(self, expert_f: ExpertF) -> None:
+        """Takes Expert-F's encoder as the start of its own.
+
+        Raises:
+            ConfigError: if the sizes differ.
+        """
+        parts = ("skip128", "enter64", "down64", "enter32", "down32", "enter16")
+        for part in parts:
+            try:
+                getattr(self, part).load_state_dict(getattr(expert_f, part).state_dict())
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"expert_t.channels: got {self.config.channels}, which Expert-F's {part} does not fit; start "
+                    "without its encoder or give its size"
+                ) from error
+
+    def forward(self, x: Tensor, frozen: Frozen, knobs: Knobs | None = None) -> ExpertTOutput:
+        """Restores (B, 3, 256, 256) RGB in [0, 1]."""
+        knobs = knobs or Knobs()
+        seen = self.see(x, frozen)
+        reading = self.read(x, seen)
+        return self.render(reading, self.look(reading, knobs.quality), seen, frozen.prior, knobs)
+
+    def see(self, x: Tensor, frozen: Frozen) -> Seen:
+        """What the frozen networks see in (B, 3, 256, 256).
+
+        Raises:
+            ConfigError: if this network was built for another prior, or Expert-F is missing.
+        """
+        c, prior = self.config, frozen.prior
+        given = (prior.codebook.heads, prior.codebook.width, tuple(prior.config.widths[:3]))
+        expected = (c.code_heads, c.code_width, tuple(c.decoded))
+        if given != expected:
+            raise ConfigError(
+                f"prior: got codes, dimensions and channels {given}, expected {expected}; give the prior that Expert-T "
+                "was trained with"
+            )
+        with torch.no_grad():
+            image = x
+            if c.regress:
+                if frozen.expert_f is None:
+                    raise ConfigError("expert_f: got none, expected the network that goes first (regress=true)")
+                image = F.avg_pool2d(frozen.expert_f(x).image.clamp(0, 1), 2)
+            features, low = frozen.prior.encode(image)
+        return Seen(image, features, low)
+
+    def read(self, x: Tensor, seen: Seen) -> Reading:
+        """The tokens of (B, 3, 256, 256)."""
+        f128 = self.skip128(haar_split((x - 0.5) * INPUT_GAIN))
+        if self.enter_first is not None:
+            f128 = f128 + self.enter_first(haar_split((seen.image - 0.5) * INPUT_GAIN))
+        f128 = leaky(f128)
+        f64 = self.down64(self.enter64(f128))
+        f32 = self.down32(self.enter32(f64))
+        content = self.content(self.norm16(self.enter16(f32)))
+        m32, m64 = self.norm32(f32), self.norm64(f64)
+        if not self.config.split:
+            none = content[:, :0]
+            return Reading(content, none, none, (m32, m64, f128))
+        quality = self.quality(content, (m32, m64))
+        return Reading(content, quality, self.clean(content, quality), (m32, m64, f128))
+
+    def look(self, reading: Reading, quality: float | Tensor) -> Tensor:
+        """The quality tokens between the input's own (0) and clean ones (1)."""
+        share = _per_face(quality, reading.quality)
+        return reading.quality + share * (reading.clean - reading.quality)
+
+    def render(self, reading: Reading, look: Tensor, seen: Seen, prior: Prior, knobs: Knobs) -> ExpertTOutput:
+        """The face of `reading` as the quality tokens `look` (B, K, width) say."""
+        tokens = self.norm_tokens(self.renderer(reading.content, look))
+        f16 = rearrange(tokens, "b (h w) c -> b c h w", h=GRID)
+        f32 = self.norm_up(self.up32(self.leave16(f16) + self.join32(reading.maps[0])))
+        features = seen.features.float() + self.move(f32).float()
+        logits = self._logits(features, prior)
+        codes = self._codes(features, logits, seen, prior, knobs.lookup)
+        shift = 2 * _per_face(knobs.fidelity, f32) - 1
+        fidelity = (self.fidelity(f32).float().sigmoid() + shift).clamp(0, 1)
+        mean = look.mean(1) if self.config.split else look.new_zeros(len(look), self.config.width)
+        maps = dict(zip(MODULATED, reading.maps, strict=True))
+
+        def modulate(size: int, decoded: Tensor) -> Tensor:
+            share = F.interpolate(fidelity, (size, size), mode="bilinear", align_corners=False)
+            changed: Tensor = self.transforms[str(size)](decoded, maps[size], share.to(decoded.dtype), mean)
+            return changed
+
+        image = prior.decode(codes.to(f32.dtype), seen.low, modulate)
+        # Detached: stating where an error is must not change the image.
+        doubt = torch.cat([f32.detach(), entropy(logits.detach()).to(f32.dtype), fidelity.detach().to(f32.dtype)], 1)
+        return ExpertTOutput(image, logits, fidelity, self.scale(doubt).float())
+
+    def _logits(self, features: Tensor, prior: Prior) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            parts = rearrange(features, "b (k d) h w -> b k d h w", k=self.config.code_heads)
+            cosines = torch.einsum("bkdhw,kcd->bkchw", F.normalize(parts, dim=2), prior.codebook.vectors)
+            return cosines * self.sureness.exp()[:, None, None, None]
+
+    def _codes(self, features: Tensor, logits: Tensor, seen: Seen, prior: Prior, lookup: LookUp) -> Tensor:
+        book = prior.codebook
+        if not self.config.codebook:
+            parts = rearrange(features, "b (k d) h w -> b k d h w", k=self.config.code_heads)
+            return F.normalize(parts, dim=2).flatten(1, 2)
+        if lookup == "soft":
+            return book.interpolate(logits)
+        if lookup == "hard":
+            return book.select(rearrange(logits.argmax(2), "b k h w -> b h w k"))
+        if lookup == "nearest":
+            return book.select(book.nearest(seen.features))
+        raise ConfigError(f"lookup: got {lookup!r}, expected {', '.join(LOOK_UPS)}")
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Of the codes' probabilities, relative to even ones: (B, heads, codes, h, w) to (B, heads, h, w) in 0..1."""
+    log_shares = logits.float().log_softmax(2)
+    return -(log_shares.exp() * log_shares).sum(2) / math.log(logits.shape[2])
+
+
+def _per_face(value: float | Tensor, like: Tensor) -> Tensor:
+    """One number, or (B,), so that it multiplies (B, ...)."""
+    given = torch.as_tensor(value, dtype=torch.float32, device=like.device)
+    return given.view(-1, *[1] * (like.ndim - 1)) if given.ndim else given

@@ -1,0 +1,171 @@
+"""Short runs at equal budget, side by side: `python -m likeness.tasks.compare runs.base=A.ckpt runs.other=B.ckpt`.
+
+Restores the same held-out faces with every checkpoint and writes per-image means and their paired differences to the
+first run, with 95 % intervals.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from likeness.data.faces import read_face, read_manifest, split_records
+from likeness.data.restoration import ArraySource, FixedPairs
+from likeness.errors import DataError, InputError, OutputError
+from likeness.evaluation import provenance
+from likeness.evaluation.statistics import difference, mean
+from likeness.metrics.identity import embedding_distance
+from likeness.metrics.images import halve, round8
+from likeness.metrics.lpips import load_lpips
+from likeness.metrics.psnr import psnr
+from likeness.nets.face_embedder import load_embedder
+from likeness.tasks import arguments
+from likeness.tasks.export import averaged_weights, read_checkpoint
+from likeness.training.base import as_tensor
+from likeness.weights.networks import NETWORKS, plain_config
+
+Figures = dict[str, dict[str, np.ndarray]]  # recipe, metric -> (faces,)
+
+
+@dataclass
+class CompareOptions:
+    """Options of the command.
+
+    Attributes:
+        runs: by name, the checkpoint that each run ended with; the first is what the others are compared with.
+        dst: the Markdown file to write.
+        root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
+        recipes: what the faces are degraded by.
+        faces: real ones of `val`, spread evenly.
+        averaged: the averaged weights; False = the last ones, as an average of .998 forgets its start too slowly for a
+            few hundred steps.
+        seed: of the degradations.
+    """
+
+    runs: dict[str, str] = field(default_factory=dict)
+    dst: str = "experiments/compare.md"
+    root: str = ""
+    recipes: list[str] = field(default_factory=lambda: ["gfpgan", "heavy", "mild"])
+    faces: int = 59
+    averaged: bool = False
+    seed: int = 7
+
+
+def load_run(file: str, averaged: bool) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a checkpoint, and how long it was trained.
+
+    Raises:
+        InputError: if it is no checkpoint of a network that restores by itself.
+    """
+    checkpoint = read_checkpoint(file)
+    name = checkpoint.get("network", "")
+    if name not in ("expert_f", "prior"):
+        raise InputError(f"runs: {file} holds {name or 'no network'}, expected a run of expert_f or of the prior")
+    kind = NETWORKS[name]
+    net = kind.make(kind.config(**plain_config(checkpoint["net_config"])))
+    net.load_state_dict(averaged_weights(checkpoint) if averaged else last_weights(checkpoint))
+    seen = {"images": checkpoint.get("images_seen"), "steps": checkpoint.get("global_step")}
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last), seen  # type: ignore[call-overload]
+
+
+def last_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The network's last weights, where Lightning keeps them beside the averaged ones.
+
+    Raises:
+        InputError: if there are none.
+    """
+    state: Mapping[str, Tensor] = checkpoint.get("current_model_state", checkpoint["state_dict"])
+    plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return averaged_weights({"state_dict": plain})
+
+
+@torch.inference_mode()
+def measure(net: nn.Module, batches: Iterable[dict[str, Any]], metrics: Mapping[str, Any]) -> Figures:
+    """Every metric of every restored face at 256, by recipe."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for batch in batches:
+        truth = halve(as_tensor(batch["truth"]))
+        image = round8(halve(net(as_tensor(batch["input"])).image.clamp(0, 1).contiguous()))
+        for name, metric in metrics.items():
+            for recipe, value in zip(batch["drawn"]["recipe"], metric(image, truth), strict=True):
+                found.setdefault(recipe, {}).setdefault(name, []).append(float(value))
+    return {recipe: {name: np.array(v) for name, v in rows.items()} for recipe, rows in found.items()}
+
+
+def table(runs: Mapping[str, Figures]) -> list[str]:
+    """Markdown: a row for each recipe and run; differences to the first run in brackets."""
+    first = next(iter(runs.values()))
+    names = list(next(iter(first.values())))
+    lines = ["| recipe | run | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    for recipe in first:
+        for run, figures in runs.items():
+            cells = []
+            for name in names:
+                own, base = figures[recipe][name], first[recipe][name]
+                cell = f"{mean(own).value:.4g}"
+                if own is not base:
+                    apart = difference(own, base)
+                    cell += f" ({apart.value:+.3g} [{apart.low:+.3g}, {apart.high:+.3g}])"
+                cells.append(cell)
+            lines.append(f"| {recipe} | {run} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def run(options: CompareOptions) -> None:
+    """Measures, prints and writes.
+
+    Raises:
+        InputError: if fewer than two runs are named, or one cannot be read.
+        DataError: where no faces are named or there are none.
+        OutputError: if the file cannot be written.
+    """
+    if len(options.runs) < 2:
+        raise InputError("runs: got fewer than two, expected runs.NAME=CHECKPOINT twice or more")
+    data = os.environ.get("LIKENESS_DATA", "")
+    if not options.root and not data:
+        raise DataError("compare: no faces; give root=DIR or set LIKENESS_DATA")
+    root = Path(options.root) if options.root else Path(data) / "faces"
+    records = [r for r in split_records(read_manifest(root), "val") if r.kind == "real"]
+    if not records:
+        raise DataError(f"compare: {root}/manifest.csv has no real face in split val")
+    records = records[:: max(1, len(records) // options.faces)][: options.faces]
+    pixels = np.stack([read_face(root, r) for r in records])
+    pairs = FixedPairs(ArraySource(pixels, [r.sharp for r in records]), options.recipes, options.seed)
+    embed, lpips = load_embedder().embed_aligned, load_lpips()
+    metrics = {"PSNR": psnr, "LPIPS": lpips, "distance": lambda a, b: embedding_distance(embed(a), embed(b))}
+    figures, notes = dict[str, Figures](), []
+    for name, file in options.runs.items():
+        net, seen = load_run(file, options.averaged)
+        loader = DataLoader(pairs, batch_size=8)
+        figures[name] = measure(net, track(loader, name, disable=not sys.stderr.isatty()), metrics)
+        notes.append(f"- {name}: {seen['images']} images in {seen['steps']} steps")
+    lines = [*notes, "", *table(figures)]
+    facts = {"command": provenance.command(), "commit": provenance.commit(), "versions": provenance.versions()}
+    target = Path(options.dst)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = ["# Runs side by side", "", *lines, "", "```json", json.dumps(facts, indent=1), "```", ""]
+        target.write_text("\n".join(text))
+    except OSError as error:
+        raise OutputError(f"dst: cannot write {target} ({error.strerror}); choose another dst=FILE") from error
+    print("\n".join(lines))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return arguments.main(CompareOptions, run, words, __doc__ or "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

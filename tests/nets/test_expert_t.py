@@ -1,0 +1,207 @@
+"""Expert-T against what it must be before it has learned anything, and against separate computations of its parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from likeness.data.drawn import draw_face
+from likeness.errors import ConfigError
+from likeness.nets.blocks import haar_split, leaky
+from likeness.nets.expert_f import INPUT_GAIN, ExpertF, ExpertFConfig
+from likeness.nets.expert_t import LOOK_UPS, ExpertT, ExpertTConfig, Frozen, Knobs, entropy
+from likeness.nets.prior import Prior, PriorConfig
+from likeness.nets.tokens import FaceBias
+from likeness.ops.geometry import template
+
+PRIOR = PriorConfig(codes=16, code_width=4, heads=2, widths=(12, 8, 8, 4), encoder=(0, 1, 1), decoder=(1, 1, 1))
+FIRST = ExpertFConfig(widths=(8, 8, 12), encoder=(2, 2, 2), decoder=(1, 1), skips=(4, 8), fourier=4)
+TINY = ExpertTConfig(
+    width=12, heads=2, quality=3, read=1, render=1, channels=(8, 8, 8, 12), hidden=(8, 8, 8), code_width=4,
+    decoded=(12, 8, 8),
+)  # fmt: skip
+
+
+def alone(**changes: object) -> ExpertTConfig:
+    return ExpertTConfig(**{**TINY.to_dict(), **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def faces() -> Tensor:
+    return torch.from_numpy(np.stack([draw_face(256, s) for s in (1, 2)])).permute(0, 3, 1, 2).float() / 255
+
+
+@pytest.fixture(scope="module")
+def frozen(faces: Tensor) -> Frozen:
+    torch.manual_seed(0)
+    prior, first = Prior(PRIOR), ExpertF(FIRST)
+    torch.nn.init.normal_(prior.decoder.leave256.weight, std=0.05)
+    torch.nn.init.normal_(first.leave256.weight, std=0.05)
+    prior.train()(faces)  # starts the codes
+    return Frozen(prior.eval().requires_grad_(False), first.eval().requires_grad_(False))
+
+
+def stirred(config: ExpertTConfig, seed: int = 0) -> ExpertT:
+    """A network whose every weight does something."""
+    torch.manual_seed(seed)
+    net = ExpertT(config).eval()
+    for weight in net.parameters():
+        torch.nn.init.normal_(weight, mean=float(weight.detach().mean()), std=0.1)
+    return net
+
+
+@pytest.mark.parametrize("lookup", ["hard", "nearest"])
+def test_it_starts_as_the_prior_s_own_reading_of_expert_f(faces: Tensor, frozen: Frozen, lookup: str) -> None:
+    assert frozen.expert_f is not None
+    with torch.no_grad():
+        first = F.avg_pool2d(frozen.expert_f(faces).image.clamp(0, 1), 2)
+        expected = frozen.prior(first).image
+        out = ExpertT(TINY).eval()(faces, frozen, Knobs(lookup=lookup))  # type: ignore[arg-type]
+    torch.testing.assert_close(out.image, expected)
+
+
+def test_the_soft_look_up_becomes_the_hard_one_when_it_is_sure(faces: Tensor, frozen: Frozen) -> None:
+    net = stirred(TINY)
+    with torch.no_grad():
+        net.sureness.fill_(np.log(1e5))
+        soft, hard = (net(faces, frozen, Knobs(lookup=way)).image for way in LOOK_UPS[:2])
+        net.sureness.fill_(0.0)
+        unsure = net(faces, frozen, Knobs(lookup="soft")).image
+    assert float((soft - hard).abs().mean()) < 1e-5  # two codes may be equally near somewhere
+    assert float((unsure - hard).abs().mean()) > 1e-3
+
+
+def test_at_fidelity_0_the_input_does_not_reach_the_decoder(faces: Tensor, frozen: Frozen) -> None:
+    net = stirred(TINY)
+    with torch.no_grad():
+        before = [net(faces, frozen, Knobs(fidelity=v)).image for v in (0.0, 1.0)]
+        for weight in net.transforms.parameters():
+            weight.mul_(-2)
+        after = [net(faces, frozen, Knobs(fidelity=v)).image for v in (0.0, 1.0)]
+    torch.testing.assert_close(before[0], after[0])
+    assert float((before[1] - after[1]).abs().mean()) > 1e-3
+
+
+@pytest.mark.parametrize(("knob", "least"), [(0.0, 0.0), (0.25, 0.0), (0.5, 0.2), (0.75, 0.7), (1.0, 1.0)])
+def test_the_fidelity_map_is_clip_f_plus_2v_minus_1(faces: Tensor, frozen: Frozen, knob: float, least: float) -> None:
+    net = ExpertT(TINY).eval()
+    with torch.no_grad():
+        net.fidelity.bias.fill_(np.log(0.2 / 0.8))  # type: ignore[union-attr]  # sigmoid of it: .2
+        found = net(faces, frozen, Knobs(fidelity=knob)).fidelity
+    torch.testing.assert_close(found, torch.full_like(found, max(0.0, 0.2 + 2 * knob - 1) if knob < 1 else 1.0))
+    assert least == pytest.approx(float(found.mean()), abs=1e-6)
+
+
+def test_each_face_may_have_its_own_knobs(faces: Tensor, frozen: Frozen) -> None:
+    net = stirred(TINY)
+    with torch.no_grad():
+        both = net(faces, frozen, Knobs(torch.tensor([0.1, 0.9]), torch.tensor([0.0, 1.0])))
+        one = net(faces[:1], frozen, Knobs(0.1, 0.0))
+        other = net(faces[1:], frozen, Knobs(0.9, 1.0))
+    for got, first, second in zip(both, one, other, strict=True):
+        torch.testing.assert_close(got, torch.cat([first, second]), atol=2e-3, rtol=0)
+
+
+def test_the_quality_knob_goes_from_the_input_s_look_to_the_clean_one(faces: Tensor, frozen: Frozen) -> None:
+    net = stirred(TINY)
+    with torch.no_grad():
+        reading = net.read(faces, net.see(faces, frozen))
+        looks = [net.look(reading, share) for share in (0.0, 0.5, 1.0)]
+    torch.testing.assert_close(looks[0], reading.quality)
+    torch.testing.assert_close(looks[1], (reading.quality + reading.clean) / 2)
+    torch.testing.assert_close(looks[2], reading.clean)
+    assert float((looks[0] - looks[2]).abs().mean()) > 0.01
+
+
+def test_the_look_reaches_codes_and_decoder(faces: Tensor, frozen: Frozen) -> None:
+    net = stirred(TINY)
+    with torch.no_grad():
+        seen = net.see(faces, frozen)
+        reading = net.read(faces, seen)
+        a, b = (net.render(reading, look, seen, frozen.prior, Knobs()) for look in (reading.quality, reading.clean))
+        still = net.render(reading, reading.quality, seen, frozen.prior, Knobs())
+    assert float((a.logits - b.logits).abs().mean()) > 1e-3
+    assert float((a.image - b.image).abs().mean()) > 1e-4
+    torch.testing.assert_close(a.image, still.image)
+
+
+def test_the_encoder_starts_as_expert_f_s(faces: Tensor, frozen: Frozen) -> None:
+    first = frozen.expert_f
+    assert first is not None
+    net = ExpertT(alone(regress=False)).eval()
+    net.start_from(first)
+    with torch.no_grad():
+        f64 = first.down64(first.enter64(leaky(first.skip128(haar_split((faces - 0.5) * INPUT_GAIN)))))
+        expected = first.down32(first.enter32(f64))
+        reading = net.read(faces, net.see(faces, Frozen(frozen.prior, None)))
+        torch.testing.assert_close(reading.maps[0], net.norm32(expected))
+        torch.testing.assert_close(reading.maps[1], net.norm64(f64))
+
+
+def test_the_frozen_networks_get_no_gradient(faces: Tensor, frozen: Frozen) -> None:
+    net = stirred(TINY)
+    net(faces, frozen).image.square().mean().backward()
+    for part in frozen:
+        assert part is not None
+        assert all(p.grad is None for p in part.parameters())
+    without = {name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()}
+    assert not {name for name in without if not name.startswith("scale.")}  # the scale head has a loss of its own
+
+
+@pytest.mark.parametrize("change", [{"split": False}, {"codebook": False}, {"regress": False}], ids=str)
+def test_it_can_do_without(faces: Tensor, frozen: Frozen, change: dict[str, bool]) -> None:
+    net = stirred(alone(**change))
+    given = Frozen(frozen.prior, None) if "regress" in change else frozen
+    with torch.no_grad():
+        out, again = (net(x, given).image for x in (faces, faces))
+        other = net(faces, given, Knobs(quality=0.0)).image
+    torch.testing.assert_close(out, again)
+    assert torch.isfinite(out).all()
+    assert torch.equal(out, other) == ("split" in change)  # without the split there is no quality to turn
+    assert len(net.state_dict()) < len(ExpertT(TINY).state_dict()) or "codebook" in change
+
+
+def test_entropy_is_scipy_s() -> None:
+    logits = torch.randn(2, 3, 5, 4, 4, generator=torch.Generator().manual_seed(0)) * 3
+    shares = logits.softmax(2).numpy()
+    expected = scipy.stats.entropy(shares, axis=2) / np.log(5)
+    np.testing.assert_allclose(entropy(logits), expected, atol=1e-6)
+
+
+def test_a_head_that_likes_eyes_looks_at_eyes() -> None:
+    bias = FaceBias(2, 16)
+    with torch.no_grad():
+        bias.strength[1, 0] = 8.0
+    shares = bias().softmax(-1)[:, 0].view(2, 16, 16)
+    torch.testing.assert_close(shares[0], torch.full((16, 16), 1 / 256))
+    x, y = template(16)[0]
+    peak = divmod(int(shares[1].argmax()), 16)
+    assert abs(peak[0] - y) <= 0.5
+    assert abs(peak[1] - x) <= 0.5
+    assert float(shares[1].detach().max()) > 0.05
+
+
+WRONG = {
+    "prior": (alone(code_heads=1), True, Knobs(), "prior: got codes"),
+    "decoder": (alone(decoded=(12, 8, 9)), True, Knobs(), "prior: got codes"),
+    "no Expert-F": (TINY, False, Knobs(), "expert_f: got none"),
+    "look-up": (TINY, True, Knobs(lookup="best"), "lookup: got 'best'"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_does_not_fit_is_refused(faces: Tensor, frozen: Frozen, name: str) -> None:
+    config, with_first, knobs, message = WRONG[name]
+    given = frozen if with_first else Frozen(frozen.prior, None)
+    with pytest.raises(ConfigError, match=message):
+        ExpertT(config)(faces, given, knobs)
+
+
+def test_an_encoder_of_another_size_is_refused(frozen: Frozen) -> None:
+    assert frozen.expert_f is not None
+    with pytest.raises(ConfigError, match="Expert-F's skip128 does not fit"):
+        ExpertT(alone(channels=(4, 8, 8, 12))).start_from(frozen.expert_f)

@@ -1,0 +1,89 @@
+"""Runs side by side: which weights are read, and the paired table against numpy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from likeness.data.restoration import DrawnSource, FixedPairs
+from likeness.errors import InputError
+from likeness.metrics.psnr import psnr
+from likeness.nets.expert_f import ExpertF, ExpertFConfig
+from likeness.tasks.compare import CompareOptions, load_run, measure, run, table
+
+TINY = ExpertFConfig(widths=(8, 8, 8), encoder=(1, 1, 2), decoder=(1, 1), skips=(4, 8), fourier=4)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A run whose averaged weights are those of seed 0, and whose last ones are those of seed 1."""
+    states = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        net = ExpertF(TINY)
+        torch.nn.init.normal_(net.leave256.weight, std=0.02)
+        states.append(net.state_dict())
+    file = tmp_path / "last.ckpt"
+    stored = {
+        "state_dict": {f"net.{n}": t for n, t in states[0].items()},
+        "current_model_state": {f"module.net.{n}": t for n, t in states[1].items()},
+        "network": "expert_f",
+        "net_config": TINY.to_dict(),
+        "images_seen": 80,
+        "global_step": 10,
+    }
+    torch.save(stored, file)
+    return file
+
+
+@pytest.mark.parametrize(("averaged", "seed"), [(True, 0), (False, 1)])
+def test_the_weights_asked_for_are_read(averaged: bool, seed: int, checkpoint: Path) -> None:
+    net, seen = load_run(str(checkpoint), averaged)
+    torch.manual_seed(seed)
+    expected = ExpertF(TINY)
+    torch.nn.init.normal_(expected.leave256.weight, std=0.02)
+    assert all(
+        torch.equal(a, b) for a, b in zip(net.state_dict().values(), expected.state_dict().values(), strict=True)
+    )
+    assert seen == {"images": 80, "steps": 10}
+
+
+def test_every_face_is_measured_under_its_recipe(checkpoint: Path) -> None:
+    net, _ = load_run(str(checkpoint), True)
+    pairs = FixedPairs(DrawnSource(3), ["mild", "heavy"], 0)
+    found = measure(net, DataLoader(pairs, batch_size=4), {"PSNR": psnr})
+    for recipe, which in (("mild", 0), ("heavy", 1)):
+        for face in range(3):
+            sample = pairs[2 * face + which]
+            x = sample["input"].permute(2, 0, 1)[None].float() / 255
+            with torch.no_grad():
+                out = net(x).image.clamp(0, 1)
+            small = (torch.nn.functional.avg_pool2d(out, 2)[0].permute(1, 2, 0) * 255).round().numpy() / 255
+            truth = sample["truth"].float().view(256, 2, 256, 2, 3).mean((1, 3)).numpy() / 255
+            expected = -10 * np.log10(np.mean((small - truth) ** 2))
+            assert found[recipe]["PSNR"][face] == pytest.approx(expected, abs=0.02)
+
+
+def test_differences_are_paired() -> None:
+    noise = np.random.default_rng(0).normal(0, 10, 50)
+    runs = {"a": {"mild": {"PSNR": 30 + noise}}, "b": {"mild": {"PSNR": 31 + noise}}}
+    lines = table(runs)
+    assert lines[2] == f"| mild | a | {30 + noise.mean():.4g} |"
+    assert lines[3] == f"| mild | b | {31 + noise.mean():.4g} (+1 [+1, +1]) |"
+
+
+def test_one_run_is_refused(checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="got fewer than two"):
+        run(CompareOptions(runs={"only": str(checkpoint)}))
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    weights: dict[str, Tensor] = {"net.x": torch.zeros(1)}
+    torch.save({"state_dict": weights, "network": "gate"}, tmp_path / "gate.ckpt")
+    with pytest.raises(InputError, match="holds gate, expected a run of expert_f"):
+        load_run(str(tmp_path / "gate.ckpt"), False)
