@@ -117,7 +117,7 @@ WRONG = {
     "external without a file": (["expert.name=external"], "needs weights=FILE"),
     "a file without external": (["expert.weights=a.pth"], "needs weights=FILE"),
     "a size for the own expert": (["expert.size=512"], "for an external expert only"),
-    "unknown": (["expert.name=gfpgan"], "auto, expert_f, external"),
+    "unknown": (["expert.name=gfpgan"], "auto, expert_t, expert_f, external"),
     "background without a file": (["background.name=external"], "background.weights=FILE"),
     "tiny tiles": (["background.tile=8"], "at least 32"),
 }

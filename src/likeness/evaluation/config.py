@@ -48,11 +48,13 @@ class WeightsConfig:
 
     Attributes:
         expert_f: Expert-F.
+        expert_t: Expert-T.
         prior: the codebook prior.
         lpips: torchvision's SqueezeNet 1.1.
     """
 
     expert_f: str | None = None
+    expert_t: str | None = None
     prior: str | None = None
     lpips: str | None = None
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from likeness.errors import ConfigError, InputError
 from likeness.metrics.images import halve
 from likeness.stages.restore.expert_f import load_expert_f
+from likeness.stages.restore.expert_t import KnobsConfig, load_expert_t
 from likeness.types import FloatArray
 from likeness.weights.networks import load_prior
 
@@ -155,9 +156,29 @@ def _prior(context: MethodContext) -> Method:
     return Method("prior", run, {"prior": sha256})
 
 
+def _expert_t(name: str, knobs: KnobsConfig) -> Factory:
+    """Expert-T with the knobs given, the others at their defaults."""
+
+    def factory(context: MethodContext) -> Method:
+        weights, device = context.weights, context.device
+        own = weights.get("expert_t"), weights.get("prior"), weights.get("expert_f")
+        expert = load_expert_t(*own, knobs, device)
+        hashes = {"expert_t": expert.sha256}
+        return Method(name, lambda crops: [r.image for r in expert.restore(crops)], hashes)
+
+    return factory
+
+
 METHODS = MethodRegistry()
 METHODS.add(INPUT, _input)
 METHODS.add("lanczos", _lanczos)
 METHODS.add("unsharp", _unsharp)
 METHODS.add("expert_f", _expert_f)
 METHODS.add("prior", _prior)
+for _name, _knobs in {
+    "expert_t": KnobsConfig(),
+    "expert_t_fidelity_0": KnobsConfig(fidelity=0.0),
+    "expert_t_fidelity_1": KnobsConfig(fidelity=1.0),
+    "expert_t_hard": KnobsConfig(lookup="hard"),
+}.items():
+    METHODS.add(_name, _expert_t(_name, _knobs))

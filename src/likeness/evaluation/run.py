@@ -62,7 +62,7 @@ def evaluate(cfg: DictConfig | EvaluateConfig) -> Results:
         LikenessError: one line that says which option, data or weights are missing or wrong.
     """
     options = cfg if isinstance(cfg, EvaluateConfig) else from_hydra(cfg)
-    weights = {"expert_f": options.weights.expert_f, "prior": options.weights.prior}
+    weights = {name: getattr(options.weights, name) for name in ("expert_f", "expert_t", "prior")}
     methods = METHODS.make(options.methods, MethodContext(options.device, weights))
     measures, files, notes = make_measures(options)
     hashes = provenance.weight_hashes(files)

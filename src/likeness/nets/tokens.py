@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 import torch
 from einops import rearrange
-from timm.layers.attention import Attention
-from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from likeness.ops.geometry import feature_bumps
@@ -44,6 +42,9 @@ class SelfBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, mlp: int = 2) -> None:
         super().__init__()
+        from timm.layers.attention import Attention  # here: timm loads much, and restoring without Expert-T needs none
+        from timm.layers.mlp import Mlp
+
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, heads, qkv_bias=True)
         self.mlp = Mlp(width, mlp * width)
@@ -60,6 +61,8 @@ class CrossBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, asked: int, mlp: int = 2) -> None:
         super().__init__()
+        from timm.layers.mlp import Mlp
+
         self.norm1, self.norm2, self.norm_asked = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(asked)
         self.attention = nn.MultiheadAttention(width, heads, kdim=asked, vdim=asked, batch_first=True)
         self.mlp = Mlp(width, mlp * width)

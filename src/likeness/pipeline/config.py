@@ -20,6 +20,7 @@ from likeness.stages.composite import CompositeConfig
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.identity import GuardConfig
 from likeness.stages.restore.base import ExpertConfig
+from likeness.stages.restore.expert_t import KnobsConfig
 from likeness.stages.route import RouteConfig
 from likeness.stages.temporal.track import VideoConfig
 from likeness.types import Part
@@ -51,11 +52,15 @@ class WeightsConfig:
 
     Attributes:
         expert_f: Expert-F.
+        expert_t: Expert-T.
+        prior: the codebook prior under it.
         calibration: bounds of guard and router.
         lpips: torchvision's SqueezeNet features, for figures against a reference.
     """
 
     expert_f: str = ""
+    expert_t: str = ""
+    prior: str = ""
     calibration: str = ""
     lpips: str = ""
 
@@ -88,6 +93,7 @@ class RestorerConfig:
     detect: DetectConfig = field(default_factory=DetectConfig)
     route: RouteConfig = field(default_factory=RouteConfig)
     expert: ExpertConfig = field(default_factory=ExpertConfig)
+    expert_t: KnobsConfig = field(default_factory=KnobsConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     composite: CompositeConfig = field(default_factory=CompositeConfig)
     background: BackgroundConfig = field(default_factory=BackgroundConfig)

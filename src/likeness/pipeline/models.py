@@ -18,11 +18,12 @@ from likeness.stages.detect.retinaface import RetinaFaceDetector
 from likeness.stages.identity import GuardBounds, Recogniser, read_calibration
 from likeness.stages.restore.base import Expert
 from likeness.stages.restore.expert_f import load_expert_f
+from likeness.stages.restore.expert_t import KnobsConfig, load_expert_t
 from likeness.stages.restore.external import ExternalExpert
 from likeness.stages.route import RouteBounds
 from likeness.weights.external import load_external
 from likeness.weights.files import file_hash
-from likeness.weights.manifest import released
+from likeness.weights.manifest import RELEASED, released
 
 
 def pick_device(option: str) -> torch.device:
@@ -59,7 +60,8 @@ def load_models(config: RestorerConfig) -> Models:
     guard, route = fitted["guard"], fitted["route"]
     detector, files = _detector(config, device)
     files |= {"embedder": weights_file(), "calibration": calibration}
-    expert = _expert(config, device, bf16)
+    experts, under = _experts(config, device, bf16)
+    files |= under
     embedder = load_embedder().to(device)
     recogniser: Recogniser = embedder
     if own := config.guard.recogniser:
@@ -72,7 +74,7 @@ def load_models(config: RestorerConfig) -> Models:
         background, files["background"] = external(net, config.background.tile), Path(config.background.weights)
     return Models(
         detector=detector,
-        experts={expert.name: expert},
+        experts={expert.name: expert for expert in experts},
         embedder=embedder,
         recogniser=recogniser,
         guard_bounds=GuardBounds(tuple(guard["sharpness"]), tuple(guard["same95"]), tuple(guard["other05"])),
@@ -80,7 +82,7 @@ def load_models(config: RestorerConfig) -> Models:
             route["q_low"], route["detail_low"], route["blockiness_high"], route["noise_high"]
         ),
         background=background,
-        hashes={expert.name: expert.sha256} | {name: file_hash(file) for name, file in files.items()},
+        hashes={expert.name: expert.sha256 for expert in experts} | {n: file_hash(file) for n, file in files.items()},
     )  # fmt: skip
 
 
@@ -114,8 +116,28 @@ def _detector(config: RestorerConfig, device: torch.device) -> tuple[Detector, d
     return MtcnnDetector(config.detect, device), weight_files()
 
 
-def _expert(config: RestorerConfig, device: torch.device, bf16: bool) -> Expert:
-    """The one expert that is needed: Expert-F, or the user's."""
-    if config.expert.name == "external":
-        return ExternalExpert(load_external(config.expert.weights, "expert.weights", device), config.expert.size)
-    return load_expert_f(config.weights.expert_f or None, device, bf16)
+def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[list[Expert], dict[str, Path]]:
+    """The experts that may be needed, and the weight files under them by name.
+
+    Raises:
+        ConfigError: for knobs of an expert that does not run.
+    """
+    name, weights = config.expert.name, config.weights
+    has_t = name == "expert_t" or (name == "auto" and bool(weights.expert_t or "expert_t" in RELEASED))
+    if not has_t and config.expert_t != KnobsConfig():
+        raise ConfigError(
+            f"expert_t: got {config.expert_t}, but with expert.name={name} Expert-T does not run; "
+            "give expert=expert_t, or leave its options out"
+        )
+    if name == "external":
+        net = load_external(config.expert.weights, "expert.weights", device)
+        return [ExternalExpert(net, config.expert.size)], {}
+    experts: list[Expert] = []
+    files: dict[str, Path] = {}
+    if name != "expert_t":
+        experts.append(load_expert_f(weights.expert_f or None, device, bf16))
+    if has_t:
+        files["prior"] = Path(weights.prior) if weights.prior else released("prior")
+        own = weights.expert_t or None, files["prior"], weights.expert_f or None
+        experts.append(load_expert_t(*own, config.expert_t, device, bf16))
+    return experts, files

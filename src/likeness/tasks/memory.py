@@ -118,8 +118,9 @@ def watch(command: Sequence[str], every: float) -> Curve:
     with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
         reader = psutil.Process(process.pid)
         while process.poll() is None:
-            sizes.append(reader.memory_info().rss / 2**20)
-            times.append(time.perf_counter() - start)
+            if size := reader.memory_info().rss:  # 0 between its end and our noticing it
+                sizes.append(size / 2**20)
+                times.append(time.perf_counter() - start)
             time.sleep(every)
         if process.returncode:
             said.seek(0)

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from likeness.errors import ConfigError
+import numpy as np
+import torch
+from torch import Tensor
+
+from likeness.errors import ConfigError, InputError
+from likeness.nets.expert_f import confidence
 from likeness.types import FloatArray, Restored
 
-EXPERTS = ("auto", "expert_f", "external")
+EXPERTS = ("auto", "expert_t", "expert_f", "external")
 
 
 @dataclass
@@ -17,7 +22,8 @@ class ExpertConfig:
     """Who restores.
 
     Attributes:
-        name: "auto" lets the route decide; "expert_f" or "external" restores all faces that are to be restored.
+        name: "auto" lets the route decide; "expert_t", "expert_f" or "external" restores all faces that are to be
+            restored.
         weights: file of the external network, anything that spandrel can load.
         size: edge of the crops that it reads; None: 512 over its factor.
     """
@@ -49,3 +55,28 @@ class Expert(Protocol):
     def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
         """Restores (input_size, input_size, 3) float32 crops in [0, 1] to output_size, in [0, 1]."""
         ...
+
+
+def stack_crops(crops: Sequence[FloatArray], size: int, name: str, device: torch.device) -> Tensor:
+    """Crops (size, size, 3) in [0, 1] to (B, 3, size, size) float32 on `device`.
+
+    Raises:
+        InputError: if a crop has another shape.
+    """
+    for crop in crops:
+        if crop.shape != (size, size, 3):
+            raise InputError(f"{name}: got a crop of shape {crop.shape}, expected ({size}, {size}, 3)")
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(device, torch.float32)
+
+
+def split_faces(image: Tensor, log_scale: Tensor, half: float) -> list[Restored]:
+    """What an expert's network returned, face by face.
+
+    Args:
+        image: (B, 3, S, S), about [0, 1].
+        log_scale: (B, 1, h, w), logarithm of the error's Laplace scale.
+        half: the scale at which confidence is one half.
+    """
+    images = image.clamp(0, 1).float().permute(0, 2, 3, 1).cpu().numpy()
+    sure = confidence(log_scale, half).float()[:, 0].cpu().numpy()
+    return [Restored(np.ascontiguousarray(i), c) for i, c in zip(images, sure, strict=True)]

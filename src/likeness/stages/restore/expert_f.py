@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 
-from likeness.errors import InputError
 from likeness.nets.blocks import store_as_bf16
-from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF, confidence
+from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF
+from likeness.stages.restore.base import split_faces, stack_crops
 from likeness.types import FloatArray, Restored
 from likeness.weights.networks import load_network
 
@@ -39,17 +38,10 @@ class ExpertFExpert:
         """
         if not crops:
             return []
-        for crop in crops:
-            if crop.shape != (self.input_size, self.input_size, 3):
-                raise InputError(
-                    f"expert_f: got a crop of shape {crop.shape}, expected ({INPUT_SIZE}, {INPUT_SIZE}, 3)"
-                )
-        batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(self.device, torch.float32)
+        batch = stack_crops(crops, self.input_size, self.name, self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             out = self.net(batch)
-        images = out.image.clamp(0, 1).float().permute(0, 2, 3, 1).cpu().numpy()
-        sure = confidence(out.log_scale, self.half).float()[:, 0].cpu().numpy()
-        return [Restored(np.ascontiguousarray(i), c) for i, c in zip(images, sure, strict=True)]
+        return split_faces(out.image, out.log_scale, self.half)
 
 
 def load_expert_f(

@@ -1,0 +1,102 @@
+"""Expert-T behind the `Expert` protocol: its weights, the prior's and Expert-F's; the user's knobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from likeness.errors import ConfigError
+from likeness.nets.blocks import store_as_bf16
+from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF
+from likeness.nets.expert_t import LOOK_UPS, ExpertT, Frozen, Knobs, LookUp
+from likeness.stages.restore.base import split_faces, stack_crops
+from likeness.types import FloatArray, Restored
+from likeness.weights.networks import load_network, load_prior
+
+
+@dataclass
+class KnobsConfig:
+    """How Expert-T restores.
+
+    Attributes:
+        fidelity: 0..1; 0 = what the prior knows of faces, 1 = the input's own look.
+        quality: 0..1; 0 = the input's own surface (blur, noise), 1 = clean.
+        lookup: soft (mean of the likely codes), hard (the likeliest one: sharper, and off more often) or nearest.
+    """
+
+    fidelity: float = 0.5
+    quality: float = 1.0
+    lookup: str = "soft"
+
+    def __post_init__(self) -> None:
+        for name in ("fidelity", "quality"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"expert_t.{name}: got {getattr(self, name)}, expected 0 to 1")
+        if self.lookup not in LOOK_UPS:
+            raise ConfigError(f"expert_t.lookup: got {self.lookup!r}, expected {', '.join(LOOK_UPS)}")
+
+
+class ExpertTExpert:
+    """See `Expert`; reads 256, writes 512."""
+
+    name = "expert_t"
+    input_size, output_size = INPUT_SIZE, OUTPUT_SIZE
+
+    def __init__(
+        self,
+        net: ExpertT,
+        frozen: Frozen,
+        knobs: KnobsConfig | None = None,
+        device: torch.device | str = "cpu",
+        bf16: bool = False,
+        sha256: str = "",
+        half: float = 0.02,
+    ) -> None:
+        self.device, self.bf16, self.sha256, self.half = torch.device(device), bf16, sha256, half
+        knobs = knobs or KnobsConfig()
+        self.knobs = Knobs(knobs.fidelity, knobs.quality, cast(LookUp, knobs.lookup))
+        self.net, self.frozen = net, frozen
+        for part in (net, *frozen):
+            if part is not None:
+                part.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                part.eval().requires_grad_(False)
+                if bf16:
+                    store_as_bf16(part)
+
+    def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
+        """Restores a batch of (256, 256, 3) float32 crops.
+
+        Raises:
+            InputError: if a crop has another shape.
+        """
+        if not crops:
+            return []
+        batch = stack_crops(crops, self.input_size, self.name, self.device)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            out = self.net(batch, self.frozen, self.knobs)
+        return split_faces(out.image, out.log_scale, self.half)
+
+
+def load_expert_t(
+    path: Path | str | None = None,
+    prior: Path | str | None = None,
+    expert_f: Path | str | None = None,
+    knobs: KnobsConfig | None = None,
+    device: torch.device | str = "cpu",
+    bf16: bool = False,
+) -> ExpertTExpert:
+    """Expert-T and the networks under it with the released weights, or those of the files named.
+
+    Raises:
+        WeightsError: if a file is missing or does not fit.
+        ConfigError: for knobs beyond their range.
+    """
+    net, sha256 = load_network("expert_t", path)
+    first = cast(ExpertF, load_network("expert_f", expert_f)[0])
+    made = cast(ExpertT, net)
+    frozen = Frozen(load_prior(prior)[0], first if made.config.regress else None)
+    return ExpertTExpert(made, frozen, knobs, device, bf16, sha256)
