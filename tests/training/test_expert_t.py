@@ -185,3 +185,26 @@ def test_the_ends_of_the_knob_are_drawn_as_often_as_asked(fidelity: Any, codes: 
 def test_impossible_options_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"model\.tokens"):
         TokenConfig(**wrong)
+
+
+def test_published_size_builds_and_takes_a_step(frozen: dict[str, str], tmp_path: Path) -> None:
+    """The papers' width on the CPU: one step of two faces over a prior of that width."""
+    size = PriorConfig(code_width=256, heads=1, widths=(512, 256, 128, 64), encoder=(2, 2, 4), decoder=(6, 2, 2))
+    prior = Prior(size).train()
+    with torch.no_grad():
+        prior.codebook(torch.randn(2, 256, 32, 32))  # starts the codes
+    save_weights(tmp_path / "prior.safetensors", "prior", size.to_dict(), prior.state_dict(), {})
+    del prior
+    cfg = compose_train(
+        "experiment=expert_t_published", "data=drawn", "logger=csv", "data.batch_size=2", "data.train_faces=2",
+        "data.val_faces=1", "data.epoch_images=2", "trainer=cpu", "trainer.accelerator=cpu", "trainer.devices=1",
+        "trainer.max_steps=1", "trainer.precision=32-true", "callbacks.best=null", "callbacks.at_end=null",
+        "callbacks.panel=null", "model.loss.weights.lpips=0", "trainer.limit_val_batches=0",
+        "trainer.log_every_n_steps=1", f"model.prior={tmp_path}/prior.safetensors",
+        f"model.expert_f={frozen['expert_f']}", f"paths.logs={tmp_path}",
+    )  # fmt: skip
+    metrics, objects = train(cfg)
+    weights = sum(p.numel() for p in objects["model"].net.parameters())
+    assert 2e7 < weights < 1e8
+    assert objects["trainer"].global_step == 1
+    assert np.isfinite(metrics["loss"])
