@@ -1,4 +1,4 @@
-"""Cards: one row per face, crop before and after, with everything the report says of it."""
+"""Cards: one row per face, crop before and after and the expert's doubt, with everything the report says of it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from PIL import Image, ImageDraw, ImageFont
 
 from likeness.ops.color import to_integer
 from likeness.pipeline.steps import FaceResult
-from likeness.types import Pixels
+from likeness.types import FloatArray, Pixels
 
 _SIDE, _TEXT, _PAD = 256, 520, 8
 
 
 @dataclass(frozen=True)
 class Card:
-    """Two crops of 256 px and lines of text."""
+    """Two crops of 256 px, the heat map of where the expert doubts itself (None without one), and lines of text."""
 
     before: Pixels
     after: Pixels
     lines: tuple[str, ...]
+    doubt: Pixels | None = None
 
 
 def card_of(result: FaceResult, number: int, frame: int | None = None) -> Card:
@@ -45,15 +46,36 @@ def card_of(result: FaceResult, number: int, frame: int | None = None) -> Card:
     if v is not None:
         bound = "" if v.bound is None else f" (bound {v.bound:.3f})"
         lines.append(f"guard: {v.verdict}, {v.distance:.3f} -> {v.final_distance:.3f}{bound}, kept {100 * v.mix:.0f} %")
+    doubt = None
+    if result.restored is not None and result.restored.confidence is not None and result.final is not None:
+        doubt = heat_map(after, result.restored.confidence)
+        lines.append(f"confidence {result.restored.confidence.mean():.2f}, low where the map is warm")
     lines.append(f"{result.milliseconds:.0f} ms")
     for note in result.notes:
         lines.extend(_wrap(f"note: {note}"))
-    return Card(before, after, tuple(lines))
+    return Card(before, after, tuple(lines), doubt)
+
+
+def heat_map(image: Pixels, confidence: FloatArray) -> Pixels:
+    """Where an expert invents: the picture in grey under a colour that goes from dark (sure) to warm and light (not).
+
+    Args:
+        image: (S, S, 3) uint8.
+        confidence: (h, w) in [0, 1].
+
+    Returns:
+        (S, S, 3) uint8.
+    """
+    size = (image.shape[1], image.shape[0])
+    doubt = 1 - np.clip(cv2.resize(confidence.astype(np.float32), size, interpolation=cv2.INTER_LINEAR), 0, 1)
+    warm = cv2.applyColorMap(np.rint(255 * doubt).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    grey = image.mean(2, keepdims=True) / 255
+    return np.rint(0.75 * warm + 0.25 * warm * grey + 40 * grey * (1 - doubt[..., None])).clip(0, 255).astype(np.uint8)
 
 
 def draw_cards(cards: Sequence[Card]) -> Pixels:
     """One picture with all cards, HWC uint8."""
-    width = 2 * _SIDE + _TEXT + 4 * _PAD
+    width = 3 * _SIDE + _TEXT + 5 * _PAD
     sheet = Image.new("RGB", (width, max(1, len(cards)) * (_SIDE + _PAD) + _PAD), (24, 24, 28))
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     if not cards:
@@ -62,8 +84,10 @@ def draw_cards(cards: Sequence[Card]) -> Pixels:
         y = _PAD + i * (_SIDE + _PAD)
         sheet.paste(Image.fromarray(card.before), (_PAD, y))
         sheet.paste(Image.fromarray(card.after), (2 * _PAD + _SIDE, y))
+        if card.doubt is not None:
+            sheet.paste(Image.fromarray(card.doubt), (3 * _PAD + 2 * _SIDE, y))
         for j, line in enumerate(card.lines[:13]):
-            pen.text((3 * _PAD + 2 * _SIDE, y + 2 + 19 * j), line, fill=(235, 235, 235), font=font)
+            pen.text((4 * _PAD + 3 * _SIDE, y + 2 + 19 * j), line, fill=(235, 235, 235), font=font)
     return np.asarray(sheet)
 
 
