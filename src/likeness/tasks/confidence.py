@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def survey(expert: Expert, inputs: Sequence[FloatArray], truths: Sequence[FloatA
         (found,) = expert.restore([crop])
         if found.confidence is None:
             raise ConfigError(f"experts: {expert.name} states no confidence, expected expert_f or expert_t")
-        small = cv2.resize(found.image, truth.shape[1::-1], interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(found.image, truth.shape[1::-1], interpolation=cv2.INTER_AREA), np.float32)
         sure, wrong = cells_of(found.confidence, small, truth)
         confidence.append(sure)
         error.append(wrong)
@@ -125,7 +125,7 @@ def run(options: ConfidenceOptions) -> None:
         DataError: where no faces are named or there are none.
         OutputError: if the folder cannot be written.
     """
-    loaders = {"expert_f": load_expert_f, "expert_t": load_expert_t}
+    loaders: Mapping[str, Callable[[], Expert]] = {"expert_f": load_expert_f, "expert_t": load_expert_t}
     if not options.experts or set(options.experts) - set(loaders):
         raise ConfigError(f"experts: got {options.experts}, expected some of {', '.join(loaders)}")
     data = os.environ.get("LIKENESS_DATA", "")
@@ -165,10 +165,8 @@ def run(options: ConfidenceOptions) -> None:
 
 def table(found: Mapping[tuple[str, str], Cells]) -> list[str]:
     """Markdown, a row for each expert and recipe."""
-    lines = [
-        "| expert | recipe | mean confidence | correlation of low confidence with error | error, least sure tenth | "
-    ]
-    lines[0] += "error, surest tenth |"
+    head = ("expert", "recipe", "mean confidence", "correlation of low confidence with error")
+    lines = [f"| {' | '.join((*head, 'error, least sure tenth', 'error, surest tenth'))} |"]
     lines.append("|---|---|---|---|---|---|")
     for (expert, recipe), cells in found.items():
         sure, linked = mean(cells.confidence.mean(1)), mean(cells.correlations())
