@@ -26,6 +26,7 @@ class Released:
 
 RELEASED: Mapping[str, Released] = {
     "expert_f": Released("expert_f.safetensors", "Expert-F, the frequency expert", "non-commercial research"),
+    "prior": Released("prior.safetensors", "the codebook prior of faces", "non-commercial research"),
     "calibration": Released("calibration.json", "bounds of the guard and of the router", "MIT"),
 }
 
