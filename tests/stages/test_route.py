@@ -74,6 +74,7 @@ def test_large_but_bad(change, found):
     ("profile", "words"),
     [
         (replace(GOOD, width=38.0), ("too small", "38", "50")),
+        (replace(GOOD, width=49.95), ("too small: width 49 px < 50",)),
         (replace(GOOD, width=75.0), ("small", "75")),
         (GOOD, ("sharp", "300", "80")),
         (replace(GOOD, sharpness=20.0), ("blurry", "20", "80")),

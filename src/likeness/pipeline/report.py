@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import floor
 from typing import Any
 
 from likeness.pipeline.config import RestorerConfig
@@ -191,7 +192,7 @@ def summary(faces: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f"{len(restored)} restored" + (f" ({pulled} held closer to the original)" if pulled else ""))
     small = [f for f in rest if f["route"] == "skip" and f["reason"].startswith("too small")]
     if small:
-        parts.append(f"{len(small)} too small ({', '.join(str(round(f['w'])) for f in small[:4])} px)")
+        parts.append(f"{len(small)} too small ({', '.join(str(floor(f['w'])) for f in small[:4])} px)")
     good = sum(f["route"] == "resize" for f in rest)
     if good:
         parts.append(f"{good} already good")

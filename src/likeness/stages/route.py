@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import floor
 
 from likeness.errors import ConfigError
 from likeness.types import Decision, Profile
@@ -81,7 +82,8 @@ def route(profile: Profile, config: RouteConfig, bounds: RouteBounds) -> Decisio
     """
     w = profile.width
     if w < config.skip_below:
-        return Decision("skip", f"too small: width {w:.0f} px < {config.skip_below:.0f}")
+        # Rounded down: "50 px < 50" would puzzle.
+        return Decision("skip", f"too small: width {floor(w)} px < {config.skip_below:.0f}")
     if w < config.expert_t_below:
         reason = f"small: width {w:.0f} px in {config.skip_below:.0f}-{config.expert_t_below:.0f}"
         return Decision("expert_t", reason, "expert_t")
