@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import likeness
+from likeness.errors import OutputError
 from likeness.weights.files import file_hash
 
 _PACKAGES = ("torch", "numpy", "opencv-python", "piq", "lpips", "onnxruntime", "facenet-pytorch", "pillow")
@@ -51,6 +54,21 @@ def commit() -> str:
         return "unknown"
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/src", ":/configs")
     return f"{head}+changes" if changed else head
+
+
+def write_markdown(target: Path, title: str, lines: Sequence[str], facts: Mapping[str, Any] | None = None) -> None:
+    """Writes a result under its title, with command, commit, versions and further `facts` as JSON below it.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    known = {"command": command(), "commit": commit(), **(facts or {}), "versions": versions()}
+    text = [f"# {title}", "", *lines, "", "```json", json.dumps(known, indent=1), "```", ""]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("\n".join(text))
+    except OSError as error:
+        raise OutputError(f"dst: cannot write {target} ({error.strerror}); choose another dst") from error
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,6 @@ first run, with 95 % intervals.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from likeness.data.faces import read_face, read_manifest, split_records
 from likeness.data.restoration import ArraySource, FixedPairs
-from likeness.errors import DataError, InputError, OutputError
+from likeness.errors import DataError, InputError
 from likeness.evaluation import provenance
 from likeness.evaluation.statistics import difference, mean
 from likeness.metrics.identity import embedding_distance
@@ -151,14 +150,7 @@ def run(options: CompareOptions) -> None:
         figures[name] = measure(net, track(loader, name, disable=not sys.stderr.isatty()), metrics)
         notes.append(f"- {name}: {seen['images']} images in {seen['steps']} steps")
     lines = [*notes, "", *table(figures)]
-    facts = {"command": provenance.command(), "commit": provenance.commit(), "versions": provenance.versions()}
-    target = Path(options.dst)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        text = ["# Runs side by side", "", *lines, "", "```json", json.dumps(facts, indent=1), "```", ""]
-        target.write_text("\n".join(text))
-    except OSError as error:
-        raise OutputError(f"dst: cannot write {target} ({error.strerror}); choose another dst=FILE") from error
+    provenance.write_markdown(Path(options.dst), "Runs side by side", lines)
     print("\n".join(lines))
 
 

@@ -6,7 +6,6 @@ confidence by recipe, and how large the error is where confidence is low and whe
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -148,18 +147,15 @@ def run(options: ConfidenceOptions) -> None:
             watched = track(inputs, f"{expert.name}, {recipe}", disable=not sys.stderr.isatty())
             found[expert.name, recipe] = survey(expert, list(watched), truths)
     lines = table(found)
-    facts = {
-        "command": provenance.command(), "commit": provenance.commit(), "faces": len(records),
-        "weights": {e.name: e.sha256 for e in experts}, "versions": provenance.versions(),
-    }  # fmt: skip
     folder = Path(options.dst)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         plot(found, folder / "confidence.png")
-        text = ["# Confidence and error", "", *lines, "", "![error against confidence](confidence.png)", ""]
-        (folder / "table.md").write_text("\n".join([*text, "```json", json.dumps(facts, indent=1), "```", ""]))
     except OSError as error:
         raise OutputError(f"dst: cannot write to {folder} ({error.strerror}); choose another dst=DIR") from error
+    facts = {"faces": len(records), "weights": {e.name: e.sha256 for e in experts}}
+    shown = [*lines, "", "![error against confidence](confidence.png)"]
+    provenance.write_markdown(folder / "table.md", "Confidence and error", shown, facts)
     print("\n".join(lines))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from likeness.errors import DataError, OutputError
+from likeness.errors import DataError
 from likeness.evaluation import provenance
 from likeness.tasks import arguments
 
@@ -180,14 +180,8 @@ def run(options: CoverageOptions) -> None:
             f"reports: {options.reports} holds no *_report.json; run infer.py input=FOLDER output= it first"
         )
     lines = table(rows, missing)
-    facts = {"command": provenance.command(), "commit": provenance.commit(), "versions": provenance.versions()}
-    text = [f"# Found and restored: {Path(options.index).parent.name}", "", *lines, "", "```json"]
-    target = Path(options.dst)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("\n".join([*text, json.dumps(facts, indent=1), "```", ""]))
-    except OSError as error:
-        raise OutputError(f"dst: cannot write {target} ({error.strerror}); choose another dst=FILE") from error
+    title = f"Found and restored: {Path(options.index).parent.name}"
+    provenance.write_markdown(Path(options.dst), title, lines)
     print("\n".join(lines[: lines.index("")]))
 
 

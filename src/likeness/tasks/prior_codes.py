@@ -6,7 +6,6 @@ the codebook. The means of the other figures stand in evaluate.py's tables.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -19,7 +18,7 @@ from rich.progress import track
 from torch import Tensor
 
 from likeness.data.faces import read_face, read_manifest, split_records
-from likeness.errors import DataError, OutputError
+from likeness.errors import DataError
 from likeness.evaluation import provenance
 from likeness.metrics.identity import Embed, embedding_distance
 from likeness.metrics.images import halve, round8
@@ -97,18 +96,7 @@ def run(options: PriorCodesOptions) -> None:
         f"- embedder distance to the face: mean {distances.mean():.3f}, 90th percentile "
         f"{np.quantile(distances, 0.9):.3f}; below {SAME}: {100 * (distances < SAME).mean():.1f} %",
     ]
-    facts = {
-        "command": provenance.command(), "commit": provenance.commit(), "weights": sha256,
-        "versions": provenance.versions(),
-    }  # fmt: skip
-    target = Path(options.dst)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(
-            "\n".join(["# The prior's codes", "", *lines, "", "```json", json.dumps(facts, indent=1), "```", ""])
-        )
-    except OSError as error:
-        raise OutputError(f"dst: cannot write {target} ({error.strerror}); choose another dst=FILE") from error
+    provenance.write_markdown(Path(options.dst), "The prior's codes", lines, {"weights": sha256})
     print("\n".join(lines))
 
 

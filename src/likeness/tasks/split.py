@@ -6,7 +6,6 @@ knobs change, on held-out real faces.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from likeness.data.faces import FaceRecord, Split, read_face, read_manifest, split_records
 from likeness.data.recipes import apply, draw
-from likeness.errors import DataError, OutputError
+from likeness.errors import DataError
 from likeness.evaluation import provenance
 from likeness.evaluation.split import (
     Views,
@@ -162,17 +161,8 @@ def run(options: SplitOptions) -> None:
     lines = split_table(net, frozen, views, mean_look, embed, load_lpips())
     for recipe in (r for r in options.recipes if r != "clean"):
         lines += ["", f"## Knobs on {recipe}", "", *knob_table(net, frozen, views, recipe, embed)]
-    facts = {
-        "command": provenance.command(), "commit": provenance.commit(), "weights": expert.sha256,
-        "faces": len(views.truths), "versions": provenance.versions(),
-    }  # fmt: skip
-    target = Path(options.dst)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        text = ["# Content and quality", "", *lines, "", "```json", json.dumps(facts, indent=1), "```", ""]
-        target.write_text("\n".join(text))
-    except OSError as error:
-        raise OutputError(f"dst: cannot write {target} ({error.strerror}); choose another dst=FILE") from error
+    facts = {"weights": expert.sha256, "faces": len(views.truths)}
+    provenance.write_markdown(Path(options.dst), "Content and quality", lines, facts)
     print("\n".join(lines))
 
 
