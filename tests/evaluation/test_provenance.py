@@ -26,5 +26,5 @@ def test_a_result_stands_above_what_it_came_from(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write .*table.md"):
+    with pytest.raises(OutputError, match=r"cannot write .*table\.md"):
         write_markdown(tmp_path / "file" / "table.md", "A title", [])
