@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from likeness.errors import DataError
-from likeness.evaluation.lfw import align, find_image, open_lfw, read_image_names
+from likeness.evaluation.lfw import align, find_image, open_lfw, open_view_2, read_image_names
 from likeness.ops import geometry
 from likeness.types import Faces, Pixels
 
@@ -116,3 +116,21 @@ def test_a_damaged_cache_is_said_so(lfw: Path) -> None:
     (lfw / "cache.json").write_text("{")
     with pytest.raises(DataError, match=r"cache\.json.*delete it"):
         open_lfw(lfw, _Detector, lfw / "cache.json", MEAN)
+
+
+def test_view_2_names_every_picture_once(lfw: Path) -> None:
+    told = "2 1\nBob_Hope 1 3\nAnn_Lee 2 Bob_Hope 3\nAnn_Lee 2 10\nAl 1 Ann_Lee 10\n"
+    (lfw / "pairs.txt").write_text(told)
+    pairs, seconds, firsts = open_view_2(lfw, _Detector, lfw / "cache.json", MEAN)
+    assert [(p.first, p.second, p.same, p.fold) for p in pairs] == [
+        ("Bob_Hope_0001", "Bob_Hope_0003", True, 0), ("Ann_Lee_0002", "Bob_Hope_0003", False, 0),
+        ("Ann_Lee_0002", "Ann_Lee_0010", True, 1), ("Al_0001", "Ann_Lee_0010", False, 1),
+    ]  # fmt: skip
+    assert seconds.names == ["Ann_Lee_0010", "Bob_Hope_0003"]
+    assert firsts is not None
+    assert firsts.names == ["Al_0001", "Ann_Lee_0002", "Bob_Hope_0001"]
+    (lfw / "pairs.txt").write_text("2 1\nAl 1 1\nAl 1 Al 1\nAl 1 1\nAl 1 Al 1\n")
+    assert open_view_2(lfw, _Detector, lfw / "cache.json", MEAN)[2] is None
+    (lfw / "pairs.txt").unlink()
+    with pytest.raises(DataError, match=r"no pairs\.txt in .*data\.lfw=DIR"):
+        open_view_2(lfw, _Detector, lfw / "cache.json", MEAN)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from likeness.evaluation.benchmarks import Benchmark, View, open_faces
 from likeness.evaluation.measures import Measures
 from likeness.evaluation.methods import METHODS, Method, MethodContext
-from likeness.evaluation.protocol import TRUTH, Run, degraded, evaluate_methods
+from likeness.evaluation.protocol import degraded, evaluate_methods
+from likeness.evaluation.scores import TRUTH, Run
 from likeness.evaluation.summary import summarise
 from likeness.metrics.lattice import axis_power
 from likeness.metrics.psnr import psnr
 from likeness.metrics.sharpness import sharpness_ratio
 from likeness.ops.color import to_float
-from likeness.types import Pixels
+from likeness.types import FloatArray, Pixels
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def test_values_are_the_metrics_of_the_degraded_picture(benchmark: Benchmark, me
         assert found["sharpness"][i] == pytest.approx(sharpness_ratio(low, truth).item(), rel=1e-4)
         moved = 512 / 256 * abs(low.mean() - truth.mean()) * 2**0.5  # by the detector's rule
         assert found["landmarks"][i] == pytest.approx(moved.item(), abs=0.02)
-        np.testing.assert_allclose(scores.power[Run("", TRUTH, 256)][i], axis_power(truth)[0], rtol=1e-6)
+        np.testing.assert_allclose(scores.vectors["power"][Run("", TRUTH, 256)][i], axis_power(truth)[0], rtol=1e-6)
     at_512 = scores.values[Run("gfpgan", "input", 512)]["psnr"]
     assert np.isfinite(at_512).tolist() == [True, False, True, True, False]
     assert "distance" not in scores.values[Run("gfpgan", "input", 512)]
@@ -127,3 +132,80 @@ def test_a_lattice_in_the_output_shows_in_the_table(benchmark: Benchmark, measur
     rows = {(r.view, r.method): r.figure for r in summarise(scores, benchmark.views) if r.metric == "lattice"}
     for view in ("synthetic, 512", "all, 256"):
         assert rows[view, "halftone"].low > 1.5 * rows[view, "lanczos"].high
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(benchmark: Benchmark, measures: Measures, tmp_path: Path) -> None:
+    (lanczos,) = _methods("lanczos")
+    seen: list[int] = []
+
+    def fails_at_the_second(crops: Sequence[FloatArray]) -> Sequence[FloatArray]:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(len(crops))
+        return lanczos.run(crops)
+
+    arguments = (["mild", "heavy"], measures, 0, 2)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_methods(benchmark, [Method("lanczos", fails_at_the_second)], *arguments, parts=tmp_path)
+    # Broken off within a batch: nothing of it is kept.
+    assert not list(tmp_path.iterdir())
+    counted: list[int] = []
+
+    def counts(crops: Sequence[FloatArray]) -> Sequence[FloatArray]:
+        counted.append(len(crops))
+        return lanczos.run(crops)
+
+    whole = evaluate_methods(benchmark, [Method("lanczos", counts)], *arguments, parts=tmp_path)
+    assert counted == [2, 2, 2, 2, 1, 1]
+    (tmp_path / "2-4.npz").unlink()
+    counted.clear()
+    done: list[int] = []
+    again = evaluate_methods(benchmark, [Method("lanczos", counts)], *arguments, done.append, tmp_path)
+    assert counted == [2, 2]
+    assert sum(done) == 5 * 2
+    for run, table in whole.values.items():
+        for metric, values in table.items():
+            np.testing.assert_array_equal(again.values[run][metric], values)
+    for name, runs in whole.vectors.items():
+        for run, rows in runs.items():
+            np.testing.assert_array_equal(again.vectors[name][run], rows)
+    assert list(again.names) == list(benchmark.names)
+    assert again.groups.tolist() == whole.groups.tolist()
+    assert {s: m.tolist() for s, m in again.sizes.items()} == {s: m.tolist() for s, m in whole.sizes.items()}
+
+
+def test_inputs_are_hashed_whatever_the_batches(benchmark: Benchmark, measures: Measures) -> None:
+    digests = [
+        hashlib.sha256(degraded(benchmark.load(i).truth_256, name, "heavy", 4).tobytes()).hexdigest()
+        for i, name in enumerate(benchmark.names)
+    ]
+    for batch_size in (2, 8):
+        scores = evaluate_methods(benchmark, [], ["heavy"], measures, 4, batch_size)
+        assert scores.inputs["heavy"].tolist() == digests
+        assert scores.input_hash("heavy") == hashlib.sha256("".join(digests).encode()).hexdigest()
+    assert evaluate_methods(benchmark, [], ["heavy"], measures, 5).input_hash("heavy") != scores.input_hash("heavy")
+
+
+def test_without_a_detector_only_who_it_is_is_measured(benchmark: Benchmark, measures: Measures) -> None:
+    full = evaluate_methods(benchmark, _methods("input"), ["mild"], measures)
+    lean = evaluate_methods(benchmark, _methods("input"), ["mild"], replace(measures, detector=None))
+    run = Run("mild", "input", 256)
+    assert set(lean.values[run]) == {"distance"}
+    np.testing.assert_array_equal(lean.values[run]["distance"], full.values[run]["distance"])
+    ours, truth = (lean.vectors["embedding"][r] for r in (run, Run("", TRUTH, 256)))
+    np.testing.assert_allclose(np.linalg.norm(ours - truth, axis=1), lean.values[run]["distance"], rtol=1e-5)
+
+
+def test_sets_are_compared_where_they_are_large_enough(benchmark: Benchmark, measures: Measures) -> None:
+    found = {}
+    for pixels in (1, 4):  # 3 or 48 numbers a face, of five faces
+        few = replace(measures, embed=lambda x, n=pixels: F.adaptive_avg_pool2d(x, n).flatten(1))  # type: ignore[misc]
+        scores = evaluate_methods(benchmark, _methods("input"), ["heavy"], few)
+        rows = {r.metric: r.figure for r in summarise(scores, benchmark.views) if r.view == "all, 256"}
+        found[pixels] = {m: rows[m] for m in ("frechet", "kernel") if m in rows}
+    assert found[4] == {}
+    ours, truth = (scores.vectors["embedding"][r] for r in (Run("heavy", "input", 256), Run("", TRUTH, 256)))
+    assert ours.shape == truth.shape == (5, 48)
+    assert found[1]["frechet"].value >= 0
+    assert found[1]["frechet"].n == 5
+    assert np.isnan(found[1]["frechet"].low)

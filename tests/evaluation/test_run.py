@@ -9,14 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, open_dict
+from PIL import Image
 from safetensors.torch import save_file
 
+from likeness.data.drawn import draw_face
 from likeness.errors import ConfigError, DataError, LikenessError, OutputError, WeightsError
 from likeness.evaluation import provenance
 from likeness.evaluation.config import EvaluateConfig, from_hydra
@@ -90,6 +93,31 @@ def test_evaluates_writes_and_repeats_byte_for_byte(data: Path) -> None:
     assert {n: Path("out", n).read_bytes() for n in names} == first
 
 
+def test_lfw_is_measured_and_verified(data: Path, tmp_path: Path) -> None:
+    lfw = tmp_path / "lfw"
+    for person in range(4):
+        for picture in (1, 2):
+            file = lfw / "lfw" / f"P{person}" / f"P{person}_{picture:04d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            face = np.roll(draw_face(256, person), picture, axis=1)
+            Image.fromarray(face).resize((250, 250)).save(file)
+    (lfw / "pairsDevTest.txt").write_text("2\nP0 1 2\nP1 1 2\nP0 1 P1 2\nP1 1 P0 2\n")
+    (lfw / "pairs.txt").write_text("2 1\nP0 1 2\nP0 1 P1 2\nP2 1 2\nP2 1 P3 2\n")
+    cfg = _compose("benchmark=lfw", f"data.lfw={lfw}", "recipe=heavy", "methods=[input,unsharp]", "output=out")
+    results = evaluate(cfg)
+    assert {r.view for r in results.rows} == {"LFW, 256"}
+    text = Path("out/verification.md").read_text()
+    assert "4 pairs in 2 folds" in text
+    assert [line.split(" | ")[:2] for line in text.splitlines() if line.startswith(("| - |", "| heavy |"))] == [
+        ["| -", "clean pictures"], ["| heavy", "input"], ["| heavy", "unsharp"]
+    ]  # fmt: skip
+    assert Path("out/roc-heavy.png").is_file()
+    first = {p.name: p.read_bytes() for p in Path("out").iterdir() if p.name != "timing.csv"}
+    evaluate(cfg)
+    assert {p.name: p.read_bytes() for p in Path("out").iterdir() if p.name != "timing.csv"} == first
+    assert not list(Path("outputs/cache").glob("scores-*"))  # nothing is left of a finished run
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -97,6 +125,7 @@ def test_evaluates_writes_and_repeats_byte_for_byte(data: Path) -> None:
         pytest.param(["data.root=null"], DataError, "LIKENESS_DATA", id="no data folder"),
         pytest.param(["judge=absent.onnx"], WeightsError, r"judge: absent\.onnx does not exist", id="no such judge"),
         pytest.param(["weights.lpips=absent.pth"], WeightsError, r"absent\.pth does not exist", id="no such backbone"),
+        pytest.param(["+benchmark.verification=true"], ConfigError, "benchmark=faces, which has no", id="no pairs"),
         pytest.param(["methods=[input,magic]"], ConfigError, "magic", id="unknown method"),
         pytest.param(["benchmark.name=celeba"], ConfigError, "expected one of faces, lfw", id="unknown benchmark"),
         pytest.param(["limit=1", "output=taken"], OutputError, "cannot write to taken", id="output is a file"),

@@ -11,7 +11,7 @@ import pytest
 
 from likeness.evaluation import tables
 from likeness.evaluation.figures import plot
-from likeness.evaluation.protocol import Run, Scores
+from likeness.evaluation.scores import Run, Scores
 from likeness.evaluation.statistics import Interval
 from likeness.evaluation.summary import Row, summarise
 
@@ -21,6 +21,7 @@ ROWS = [
     Row("LFW, 256", 256, "mild", "input", "psnr", Interval(27.123, 26.5, 27.9, 9)),
     Row("LFW, 256", 256, "mild", "input", "gmsd", Interval(0.1321, 0.12, 0.14, 9)),
     Row("LFW, 256", 256, "mild", "input", "landmarks", Interval(2.5, 2.0, 3.0, 7, 2)),
+    Row("LFW, 256", 256, "mild", "input", "frechet", Interval(0.25, np.nan, np.nan, 9)),
     Row("LFW, 256", 256, "mild", "mine", "psnr", Interval(np.inf, np.inf, np.inf, 9), Interval(0.5, 0.25, 0.75, 9)),
     Row(
         "LFW, 256", 256, "mild", "mine", "gmsd", Interval(0.1, 0.09, 0.11, 9), Interval(-0.03, -0.04, -0.02, 9),
@@ -38,8 +39,8 @@ def test_csv_reads_back_below_its_provenance() -> None:
     assert lines[1]["value"] == "27.123"
     assert lines[1]["difference"] == ""
     assert (lines[3]["images"], lines[3]["missing"]) == ("7", "2")
-    assert lines[4]["value"] == "inf"
-    assert float(lines[5]["percent_high"]) == -20.04
+    assert lines[5]["value"] == "inf"
+    assert float(lines[6]["percent_high"]) == -20.04
 
 
 def test_markdown_shows_means_and_changes_in_the_units_of_the_bars() -> None:
@@ -48,10 +49,11 @@ def test_markdown_shows_means_and_changes_in_the_units_of_the_bars() -> None:
         "# lfw",
         "Not measured: judge",
         "## LFW, 256, recipe `mild`, 9 images",
-        "| method | PSNR dB ↑ | GMSD ↓ | landmark distance px at 512 ↓ | lattice ↓ |",
-        "| truth | - | - | - | 0.95 [0.90, 1.00] |",
-        "| input | 27.12 [26.50, 27.90] | 0.1321 [0.1200, 0.1400] | 2.50 [2.00, 3.00] (2 missing) | - |",
-        "| mine | inf | 0.1000 [0.0900, 0.1100] | - | - |",
+        "| method | PSNR dB ↑ | GMSD ↓ | landmark distance px at 512 ↓ | lattice ↓ "
+        "| Fréchet distance of embeddings ↓ |",
+        "| truth | - | - | - | 0.95 [0.90, 1.00] | - |",
+        "| input | 27.12 [26.50, 27.90] | 0.1321 [0.1200, 0.1400] | 2.50 [2.00, 3.00] (2 missing) | - | 0.2500 |",
+        "| mine | inf | 0.1000 [0.0900, 0.1100] | - | - | - |",
         "| mine | +0.50 [+0.25, +0.75] | -22.7 % [-25.0, -20.0] |",
         "- weights sha256: embedder ab; judge cd",
         "- none: none",
@@ -62,7 +64,7 @@ def test_markdown_shows_means_and_changes_in_the_units_of_the_bars() -> None:
 def test_json_is_valid_whatever_the_figures() -> None:
     content = json.loads(tables.to_json(ROWS, FACTS), parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
     assert content["provenance"]["seed"] == 0
-    assert content["rows"][4]["figure"]["value"] == "inf"
+    assert content["rows"][5]["figure"]["value"] == "inf"
     assert content["rows"][1]["figure"] == {"value": 27.123, "low": 26.5, "high": 27.9, "n": 9, "missing": 0}
 
 
@@ -71,10 +73,10 @@ def _scores() -> Scores:
     scores = Scores(["a", "b", "c"], np.array(["x", "x", "y"]), {256: np.ones(3, bool), 512: np.array([1, 0, 1], bool)})
     for size in (256, 512):
         at = np.flatnonzero(scores.sizes[size])
-        scores.put_power(Run("", "truth", size), at, rng.random((len(at), 2, size // 2 + 1)))
+        scores.put(Run("", "truth", size), at, {}, {"power": rng.random((len(at), 2, size // 2 + 1))})
         for method in ("input", "mine"):
             values = {"psnr": rng.random(len(at)), "landmarks": np.full(len(at), np.nan)}
-            scores.put(Run("mild", method, size), at, values, rng.random((len(at), 2, size // 2 + 1)))
+            scores.put(Run("mild", method, size), at, values, {"power": rng.random((len(at), 2, size // 2 + 1))})
     scores.seconds["mild", "mine"] = 0.6
     return scores
 

@@ -7,14 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from likeness.data.drawn import draw_face
 from likeness.data.restoration import DrawnSource, FixedPairs
 from likeness.errors import InputError
 from likeness.metrics.psnr import psnr
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
-from likeness.tasks.compare import CompareOptions, load_run, measure, run, table
+from likeness.nets.expert_t import ExpertT, ExpertTConfig
+from likeness.stages.restore.expert_f import load_expert_f
+from likeness.tasks.compare import CompareOptions, load_run, measure, restoring, run, table
+from likeness.weights.networks import load_prior
 
 TINY = ExpertFConfig(widths=(8, 8, 8), encoder=(1, 1, 2), decoder=(1, 1), skips=(4, 8), fourier=4)
 
@@ -56,7 +61,7 @@ def test_the_weights_asked_for_are_read(averaged: bool, seed: int, checkpoint: P
 def test_every_face_is_measured_under_its_recipe(checkpoint: Path) -> None:
     net, _ = load_run(str(checkpoint), True)
     pairs = FixedPairs(DrawnSource(3), ["mild", "heavy"], 0)
-    found = measure(net, DataLoader(pairs, batch_size=4), {"PSNR": psnr})
+    found = measure(restoring(net), DataLoader(pairs, batch_size=4), {"PSNR": psnr})
     for recipe, which in (("mild", 0), ("heavy", 1)):
         for face in range(3):
             sample = pairs[2 * face + which]
@@ -85,5 +90,20 @@ def test_one_run_is_refused(checkpoint: Path) -> None:
 def test_another_network_is_refused(tmp_path: Path) -> None:
     weights: dict[str, Tensor] = {"net.x": torch.zeros(1)}
     torch.save({"state_dict": weights, "network": "gate"}, tmp_path / "gate.ckpt")
-    with pytest.raises(InputError, match="holds gate, expected a run of expert_f"):
+    with pytest.raises(InputError, match="holds gate, expected a run of an expert or of the prior"):
         load_run(str(tmp_path / "gate.ckpt"), False)
+
+
+@pytest.mark.parametrize("regress", [True, False])
+def test_expert_t_stands_on_the_released_networks(regress: bool) -> None:
+    net = ExpertT(ExpertTConfig(regress=regress)).eval()
+    x = torch.from_numpy(draw_face(256, 1)).permute(2, 0, 1)[None].float() / 255
+    prior = load_prior()[0]
+    with torch.no_grad():
+        found = restoring(net)(x)
+        seen = F.avg_pool2d(load_expert_f().net(x).image.clamp(0, 1), 2) if regress else x
+        features, low = prior.encode(seen)
+        # Untrained, it draws the mean of the codes by their cosine to the prior's own reading.
+        logits = net._logits(features, prior)
+        expected = prior.decode(prior.codebook.interpolate(logits), low)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)

@@ -22,11 +22,13 @@ class BenchmarkConfig:
         name: lfw or faces.
         count: lfw: how many images of the sorted list.
         mean_landmarks: lfw: five x y points, used where no face is found.
+        verification: lfw: View 2's protocol, too.
     """
 
     name: str = "faces"
     count: int = 1000
     mean_landmarks: list[list[float]] = field(default_factory=list)
+    verification: bool = False
 
 
 @dataclass
@@ -99,6 +101,11 @@ class EvaluateConfig:
             raise ConfigError(f"recipe: got '{self.recipe}', expected one of {known}")
         if self.batch_size < 1:
             raise ConfigError(f"batch_size: got {self.batch_size}, expected at least 1")
+        if self.benchmark.verification and self.benchmark.name != "lfw":
+            raise ConfigError(
+                f"benchmark.verification: got true with benchmark={self.benchmark.name}, which has no pairs; expected "
+                "benchmark=lfw"
+            )
 
     @property
     def recipes(self) -> tuple[str, ...]:

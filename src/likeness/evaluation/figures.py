@@ -40,9 +40,10 @@ def plot(rows: Sequence[Row], title: str, file: Path) -> None:
             bars = {r.recipe: r.figure for r in rows if (r.metric, r.method) == (info.name, method)}
             found = {x: i for x, name in enumerate(recipes) if (i := bars.get(name)) and math.isfinite(i.value)}
             values = np.array([i.value for i in found.values()])
+            # Where no interval was estimated, none is drawn.
             spread = np.abs(np.array([[i.low, i.high] for i in found.values()]).reshape(-1, 2).T - values)
             at = np.array(list(found), dtype=float) + (k - (len(methods) - 1) / 2) * width
-            panel.bar(at, values, width, yerr=spread, capsize=2, label=method, color=f"C{k}")
+            panel.bar(at, values, width, yerr=np.nan_to_num(spread), capsize=2, label=method, color=f"C{k}")
         panel.set_xticks(range(len(recipes)), recipes)
         panel.set_title(f"{info.label} {info.better}", fontsize="medium")
         panel.margins(y=0.15)

@@ -1,4 +1,4 @@
-"""Labeled Faces in the Wild, aligned: reading it, and the benchmark on the images of View 1's test pairs.
+"""Labeled Faces in the Wild, aligned: the images of View 1's test pairs, and those of View 2's.
 
 Huang et al., University of Massachusetts technical report 07-49, 2007. Reported only: nothing is
 trained, tuned or calibrated on it.
@@ -17,17 +17,18 @@ from PIL import Image
 
 from likeness.errors import DataError
 from likeness.evaluation.benchmarks import Benchmark, Sample, View, content_hash, spread
+from likeness.evaluation.verification import Pair, read_pairs
 from likeness.metrics.landmarks import Detector, nearest_face
 from likeness.ops import color, geometry
 from likeness.types import Faces, Pixels
 
-PAIRS = "pairsDevTest.txt"
+PAIRS, VIEW_2 = "pairsDevTest.txt", "pairs.txt"
 SIZE = 256
 _EXTENSIONS = (".jpg", ".png", ".avif", ".jpeg", ".webp", ".bmp", ".ppm")
 _BATCH = 16
 _WHERE = (
-    "get the images and pairsDevTest.txt from the LFW home page (vis-www.cs.umass.edu/lfw), put them into "
-    "$LIKENESS_DATA/lfw as pairsDevTest.txt and lfw/NAME/NAME_0001.jpg, or name the folder with data.lfw=DIR"
+    "get the images, pairsDevTest.txt and pairs.txt from the LFW home page (vis-www.cs.umass.edu/lfw), put them into "
+    "$LIKENESS_DATA/lfw, the pictures as lfw/NAME/NAME_0001.jpg, or name the folder with data.lfw=DIR"
 )
 
 Points = dict[str, list[list[float]] | None]
@@ -164,10 +165,60 @@ def open_lfw(
     Raises:
         DataError: if the set is missing or incomplete.
     """
-    if folder is None or not (folder / PAIRS).is_file():
-        raise DataError(f"LFW: no {PAIRS} in {folder or 'any folder'}; {_WHERE}")
-    names = spread(read_image_names(folder / PAIRS)[:count], limit)
-    files = [find_image(folder, n) for n in names]
+    root = _root(folder, PAIRS)
+    names = spread(read_image_names(root / PAIRS)[:count], limit)
+    return _aligned("lfw", root, names, detector, cache, mean_landmarks, progress)
+
+
+def open_view_2(
+    folder: Path | None,
+    detector: Callable[[], Detector],
+    cache: Path,
+    mean_landmarks: Sequence[Sequence[float]],
+    limit: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[list[Pair], Benchmark, Benchmark | None]:
+    """View 2's pairs, and the pictures that they name, aligned to 256.
+
+    Args:
+        folder: holds pairs.txt, of any number of folds from two up, and the pictures.
+        detector, cache, mean_landmarks, progress: see `open_lfw`.
+        limit: at most so many pairs, spread.
+
+    Returns:
+        The pairs; all second pictures; the first pictures that are no second ones, None if there are none.
+
+    Raises:
+        DataError: if the set is missing or incomplete.
+    """
+    root = _root(folder, VIEW_2)
+    pairs = spread(read_pairs(root / VIEW_2), limit)
+    seconds = sorted({p.second for p in pairs})
+    firsts = sorted({p.first for p in pairs} - set(seconds))
+    opened = [
+        _aligned(name, root, images, detector, cache, mean_landmarks, progress) if images else None
+        for name, images in (("lfw view 2", seconds), ("lfw view 2, first pictures", firsts))
+    ]
+    assert opened[0] is not None  # a list of pairs is not empty
+    return pairs, opened[0], opened[1]
+
+
+def _root(folder: Path | None, pairs: str) -> Path:
+    if folder is None or not (folder / pairs).is_file():
+        raise DataError(f"LFW: no {pairs} in {folder or 'any folder'}; {_WHERE}")
+    return folder
+
+
+def _aligned(
+    name: str,
+    root: Path,
+    names: Sequence[str],
+    detector: Callable[[], Detector],
+    cache: Path,
+    mean_landmarks: Sequence[Sequence[float]],
+    progress: Callable[[int], None] | None,
+) -> Benchmark:
+    files = [find_image(root, n) for n in names]
     found = clean_landmarks(files, detector, cache, progress)
     points = [np.asarray(mean_landmarks, np.float64) if p is None else p for p in found]
 
@@ -175,4 +226,4 @@ def open_lfw(
         return Sample(names[index], "lfw", align(read_frame(files[index]), points[index]))
 
     facts = {"faces": len(names), "faces without a detection (mean landmarks used)": sum(p is None for p in found)}
-    return Benchmark("lfw", names, load, (View("LFW, 256", 256),), content_hash(files, names), facts)
+    return Benchmark(name, names, load, (View("LFW, 256", 256),), content_hash(files, names), facts)

@@ -61,7 +61,10 @@ METRICS = (
     MetricInfo("drift_a", "drift of a", "↓", 2, "unit", (256,)),
     MetricInfo("drift_b", "drift of b", "↓", 2, "unit", (256,)),
 )
-LATTICE = MetricInfo("lattice", "lattice", "↓", 2)  # a figure of the set, not of an image
+# Figures of a set, not of an image.
+LATTICE = MetricInfo("lattice", "lattice", "↓", 2)
+FRECHET = MetricInfo("frechet", "Fréchet distance of embeddings", "↓", 4, sizes=(256,))
+KERNEL = MetricInfo("kernel", "kernel distance of embeddings", "↓", 5, sizes=(256,))
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Truth:
         images: (B, 3, S, S), rounded to 8 bits.
         features: LPIPS features, None without LPIPS.
         embedding, judged: (B, D) at 256; None at 512 or without the network.
-        landmarks: (B, 5, 2).
+        landmarks: (B, 5, 2); None without a detector.
         contrast: (B,) Laplacian variance.
     """
 
@@ -80,7 +83,7 @@ class Truth:
     features: Sequence[Tensor] | None
     embedding: Tensor | None
     judged: Tensor | None
-    landmarks: Tensor
+    landmarks: Tensor | None
     contrast: Tensor
 
     @property
@@ -100,7 +103,7 @@ class Truth:
             features,
             pick(self.embedding),
             pick(self.judged),
-            self.landmarks[index],
+            pick(self.landmarks),
             self.contrast[index],
         )
 
@@ -111,14 +114,14 @@ class Measures:
 
     Attributes:
         embed: aligned crops to embeddings, `FaceEmbedder.embed_aligned`.
-        detector: five landmarks on aligned crops.
+        detector: five landmarks on aligned crops; None: only who it is is measured, for verification.
         lpips: None where no backbone is at hand; the figure is then left out.
         judge: the second recogniser; None leaves it out.
         device: where embedder and LPIPS live.
     """
 
     embed: Callable[[Tensor], Tensor]
-    detector: Detector
+    detector: Detector | None
     lpips: Lpips | None
     judge: OnnxRecogniser | None
     device: str = "cpu"
@@ -138,12 +141,20 @@ class Measures:
             None if self.lpips is None else self.lpips.features(images),
             self.embed(images) if identity else None,
             self.judge.embed_aligned(images) if identity and self.judge else None,
-            find_landmarks(self.detector, images),
+            None if self.detector is None else find_landmarks(self.detector, images),
             laplacian_variance(images),
         )
 
+    def vectors(self, truth: Truth) -> Mapping[str, Values]:
+        """What figures of a whole set need of the truth, as `compare` returns it of an output."""
+        return self._vectors(truth.images, truth.embedding, truth.judged)
+
+    def _vectors(self, images: Tensor, embedding: Tensor | None, judged: Tensor | None) -> Mapping[str, Values]:
+        found = {"embedding": embedding, "judged": judged, "power": axis_power(images) if self.detector else None}
+        return {name: _array(value) for name, value in found.items() if value is not None}
+
     @torch.no_grad()
-    def compare(self, output: Tensor, truth: Truth) -> tuple[Mapping[str, Values], Values]:
+    def compare(self, output: Tensor, truth: Truth) -> tuple[Mapping[str, Values], Mapping[str, Values]]:
         """Measures a batch after rounding to 8 bits.
 
         Args:
@@ -151,28 +162,33 @@ class Measures:
             truth: from `truth`.
 
         Returns:
-            Metric to (B,) values, nan where a landmark detector found no face; and the power
-            spectrum for `lattice`, (B, 2, S/2 + 1).
+            Metric to (B,) values, nan where a landmark detector found no face; and what figures of a set need:
+            `power` (B, 2, S/2 + 1), at 256 also `embedding` and `judged` (B, D).
         """
         images = round8(output.to(self.device))
-        found = {
-            "psnr": psnr(images, truth.images),
-            "ssim": ssim(images, truth.images),
-            "gmsd": gmsd(images, truth.images),
-            "sharpness": laplacian_variance(images) / truth.contrast,
-            "landmarks": landmark_distance(find_landmarks(self.detector, images), truth.landmarks),
-        }
+        found = {}
+        if self.detector is not None and truth.landmarks is not None:
+            found = {
+                "psnr": psnr(images, truth.images),
+                "ssim": ssim(images, truth.images),
+                "gmsd": gmsd(images, truth.images),
+                "sharpness": laplacian_variance(images) / truth.contrast,
+                "landmarks": landmark_distance(find_landmarks(self.detector, images), truth.landmarks),
+            }
+            if images.shape[-1] == 256:
+                found["iris"] = iris_error(images, truth.images)
+                drift = colour_drift(images, truth.images)
+                found |= {name: drift[:, i] for i, name in enumerate(("drift_l", "drift_a", "drift_b"))}
         if self.lpips is not None and truth.features is not None:
             found["lpips"] = self.lpips.compare(self.lpips.features(images), truth.features)
-        if images.shape[-1] == 256:
-            found["iris"] = iris_error(images, truth.images)
-            drift = colour_drift(images, truth.images)
-            found |= {name: drift[:, i] for i, name in enumerate(("drift_l", "drift_a", "drift_b"))}
+        embedding = judged = None
         if truth.embedding is not None:
-            found["distance"] = embedding_distance(self.embed(images), truth.embedding)
+            embedding = self.embed(images)
+            found["distance"] = embedding_distance(embedding, truth.embedding)
         if self.judge is not None and truth.judged is not None:
-            found["judge"] = cosine(self.judge.embed_aligned(images), truth.judged)
-        return {k: _array(v) for k, v in found.items()}, _array(axis_power(images))
+            judged = self.judge.embed_aligned(images)
+            found["judge"] = cosine(judged, truth.judged)
+        return {k: _array(v) for k, v in found.items()}, self._vectors(images, embedding, judged)
 
 
 def _array(values: Tensor) -> Values:

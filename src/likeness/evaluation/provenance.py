@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -54,6 +55,15 @@ def commit() -> str:
         return "unknown"
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/src", ":/configs")
     return f"{head}+changes" if changed else head
+
+
+def source_hash() -> str:
+    """SHA-256 over the package's own sources: whether two runs had the same code, committed or not."""
+    digest = hashlib.sha256()
+    root = Path(likeness.__file__).parent
+    for file in sorted(root.rglob("*.py")):
+        digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def write_markdown(target: Path, title: str, lines: Sequence[str], facts: Mapping[str, Any] | None = None) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,15 @@ from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from likeness.errors import ConfigError, OutputError, WeightsError
-from likeness.evaluation import provenance, tables
+from likeness.evaluation import provenance, recognition, tables
 from likeness.evaluation.benchmarks import Benchmark, open_faces
 from likeness.evaluation.config import EvaluateConfig, from_hydra
 from likeness.evaluation.figures import plot
-from likeness.evaluation.lfw import open_lfw
+from likeness.evaluation.lfw import open_lfw, open_view_2
 from likeness.evaluation.measures import Measures
-from likeness.evaluation.methods import METHODS, MethodContext
-from likeness.evaluation.protocol import Scores, evaluate_methods
+from likeness.evaluation.methods import METHODS, Method, MethodContext
+from likeness.evaluation.protocol import evaluate_methods
+from likeness.evaluation.scores import Scores
 from likeness.evaluation.summary import Row, summarise
 from likeness.log import get_logger
 from likeness.metrics.identity import judge_file, load_judge
@@ -68,25 +72,74 @@ def evaluate(cfg: DictConfig | EvaluateConfig) -> Results:
     hashes = provenance.weight_hashes(files)
     for method in methods:
         hashes |= method.weights
+    folder = Path(options.output)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
         benchmark = open_benchmark(options, MtcnnDetector, _tick(bar, "align", options.limit))
-        total = len(benchmark) * len(methods) * len(options.recipes)
-        scores = evaluate_methods(
-            benchmark,
-            methods,
-            options.recipes,
-            measures,
-            options.seed,
-            options.batch_size,
-            _tick(bar, "evaluate", total),
-        )
-    rows = summarise(scores, benchmark.views, options.seed)
-    facts = describe(options, benchmark, hashes, notes)
-    folder = Path(options.output)
-    write(folder, rows, scores, facts, f"{benchmark.name}, recipe {options.recipe}", notes)
+        facts = describe(options, benchmark, hashes, notes)
+        scores = _score(options, benchmark, methods, options.recipes, measures, facts, bar)
+        rows = summarise(scores, benchmark.views, options.seed)
+        write(folder, rows, scores, facts, f"{benchmark.name}, recipe {options.recipe}", notes)
+        if options.benchmark.verification:
+            _verify(options, methods, measures, hashes, notes, folder, bar)
     log.info("%s, %d faces: %s", benchmark.name, len(benchmark), folder / "table.md")
     return Results(rows, scores, facts, folder)
+
+
+def _score(
+    options: EvaluateConfig,
+    benchmark: Benchmark,
+    methods: Sequence[Method],
+    recipes: Sequence[str],
+    measures: Measures,
+    facts: dict[str, Any],
+    bar: Progress,
+) -> Scores:
+    """Runs the protocol, going on where the same one was interrupted; adds the inputs' hashes to `facts`."""
+    same = {**facts, "command": "", "sources": provenance.source_hash(), "methods": [m.name for m in methods]}
+    key = hashlib.sha256(json.dumps([same, list(recipes), options.batch_size]).encode()).hexdigest()[:16]
+    parts = Path(options.cache) / f"scores-{key}"
+    total = len(benchmark) * len(methods) * len(recipes)
+    tick = _tick(bar, benchmark.name, total)
+    scores = evaluate_methods(benchmark, methods, recipes, measures, options.seed, options.batch_size, tick, parts)
+    shutil.rmtree(parts)  # finished: the next run measures, and times, anew
+    facts["inputs sha256"] = {recipe: scores.input_hash(recipe) for recipe in recipes}
+    return scores
+
+
+def _verify(
+    options: EvaluateConfig,
+    methods: Sequence[Method],
+    measures: Measures,
+    hashes: Mapping[str, str],
+    notes: Sequence[str],
+    folder: Path,
+    bar: Progress,
+) -> None:
+    """View 2 with the same methods; writes verification.md, .csv and a ROC plot a recipe."""
+    pairs, seconds, firsts = open_view_2(
+        _lfw_folder(options),
+        MtcnnDetector,
+        _landmark_cache(options),
+        options.benchmark.mean_landmarks,
+        options.limit,
+        _tick(bar, "align", None),
+    )
+    lean = replace(measures, detector=None, lpips=None)
+    facts = describe(options, seconds, hashes, notes)
+    scores = _score(options, seconds, methods, options.recipes, lean, facts, bar)
+    others = _score(options, firsts, (), (), lean, describe(options, firsts, hashes, notes), bar) if firsts else None
+    rows = recognition.recognise(pairs, scores, others, options.seed)
+    title = f"Verification on LFW, recipe {options.recipe}"
+    texts = {
+        "verification.md": recognition.to_markdown(rows, facts, title),
+        "verification.csv": recognition.to_csv(rows, facts),
+    }
+    with _writing(folder):
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        for recipe in options.recipes:
+            recognition.plot(rows, pairs, recipe, folder / f"roc-{recipe}.png")
 
 
 def make_measures(options: EvaluateConfig) -> tuple[Measures, dict[str, Path], list[str]]:
@@ -149,9 +202,9 @@ def _faces(options: EvaluateConfig, detector: Callable[[], Detector], progress: 
 
 def _lfw(options: EvaluateConfig, detector: Callable[[], Detector], progress: Tick | None) -> Benchmark:
     return open_lfw(
-        Path(options.data.lfw) if options.data.lfw else _below_root(options, "lfw"),
+        _lfw_folder(options),
         detector,
-        Path(options.cache) / f"lfw-landmarks-{_detector_key()}.json",
+        _landmark_cache(options),
         options.benchmark.mean_landmarks,
         options.benchmark.count,
         options.limit,
@@ -159,10 +212,14 @@ def _lfw(options: EvaluateConfig, detector: Callable[[], Detector], progress: Ti
     )
 
 
-def _detector_key() -> str:
-    """Changes with the detector's settings and weights, so that landmarks of another one are not taken for its own."""
+def _lfw_folder(options: EvaluateConfig) -> Path | None:
+    return Path(options.data.lfw) if options.data.lfw else _below_root(options, "lfw")
+
+
+def _landmark_cache(options: EvaluateConfig) -> Path:
+    """Named by the detector's settings and weights, so that landmarks of another one are not taken for its own."""
     told = f"{MtcnnDetector.name} {DetectConfig()} {importlib.metadata.version('facenet-pytorch')}"
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    return Path(options.cache) / f"lfw-landmarks-{hashlib.sha256(told.encode()).hexdigest()[:12]}.json"
 
 
 OPENERS = {"faces": _faces, "lfw": _lfw}
@@ -205,12 +262,18 @@ def write(
         "images.csv": tables.images_csv(scores, facts),
         "timing.csv": tables.timing_csv(scores, facts),
     }
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         for view in dict.fromkeys(r.view for r in rows):
             plot([r for r in rows if r.view == view], f"{title}: {view}", folder / f"{view.replace(', ', '-')}.png")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputError(
             f"evaluate: cannot write to {folder} ({error.strerror}); choose another output=DIR"

@@ -28,7 +28,7 @@ class Interval:
 
     Attributes:
         value: the figure itself; nan where nothing was measured.
-        low, high: ends of the 95 % interval; equal to `value` where that is infinite.
+        low, high: ends of the 95 % interval; equal to `value` where that is infinite, nan where none was estimated.
         n: images behind it.
         missing: images left out because a sample is nan there.
     """

@@ -10,10 +10,11 @@ import torch
 
 from likeness.evaluation import statistics
 from likeness.evaluation.benchmarks import View
-from likeness.evaluation.measures import LATTICE, METRICS
+from likeness.evaluation.measures import FRECHET, KERNEL, LATTICE, METRICS
 from likeness.evaluation.methods import INPUT
-from likeness.evaluation.protocol import TRUTH, Run, Scores
+from likeness.evaluation.scores import TRUTH, Run, Scores
 from likeness.evaluation.statistics import Array, Interval
+from likeness.metrics.feature_sets import frechet_distance, kernel_distance
 from likeness.metrics.lattice import lattice
 
 
@@ -23,7 +24,7 @@ class Row:
 
     Attributes:
         view, size, recipe, method, metric: what it is of.
-        figure: mean over images (for `lattice` the figure of the mean spectrum).
+        figure: mean over images (for `lattice` the figure of the mean spectrum; distances of sets have no interval).
         difference: paired, against the input; None for the input itself and where it was not run.
         percent: the same in percent of the input's mean; None for `lattice`.
     """
@@ -48,7 +49,7 @@ def summarise(scores: Scores, views: Sequence[View], seed: int = 0) -> list[Row]
         chosen = scores.select(view)
         if not chosen.any():
             continue
-        truth = statistics.bootstrap(_lattice, scores.power[Run("", TRUTH, view.size)][chosen], seed=seed)
+        truth = statistics.bootstrap(_lattice, scores.vectors["power"][Run("", TRUTH, view.size)][chosen], seed=seed)
         for recipe in dict.fromkeys(run.recipe for run in scores.values):
             rows.append(Row(view.name, view.size, recipe, TRUTH, LATTICE.name, truth))
             for run in scores.values:
@@ -70,11 +71,20 @@ def _rows(scores: Scores, view: View, run: Run, chosen: np.ndarray, seed: int) -
             pair = statistics.difference(values, other, seed), statistics.percent(values, other, seed)
             row = Row(*head, metric, row.figure, *pair)
         rows.append(row)
-    power = scores.power[run][chosen]
+    spectra = scores.vectors["power"]
+    power = spectra[run][chosen]
     figure, change = statistics.bootstrap(_lattice, power, seed=seed), None
     if compared:
-        change = statistics.bootstrap(_lattice_difference, power, scores.power[base][chosen], seed=seed)
-    return [*rows, Row(*head, LATTICE.name, figure, change)]
+        change = statistics.bootstrap(_lattice_difference, power, spectra[base][chosen], seed=seed)
+    rows.append(Row(*head, LATTICE.name, figure, change))
+    embeddings = scores.vectors.get("embedding", {})
+    if run in embeddings:
+        ours, truth = embeddings[run][chosen], embeddings[Run("", TRUTH, run.size)][chosen]
+        if len(ours) > ours.shape[1]:  # of fewer, the spread cannot be told from chance
+            for info, distance in ((FRECHET, frechet_distance), (KERNEL, kernel_distance)):
+                value = distance(ours, truth)
+                rows.append(Row(*head, info.name, Interval(value, np.nan, np.nan, len(ours))))
+    return rows
 
 
 def _lattice(power: Array) -> Array:

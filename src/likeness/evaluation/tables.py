@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from likeness.evaluation.measures import LATTICE, METRICS, MetricInfo
+from likeness.evaluation.measures import FRECHET, KERNEL, LATTICE, METRICS, MetricInfo
 from likeness.evaluation.methods import INPUT
-from likeness.evaluation.protocol import Scores
+from likeness.evaluation.scores import Scores
 from likeness.evaluation.statistics import Interval
 from likeness.evaluation.summary import Row
 
-COLUMNS = (*METRICS, LATTICE)
+COLUMNS = (*METRICS, LATTICE, FRECHET, KERNEL)
 
 
 def to_csv(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
@@ -37,7 +37,7 @@ def to_csv(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
         }
         for r in rows
     ]
-    return _csv(lines, provenance)
+    return as_csv(lines, provenance)
 
 
 def images_csv(scores: Scores, provenance: Mapping[str, Any]) -> str:
@@ -47,12 +47,12 @@ def images_csv(scores: Scores, provenance: Mapping[str, Any]) -> str:
             "image": scores.names[i],
             "group": scores.groups[i],
             **run._asdict(),
-            **{m.name: _figure(table[m.name][i]) if m.name in table else "" for m in METRICS},
+            **{m.name: figure(table[m.name][i]) if m.name in table else "" for m in METRICS},
         }
         for run, table in scores.values.items()
         for i in np.flatnonzero(scores.sizes[run.size]).tolist()
     ]
-    return _csv(lines, provenance)
+    return as_csv(lines, provenance)
 
 
 def timing_csv(scores: Scores, provenance: Mapping[str, Any]) -> str:
@@ -62,7 +62,7 @@ def timing_csv(scores: Scores, provenance: Mapping[str, Any]) -> str:
         {"recipe": recipe, "method": method, "faces": faces, "ms_per_face": f"{1000 * seconds / faces:.2f}"}
         for (recipe, method), seconds in scores.seconds.items()
     ]
-    return _csv(lines, provenance)
+    return as_csv(lines, provenance)
 
 
 def to_json(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
@@ -86,8 +86,12 @@ def to_markdown(rows: Sequence[Row], provenance: Mapping[str, Any], title: str, 
         parts.append(f"## {view}, recipe `{recipe}`, {images} images\n\n{_table(here, _mean)}")
         if changed := [r for r in here if r.difference]:
             parts.append(f"Against `{INPUT}`, paired:\n\n{_table(changed, _change)}")
-    parts.append("## Provenance\n\n" + "".join(f"- {key}: {_plain(value)}\n" for key, value in provenance.items()))
-    return "\n".join(parts)
+    return "\n".join([*parts, provenance_section(provenance)])
+
+
+def provenance_section(provenance: Mapping[str, Any]) -> str:
+    """The provenance as the last section of a Markdown page."""
+    return "## Provenance\n\n" + "".join(f"- {key}: {_plain(value)}\n" for key, value in provenance.items())
 
 
 def _table(rows: Sequence[Row], cell: Callable[[Row, MetricInfo], str]) -> str:
@@ -117,20 +121,26 @@ def _interval(interval: Interval | None, form: str, unit: str = "") -> str:
     if interval is None or math.isnan(interval.value):
         return "-"
     text = f"{interval.value:{form}}{unit}"
-    return f"{text} [{interval.low:{form}}, {interval.high:{form}}]" if math.isfinite(interval.value) else text
+    return (
+        f"{text} [{interval.low:{form}}, {interval.high:{form}}]"
+        if math.isfinite(interval.value) and math.isfinite(interval.low)
+        else text
+    )
 
 
 def _cells(prefix: str, interval: Interval | None) -> dict[str, str]:
     names = (prefix, f"{prefix}_low", f"{prefix}_high")
     values = (interval.value, interval.low, interval.high) if interval else (math.nan,) * 3
-    return {name: _figure(value) for name, value in zip(names, values, strict=True)}
+    return {name: figure(value) for name, value in zip(names, values, strict=True)}
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """Six digits; empty where nothing was measured."""
     return "" if math.isnan(value) else f"{value:.6g}"
 
 
-def _csv(lines: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -> str:
+def as_csv(lines: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -> str:
+    """Lines with the same keys, after comment lines (#) with the provenance."""
     text = io.StringIO()
     text.writelines(f"# {key}: {_plain(value)}\n" for key, value in provenance.items())
     if lines:

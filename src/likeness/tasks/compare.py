@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,11 +28,13 @@ from likeness.metrics.identity import embedding_distance
 from likeness.metrics.images import halve, round8
 from likeness.metrics.lpips import load_lpips
 from likeness.metrics.psnr import psnr
+from likeness.nets.expert_f import ExpertF
+from likeness.nets.expert_t import ExpertT, Frozen
 from likeness.nets.face_embedder import load_embedder
 from likeness.tasks import arguments
 from likeness.tasks.export import averaged_weights, read_checkpoint
 from likeness.training.base import as_tensor
-from likeness.weights.networks import NETWORKS, plain_config
+from likeness.weights.networks import NETWORKS, load_network, load_prior, plain_config
 
 Figures = dict[str, dict[str, np.ndarray]]  # recipe, metric -> (faces,)
 
@@ -65,17 +67,30 @@ def load_run(file: str, averaged: bool) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a checkpoint, and how long it was trained.
 
     Raises:
-        InputError: if it is no checkpoint of a network that restores by itself.
+        InputError: if it is no checkpoint of a network that restores.
     """
     checkpoint = read_checkpoint(file)
     name = checkpoint.get("network", "")
-    if name not in ("expert_f", "prior"):
-        raise InputError(f"runs: {file} holds {name or 'no network'}, expected a run of expert_f or of the prior")
+    if name not in ("expert_f", "expert_t", "prior"):
+        raise InputError(f"runs: {file} holds {name or 'no network'}, expected a run of an expert or of the prior")
     kind = NETWORKS[name]
     net = kind.make(kind.config(**plain_config(checkpoint["net_config"])))
     net.load_state_dict(averaged_weights(checkpoint) if averaged else last_weights(checkpoint))
     seen = {"images": checkpoint.get("images_seen"), "steps": checkpoint.get("global_step")}
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last), seen  # type: ignore[call-overload]
+
+
+def restoring(net: nn.Module) -> Callable[[Tensor], Tensor]:
+    """(B, 3, 256, 256) to (B, 3, 512, 512) by `net`; Expert-T stands on the released prior and Expert-F.
+
+    Raises:
+        WeightsError: if those are missing or do not fit.
+    """
+    if not isinstance(net, ExpertT):
+        return lambda x: cast(Tensor, net(x).image)
+    first = cast(ExpertF, load_network("expert_f")[0].eval()) if net.config.regress else None
+    frozen = Frozen(load_prior()[0], first)
+    return lambda x: net(x, frozen).image
 
 
 def last_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -90,12 +105,14 @@ def last_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def measure(net: nn.Module, batches: Iterable[dict[str, Any]], metrics: Mapping[str, Any]) -> Figures:
+def measure(
+    restore: Callable[[Tensor], Tensor], batches: Iterable[dict[str, Any]], metrics: Mapping[str, Any]
+) -> Figures:
     """Every metric of every restored face at 256, by recipe."""
     found: dict[str, dict[str, list[float]]] = {}
     for batch in batches:
         truth = halve(as_tensor(batch["truth"]))
-        image = round8(halve(net(as_tensor(batch["input"])).image.clamp(0, 1).contiguous()))
+        image = round8(halve(restore(as_tensor(batch["input"])).clamp(0, 1).contiguous()))
         for name, metric in metrics.items():
             for recipe, value in zip(batch["drawn"]["recipe"], metric(image, truth), strict=True):
                 found.setdefault(recipe, {}).setdefault(name, []).append(float(value))
@@ -147,7 +164,7 @@ def run(options: CompareOptions) -> None:
     for name, file in options.runs.items():
         net, seen = load_run(file, options.averaged)
         loader = DataLoader(pairs, batch_size=8)
-        figures[name] = measure(net, track(loader, name, disable=not sys.stderr.isatty()), metrics)
+        figures[name] = measure(restoring(net), track(loader, name, disable=not sys.stderr.isatty()), metrics)
         notes.append(f"- {name}: {seen['images']} images in {seen['steps']} steps")
     lines = [*notes, "", *table(figures)]
     provenance.write_markdown(Path(options.dst), "Runs side by side", lines)
