@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
+from spandrel.architectures.Compact import Compact as SRVGGNetCompact
 
+from likeness.data.faces import resize_face
 from likeness.errors import ConfigError, InputError
 from likeness.evaluation.methods import METHODS, Method, MethodContext, MethodRegistry, at_both_sizes
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
 from likeness.nets.prior import Prior, PriorConfig
+from likeness.nets.srnet import SRNet, SRNetConfig
 from likeness.types import FloatArray, Pixels
+from likeness.weights.external import load_external
 from likeness.weights.files import save_weights
 
 
@@ -129,3 +134,37 @@ def test_registry_names_what_it_knows_and_refuses_duplicates() -> None:
         with pytest.raises(ConfigError, match="distinct ones out of one"):
             registry.make(names, MethodContext())
     assert {"input", "lanczos", "unsharp", "expert_f", "prior"} <= set(METHODS.names)
+
+
+@pytest.mark.parametrize(("scale", "size", "written"), [(2, None, 512), (1, 512, 512), (4, 256, 512), (1, 128, 256)])
+def test_a_published_network_gets_crops_of_its_size(
+    scale: int, size: int | None, written: int, crop: FloatArray, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "compact.safetensors"
+    save_file(SRVGGNetCompact(num_feat=4, num_conv=1, upscale=scale).state_dict(), file)
+    (method,) = METHODS.make(["external"], MethodContext(weights={"external": str(file)}, external_size=size))
+    (found,) = method.run([crop])
+    net = load_external(file, "x")
+    read = np.clip(resize_face(crop, size or 512 // scale), 0, 1)
+    out = net.run(torch.from_numpy(read).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(found, resize_face(out, written), atol=1e-5)
+    assert found.shape == (written, written, 3)
+    assert method.weights == {"external": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
+def test_external_without_a_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"give external\.weights=FILE"):
+        METHODS.make(["external"], MethodContext())
+
+
+def test_the_baseline_is_run_from_its_file(crop: FloatArray, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = SRNetConfig(8, 1)
+    net = SRNet(config)
+    torch.nn.init.normal_(net.leave.weight, std=0.1)
+    save_weights(tmp_path / "srnet.safetensors", "srnet", config.to_dict(), net.state_dict(), {})
+    (method,) = METHODS.make(["srnet"], MethodContext(weights={"srnet": str(tmp_path / "srnet.safetensors")}))
+    with torch.no_grad():
+        expected = net(torch.from_numpy(crop).permute(2, 0, 1)[None]).image[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(method.run([crop])[0], expected, atol=0.01)  # fp16 in the file

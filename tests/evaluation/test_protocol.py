@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from likeness.evaluation.benchmarks import Benchmark, View, open_faces
+from likeness.evaluation.benchmarks import Benchmark, View, open_faces, open_widths
 from likeness.evaluation.measures import Measures
 from likeness.evaluation.methods import METHODS, Method, MethodContext
-from likeness.evaluation.protocol import degraded, evaluate_methods
+from likeness.evaluation.protocol import evaluate_methods, poor_face
 from likeness.evaluation.scores import TRUTH, Run
 from likeness.evaluation.summary import summarise
 from likeness.metrics.lattice import axis_power
@@ -30,8 +31,9 @@ def benchmark(faces_root: Path) -> Benchmark:
     return open_faces(faces_root / "faces")
 
 
-def _tensor(pixels: Pixels) -> torch.Tensor:
-    return torch.from_numpy(to_float(pixels)).permute(2, 0, 1)[None]
+def _tensor(pixels: Pixels | FloatArray) -> torch.Tensor:
+    image = pixels if pixels.dtype == np.float32 else to_float(pixels)
+    return torch.from_numpy(image).permute(2, 0, 1)[None]
 
 
 def _methods(*names: str) -> list[Method]:
@@ -39,22 +41,49 @@ def _methods(*names: str) -> list[Method]:
 
 
 def test_degradation_depends_on_seed_recipe_and_name_alone(benchmark: Benchmark) -> None:
-    pixels = benchmark.load(0).truth_256
-    before = pixels.copy()
-    first = degraded(pixels, "a", "gfpgan", 0)
-    degraded(pixels, "b", "gfpgan", 0)
-    assert np.array_equal(degraded(pixels, "a", "gfpgan", 0), first)
-    for other in (("b", "gfpgan", 0), ("a", "heavy", 0), ("a", "gfpgan", 1)):
-        assert not np.array_equal(degraded(pixels, *other), first)
-    assert np.array_equal(degraded(pixels, "a", "clean", 0), pixels)
-    assert np.array_equal(pixels, before)
+    sample = benchmark.load(0)
+    before = sample.truth_256.copy()
+
+    def crop(name: str, recipe: str, seed: int) -> FloatArray:
+        return poor_face(replace(sample, name=name), recipe, seed)[0]
+
+    first = crop("a", "gfpgan", 0)
+    crop("b", "gfpgan", 0)
+    assert np.array_equal(crop("a", "gfpgan", 0), first)
+    for name, recipe, seed in (("b", "gfpgan", 0), ("a", "heavy", 0), ("a", "gfpgan", 1)):
+        assert not np.array_equal(crop(name, recipe, seed), first)
+    assert np.array_equal(crop("a", "clean", 0), to_float(sample.truth_256))
+    assert np.array_equal(sample.truth_256, before)
+
+
+@pytest.mark.parametrize("width", [60.0, 140.0])
+def test_a_face_of_a_known_width_comes_back_by_the_pipeline_s_own_steps(width: float, faces_root: Path) -> None:
+    benchmark = open_widths(faces_root / "faces", [60, 140])
+    assert list(benchmark.names) == ["a/real_sharp.png w 60", "a/real_sharp.png w 140"]
+    sample = benchmark.load([60, 140].index(int(width)))
+    assert (sample.width, sample.group, sample.truth_512) == (width, f"w {width:g}", None)
+    crop, profile = poor_face(sample, "clean", 0)
+    assert profile.width == pytest.approx(width, rel=0.01)
+    # Two thirds of its size are lost at 60, nothing of a 256 crop at 140.
+    error = np.abs(crop - to_float(sample.truth_256)).mean() * 255
+    assert (error > 2) == (width < 100)
+    assert benchmark.facts["widths"] == [60, 140]
+
+
+def test_a_crop_is_measured_at_its_source_s_width(benchmark: Benchmark) -> None:
+    sample = replace(benchmark.load(0), width=85.0)
+    crop, profile = poor_face(sample, "clean", 0)
+    grey = cv2.cvtColor((crop * 255).round().astype(np.uint8), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    small = cv2.resize(grey, (128, 128), interpolation=cv2.INTER_AREA)
+    assert profile.width == 85
+    assert profile.qvol == pytest.approx(cv2.Laplacian(small, cv2.CV_32F)[1:-1, 1:-1].var(), rel=0.05)
 
 
 def test_values_are_the_metrics_of_the_degraded_picture(benchmark: Benchmark, measures: Measures) -> None:
     scores = evaluate_methods(benchmark, _methods("input"), ["gfpgan"], measures, seed=3)
-    for i, name in enumerate(benchmark.names):
+    for i in range(len(benchmark)):
         sample = benchmark.load(i)
-        low, truth = _tensor(degraded(sample.truth_256, name, "gfpgan", 3)), _tensor(sample.truth_256)
+        low, truth = _tensor(poor_face(sample, "gfpgan", 3)[0]), _tensor(sample.truth_256)
         found = scores.values[Run("gfpgan", "input", 256)]
         assert found["psnr"][i] == pytest.approx(psnr(low, truth).item(), rel=1e-5)
         assert found["sharpness"][i] == pytest.approx(sharpness_ratio(low, truth).item(), rel=1e-4)
@@ -176,8 +205,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(benchmark: Benchmark, measu
 
 def test_inputs_are_hashed_whatever_the_batches(benchmark: Benchmark, measures: Measures) -> None:
     digests = [
-        hashlib.sha256(degraded(benchmark.load(i).truth_256, name, "heavy", 4).tobytes()).hexdigest()
-        for i, name in enumerate(benchmark.names)
+        hashlib.sha256(poor_face(benchmark.load(i), "heavy", 4)[0].tobytes()).hexdigest() for i in range(len(benchmark))
     ]
     for batch_size in (2, 8):
         scores = evaluate_methods(benchmark, [], ["heavy"], measures, 4, batch_size)

@@ -76,7 +76,7 @@ def test_evaluates_writes_and_repeats_byte_for_byte(data: Path) -> None:
     results = evaluate(cfg)
     assert {p.name for p in Path("out").iterdir()} == {
         "table.md", "table.csv", "table.json", "images.csv", "timing.csv",
-        "real-512.png", "synthetic-512.png", "all-256.png",
+        "real-512.png", "synthetic-512.png", "all-256.png", "routes.png",
     }  # fmt: skip
     figures = {(r.view, r.method, r.metric): r.figure.value for r in results.rows}
     assert figures["all, 256", "input", "psnr"] > 20
@@ -87,7 +87,8 @@ def test_evaluates_writes_and_repeats_byte_for_byte(data: Path) -> None:
     assert facts["weights sha256"]["LPIPS-squeeze"] == hashlib.sha256(backbone.read_bytes()).hexdigest()
     assert facts["benchmark"]["faces (synthetic)"] == 1
     assert str(data) not in Path("out/table.csv").read_text()
-    names = ("table.csv", "images.csv", "table.json", "table.md")
+    assert Path("outputs/evaluation/faces-mild/mild-lanczos.png").is_file()
+    names = ("table.csv", "images.csv", "table.json", "table.md", "routes.png")
     first = {n: Path("out", n).read_bytes() for n in names}
     evaluate(cfg)
     assert {n: Path("out", n).read_bytes() for n in names} == first

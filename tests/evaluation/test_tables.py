@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from likeness.evaluation import tables
-from likeness.evaluation.figures import plot
+from likeness.evaluation.figures import plot, plot_fidelity, plot_routes
 from likeness.evaluation.scores import Run, Scores
 from likeness.evaluation.statistics import Interval
 from likeness.evaluation.summary import Row, summarise
+from likeness.stages.route import RouteBounds, RouteConfig, route
 
 FACTS = {"command": "python evaluate.py", "seed": 0, "weights sha256": {"embedder": "ab", "judge": "cd"}, "none": []}
 ROWS = [
@@ -104,3 +107,34 @@ def test_the_same_figures_give_the_same_bytes(tmp_path: Path) -> None:
     for name, rows in (("one", one), ("two", two)):
         plot([r for r in rows if r.view == "all"], "all", tmp_path / f"{name}.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_the_fidelity_curve_needs_three_points(tmp_path: Path) -> None:
+    def rows(*methods: str) -> list[Row]:
+        return [
+            Row("v", 256, recipe, m, "psnr", Interval(20.0 + i, 19, 21, 9))
+            for recipe in ("mild", "heavy")
+            for i, m in enumerate(methods)
+        ]
+
+    assert not plot_fidelity(rows("expert_t", "expert_t_fidelity_0", "expert_f"), "t", tmp_path / "no.png")
+    assert not (tmp_path / "no.png").exists()
+    assert plot_fidelity(rows("expert_t", "expert_t_fidelity_0", "expert_t_fidelity_1"), "t", tmp_path / "yes.png")
+    assert (tmp_path / "yes.png").stat().st_size > 1000
+
+
+def test_every_face_is_drawn_where_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, list[float]] = {}
+    original = Axes.scatter
+
+    def scatter(self: Axes, x: list[float], y: list[float], **options: Any) -> Any:
+        drawn[options["label"]] = x
+        return original(self, x, y, **options)
+
+    monkeypatch.setattr(Axes, "scatter", scatter)
+    rows = np.array(
+        [(40, 0, 0, 10, 0, 0), (70, 9, 9, 10, 0, 0), (120, 9, 500, 10, 0, 0), (200, 9, 500, 10, 0, 0)], float
+    )
+    bounds = RouteBounds(q_low=80, detail_low=5, blockiness_high=3, noise_high=9)
+    plot_routes({"mild": rows}, lambda p: route(p, RouteConfig(), bounds).route, "t", tmp_path / "routes.png")
+    assert drawn == {"skip (1)": [40], "expert_t (1)": [70], "expert_f (1)": [120], "resize (1)": [200]}

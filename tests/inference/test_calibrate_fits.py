@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from likeness.data.drawn import draw_face
+from likeness.data.photos import photo_of
 from likeness.errors import DataError
 from likeness.stages.align import align
 from likeness.stages.identity import GuardBounds, read_calibration
 from likeness.stages.measure import measure
 from likeness.stages.route import RouteBounds, faults
-from likeness.tasks.calibrate import Sample, fit_guard, fit_large, fit_q_low, main, photo_of
+from likeness.tasks.calibrate import Sample, fit_guard, fit_large, fit_q_low, main
 from likeness.types import Profile
 from likeness.weights.manifest import released
 

@@ -16,6 +16,7 @@ import cv2
 
 from likeness.data.faces import FaceRecord, read_face, read_manifest, split_records
 from likeness.errors import ConfigError, DataError
+from likeness.ops.geometry import EYE_DISTANCE_256
 from likeness.types import Pixels
 
 T = TypeVar("T")
@@ -44,13 +45,18 @@ class Sample:
         name: unique and stable; its degradation is drawn from it.
         group: what `View.group` selects.
         truth_256: (256, 256, 3) uint8.
-        truth_512: (512, 512, 3) uint8, or None where the source has no such detail.
+        truth_512: (512, 512, 3) uint8, or None where the source has no such detail, or 512 is not measured.
+        width: face width in the source's pixels, which the router sees.
+        photo: None: the crop itself is degraded; else the aligned face from which a photo of that width is made,
+            degraded and cropped again, as in the pipeline.
     """
 
     name: str
     group: str
     truth_256: Pixels
     truth_512: Pixels | None = None
+    width: float = 2 * EYE_DISTANCE_256
+    photo: Pixels | None = None
 
 
 @dataclass(frozen=True)
@@ -116,28 +122,60 @@ def open_faces(root: Path | None, limit: int | None = None) -> Benchmark:
     Raises:
         DataError: if there is no such set, or it has no validation faces.
     """
-    if root is None:
-        raise DataError("faces: no folder given; set LIKENESS_DATA, or data.root=DIR with DIR/faces/manifest.csv")
-    records = spread(sorted(split_records(read_manifest(root), "val"), key=lambda r: r.file), limit)
-    if not records:
-        raise DataError(f"faces: {root}/manifest.csv has no row with split val; make it again with the prepare task")
+    folder, records = _validation(root, limit)
     names = [r.file for r in records]
-    files = [root / n for n in names]
-    for file in files:
-        if not file.is_file():
-            raise DataError(f"faces: {file} is in the manifest but not there; fetch it again or drop its row")
 
     def load(index: int) -> Sample:
         record = records[index]
         if record.size < 512:
-            return Sample(record.file, "other", read_face(root, record, 256))
-        pixels = read_face(root, record, 512)
+            return Sample(record.file, "other", read_face(folder, record, 256))
+        pixels = read_face(folder, record, 512)
         return Sample(record.file, face_group(record), shrink_half(pixels), pixels if record.sharp else None)
 
     views = (View("real, 512", 512, "real"), View("synthetic, 512", 512, "synthetic"), View("all, 256", 256))
     groups = [face_group(r) for r in records]
     facts = {f"faces ({g})": groups.count(g) for g in ("real", "synthetic", "other")}
-    return Benchmark("faces", names, load, views, content_hash(files, names), facts)
+    return Benchmark("faces", names, load, views, content_hash([folder / n for n in names], names), facts)
+
+
+def open_widths(root: Path | None, widths: Sequence[float], limit: int | None = None) -> Benchmark:
+    """The real validation faces that are sharp at 512, as photos of faces of these widths; measured at 256.
+
+    Args:
+        root: folder with `manifest.csv`.
+        widths: in pixels of the photo.
+        limit: at most so many faces, spread over the set; each comes at every width.
+
+    Raises:
+        ConfigError: if no width is given.
+        DataError: as `open_faces`.
+    """
+    if not widths or min(widths) <= 0:
+        raise ConfigError(f"benchmark.widths: got {list(widths)}, expected pixels such as [60, 80, 110, 140]")
+    folder, every = _validation(root, None)
+    records = spread([r for r in every if face_group(r) == "real"], limit)
+    names = [f"{r.file} w {w:g}" for r in records for w in widths]
+
+    def load(index: int) -> Sample:
+        record, width = records[index // len(widths)], float(widths[index % len(widths)])
+        pixels = read_face(folder, record, 512)
+        return Sample(names[index], f"w {width:g}", shrink_half(pixels), None, width, pixels)
+
+    views = (*(View(f"w {w:g}, 256", 256, f"w {w:g}") for w in widths), View("all widths, 256", 256))
+    hashed = content_hash([folder / r.file for r in records], [r.file for r in records])
+    return Benchmark("faces", names, load, views, hashed, {"faces (real)": len(records), "widths": list(widths)})
+
+
+def _validation(root: Path | None, limit: int | None) -> tuple[Path, list[FaceRecord]]:
+    if root is None:
+        raise DataError("faces: no folder given; set LIKENESS_DATA, or data.root=DIR with DIR/faces/manifest.csv")
+    records = spread(sorted(split_records(read_manifest(root), "val"), key=lambda r: r.file), limit)
+    if not records:
+        raise DataError(f"faces: {root}/manifest.csv has no row with split val; make it again with the prepare task")
+    for file in (root / r.file for r in records):
+        if not file.is_file():
+            raise DataError(f"faces: {file} is in the manifest but not there; fetch it again or drop its row")
+    return root, records
 
 
 def face_group(record: FaceRecord) -> str:

@@ -23,12 +23,14 @@ class BenchmarkConfig:
         count: lfw: how many images of the sorted list.
         mean_landmarks: lfw: five x y points, used where no face is found.
         verification: lfw: View 2's protocol, too.
+        widths: faces: instead of the crops, photos of faces of these widths in pixels.
     """
 
     name: str = "faces"
     count: int = 1000
     mean_landmarks: list[list[float]] = field(default_factory=list)
     verification: bool = False
+    widths: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -52,13 +54,28 @@ class WeightsConfig:
         expert_f: Expert-F.
         expert_t: Expert-T.
         prior: the codebook prior.
+        srnet: the plain baseline.
         lpips: torchvision's SqueezeNet 1.1.
     """
 
     expert_f: str | None = None
     expert_t: str | None = None
     prior: str | None = None
+    srnet: str | None = None
     lpips: str | None = None
+
+
+@dataclass
+class ExternalConfig:
+    """A published restorer, for the method `external`.
+
+    Attributes:
+        weights: a file that spandrel can load.
+        size: edge of the crops that it reads; None: 512 over its factor.
+    """
+
+    weights: str | None = None
+    size: int | None = None
 
 
 @dataclass
@@ -69,6 +86,7 @@ class EvaluateConfig:
         benchmark: which faces.
         data: where they lie.
         weights: of methods and metrics.
+        external: a published restorer of the user's.
         recipe: a named degradation, or `all`.
         methods: rows of the tables.
         limit: at most so many faces, spread over the set; None for all.
@@ -79,11 +97,13 @@ class EvaluateConfig:
         batch_size: faces at a time.
         cache: folder for detected landmarks.
         output: folder for the results.
+        sheets: folder for the best, middle and worst faces of every method; None writes none.
     """
 
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     data: DataConfig = field(default_factory=DataConfig)
     weights: WeightsConfig = field(default_factory=WeightsConfig)
+    external: ExternalConfig = field(default_factory=ExternalConfig)
     recipe: str = "gfpgan"
     methods: list[str] = field(default_factory=lambda: ["input", "expert_f"])
     limit: int | None = None
@@ -94,6 +114,7 @@ class EvaluateConfig:
     batch_size: int = 8
     cache: str = "outputs/cache"
     output: str = "experiments/evaluation"
+    sheets: str | None = None
 
     def __post_init__(self) -> None:
         if self.recipe not in ("all", "clean", *RECIPES):
@@ -105,6 +126,10 @@ class EvaluateConfig:
             raise ConfigError(
                 f"benchmark.verification: got true with benchmark={self.benchmark.name}, which has no pairs; expected "
                 "benchmark=lfw"
+            )
+        if self.benchmark.widths and self.benchmark.name != "faces":
+            raise ConfigError(
+                f"benchmark.widths: got them with benchmark={self.benchmark.name}; expected benchmark=faces"
             )
 
     @property

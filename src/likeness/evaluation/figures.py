@@ -1,17 +1,21 @@
-"""Bar plots of the tables."""
+"""Plots of the tables: bars, the fidelity knob, and where the router sends the faces."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from likeness.evaluation.methods import FIDELITY
 from likeness.evaluation.summary import Row
 from likeness.evaluation.tables import COLUMNS
+from likeness.types import Profile, Route
 
 _ACROSS = 3
 _PANEL = (4.2, 3.0)  # inches
@@ -49,5 +53,57 @@ def plot(rows: Sequence[Row], title: str, file: Path) -> None:
         panel.margins(y=0.15)
     handles, labels = panels[len(metrics) - 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.suptitle(title)
+    figure.savefig(file, dpi=110, metadata={"Software": None})
+
+
+def plot_fidelity(rows: Sequence[Row], title: str, file: Path) -> bool:
+    """Curves over Expert-T's fidelity, a panel a metric and a line a recipe; False where fewer than three were run."""
+    methods = [m for m in FIDELITY if any(r.method == m for r in rows)]
+    if len(methods) < 3:
+        return False
+    metrics = [m for m in COLUMNS if any(r.metric == m.name and r.method == methods[0] for r in rows)]
+    down = math.ceil(len(metrics) / _ACROSS)
+    figure = Figure(figsize=(_ACROSS * _PANEL[0], down * _PANEL[1] + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(down, _ACROSS, squeeze=False).ravel()
+    for panel in panels[len(metrics) :]:
+        panel.set_visible(False)
+    for panel, info in zip(panels, metrics, strict=False):
+        for recipe in dict.fromkeys(r.recipe for r in rows):
+            values = {r.method: r.figure.value for r in rows if (r.metric, r.recipe) == (info.name, recipe)}
+            panel.plot([FIDELITY[m] for m in methods], [values[m] for m in methods], "o-", label=recipe)
+        panel.set_title(f"{info.label} {info.better}", fontsize="medium")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.suptitle(f"{title}: fidelity 0 (prior) to 1 (input)")
+    figure.savefig(file, dpi=110, metadata={"Software": None})
+    return True
+
+
+def plot_routes(
+    profiles: Mapping[str, npt.NDArray[np.float64]], route: Callable[[Profile], str], title: str, file: Path
+) -> None:
+    """Sharpness over width of every face, coloured by its route, a panel a recipe.
+
+    Args:
+        profiles: recipe to (N, 6), in the order of `types.Profile`.
+        route: a profile's route.
+        title: above the panels.
+        file: to write; the same profiles give the same bytes.
+    """
+    figure = Figure(figsize=(_PANEL[0] * len(profiles), _PANEL[1] + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    for panel, (recipe, rows) in zip(
+        figure.subplots(1, len(profiles), squeeze=False)[0], profiles.items(), strict=True
+    ):
+        faces = [Profile(*row) for row in rows.tolist()]
+        routes = [route(face) for face in faces]
+        for k, name in enumerate(get_args(Route)):
+            part = [f for f, r in zip(faces, routes, strict=True) if r == name]
+            label = f"{name} ({len(part)})"
+            panel.scatter([f.width for f in part], [1 + f.sharpness for f in part], s=6, color=f"C{k}", label=label)
+        panel.set(yscale="log", xlabel="width, source pixels", ylabel="1 + sharpness", title=recipe)
+        panel.legend(fontsize="small")
     figure.suptitle(title)
     figure.savefig(file, dpi=110, metadata={"Software": None})

@@ -20,6 +20,7 @@ from likeness.evaluation.benchmarks import Benchmark, Sample, View, content_hash
 from likeness.evaluation.verification import Pair, read_pairs
 from likeness.metrics.landmarks import Detector, nearest_face
 from likeness.ops import color, geometry
+from likeness.stages.align import face_width
 from likeness.types import Faces, Pixels
 
 PAIRS, VIEW_2 = "pairsDevTest.txt", "pairs.txt"
@@ -223,7 +224,12 @@ def _aligned(
     points = [np.asarray(mean_landmarks, np.float64) if p is None else p for p in found]
 
     def load(index: int) -> Sample:
-        return Sample(names[index], "lfw", align(read_frame(files[index]), points[index]))
+        return Sample(
+            names[index],
+            "lfw",
+            align(read_frame(files[index]), points[index]),
+            width=face_width(points[index].astype(np.float32)),
+        )
 
     facts = {"faces": len(names), "faces without a detection (mean landmarks used)": sum(p is None for p in found)}
     return Benchmark(name, names, load, (View("LFW, 256", 256),), content_hash(files, names), facts)

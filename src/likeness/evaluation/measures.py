@@ -52,6 +52,7 @@ METRICS = (
     MetricInfo("ssim", "SSIM", "↑", 4),
     MetricInfo("gmsd", "GMSD", "↓", 4, "percent"),
     MetricInfo("lpips", "LPIPS-squeeze", "↓", 4, "percent"),
+    MetricInfo("lpips_face", "LPIPS of the face", "↓", 4, "percent", (256,)),
     MetricInfo("sharpness", "sharpness ratio", "→ 1", 3),
     MetricInfo("distance", "embedder distance", "↓", 4, "percent", (256,)),
     MetricInfo("judge", "judge cosine", "↑", 4, "unit", (256,)),
@@ -60,7 +61,9 @@ METRICS = (
     MetricInfo("drift_l", "drift of L", "↓", 2, "unit", (256,)),
     MetricInfo("drift_a", "drift of a", "↓", 2, "unit", (256,)),
     MetricInfo("drift_b", "drift of b", "↓", 2, "unit", (256,)),
+    MetricInfo("cost", "cost", "↓", 4, "unit", (256,)),  # of an expert or of a choice between them
 )
+FACE = (slice(None), slice(None), slice(69, 234), slice(45, 210))  # dlib's chip on the FFHQ-256 crop
 # Figures of a set, not of an image.
 LATTICE = MetricInfo("lattice", "lattice", "↓", 2)
 FRECHET = MetricInfo("frechet", "Fréchet distance of embeddings", "↓", 4, sizes=(256,))
@@ -73,7 +76,7 @@ class Truth:
 
     Attributes:
         images: (B, 3, S, S), rounded to 8 bits.
-        features: LPIPS features, None without LPIPS.
+        features, face_features: LPIPS features of the crop and, at 256, of the face in it; None without LPIPS.
         embedding, judged: (B, D) at 256; None at 512 or without the network.
         landmarks: (B, 5, 2); None without a detector.
         contrast: (B,) Laplacian variance.
@@ -81,6 +84,7 @@ class Truth:
 
     images: Tensor
     features: Sequence[Tensor] | None
+    face_features: Sequence[Tensor] | None
     embedding: Tensor | None
     judged: Tensor | None
     landmarks: Tensor | None
@@ -90,22 +94,6 @@ class Truth:
     def size(self) -> int:
         """Edge length in pixels."""
         return int(self.images.shape[-1])
-
-    def at(self, index: Tensor) -> Truth:
-        """The truths at `index`."""
-
-        def pick(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x[index]
-
-        features = None if self.features is None else [f[index] for f in self.features]
-        return Truth(
-            self.images[index],
-            features,
-            pick(self.embedding),
-            pick(self.judged),
-            pick(self.landmarks),
-            self.contrast[index],
-        )
 
 
 @dataclass(frozen=True)
@@ -126,11 +114,6 @@ class Measures:
     judge: OnnxRecogniser | None
     device: str = "cpu"
 
-    def metrics(self, size: int) -> list[MetricInfo]:
-        """What `compare` gives at `size`, in the tables' order."""
-        absent = {name for name, network in (("lpips", self.lpips), ("judge", self.judge)) if network is None}
-        return [m for m in METRICS if size in m.sizes and m.name not in absent]
-
     @torch.no_grad()
     def truth(self, images: Tensor) -> Truth:
         """Prepares a batch of ground truth, (B, 3, S, S) in [0, 1] with S = 256 or 512."""
@@ -139,6 +122,7 @@ class Measures:
         return Truth(
             images,
             None if self.lpips is None else self.lpips.features(images),
+            None if self.lpips is None or not identity else self.lpips.features(images[FACE]),
             self.embed(images) if identity else None,
             self.judge.embed_aligned(images) if identity and self.judge else None,
             None if self.detector is None else find_landmarks(self.detector, images),
@@ -181,6 +165,8 @@ class Measures:
                 found |= {name: drift[:, i] for i, name in enumerate(("drift_l", "drift_a", "drift_b"))}
         if self.lpips is not None and truth.features is not None:
             found["lpips"] = self.lpips.compare(self.lpips.features(images), truth.features)
+            if truth.face_features is not None:
+                found["lpips_face"] = self.lpips.compare(self.lpips.features(images[FACE]), truth.face_features)
         embedding = judged = None
         if truth.embedding is not None:
             embedding = self.embed(images)

@@ -11,16 +11,26 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from likeness.data.faces import resize_face
 from likeness.errors import ConfigError, InputError
 from likeness.metrics.images import halve
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.stages.restore.expert_t import KnobsConfig, load_expert_t
+from likeness.stages.restore.external import ExternalExpert
 from likeness.types import FloatArray
-from likeness.weights.networks import load_prior
+from likeness.weights.external import load_external
+from likeness.weights.networks import load_network, load_prior
 
 INPUT = "input"  # the row that all others are compared with
+FIDELITY = {  # the rows of Expert-T's fidelity knob; "expert_t" alone is the default
+    "expert_t_fidelity_0": 0.0,
+    "expert_t_fidelity_25": 0.25,
+    "expert_t": 0.5,
+    "expert_t_fidelity_75": 0.75,
+    "expert_t_fidelity_1": 1.0,
+}
 
 
 @dataclass(frozen=True)
@@ -30,10 +40,12 @@ class MethodContext:
     Attributes:
         device: torch device.
         weights: by method, a file, or None for the released one.
+        external_size: edge of the crops that the external network reads; None: 512 over its factor.
     """
 
     device: str = "cpu"
     weights: Mapping[str, str | None] = field(default_factory=dict)
+    external_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -144,16 +156,42 @@ def _expert_f(context: MethodContext) -> Method:
     return Method("expert_f", lambda crops: [r.image for r in expert.restore(crops)], {"expert_f": expert.sha256})
 
 
+def _srnet(context: MethodContext) -> Method:
+    """The plain network trained on the same data."""
+    net, sha256 = load_network("srnet", context.weights.get("srnet"))
+    net = net.eval().requires_grad_(False).to(context.device)
+    return Method("srnet", lambda crops: _batch(net, crops, context.device), {"srnet": sha256})
+
+
+def _batch(net: nn.Module, crops: Sequence[FloatArray], device: str) -> list[FloatArray]:
+    with torch.inference_mode():
+        images = net(_tensor(crops).to(device)).image.cpu()
+    return [image.permute(1, 2, 0).numpy() for image in images]
+
+
+def _external(context: MethodContext) -> Method:
+    """A published restorer from the user's file, on enlarged crops where it reads larger ones.
+
+    Raises:
+        ConfigError: if no file is named.
+    """
+    file = context.weights.get("external")
+    if not file:
+        raise ConfigError("methods: external needs a network that spandrel loads; give external.weights=FILE")
+    expert = ExternalExpert(load_external(file, "external.weights", context.device), context.external_size)
+
+    def run(crops: Sequence[FloatArray]) -> list[FloatArray]:
+        read = [np.clip(resize_face(c, expert.input_size), 0, 1) for c in crops]
+        size = 512 if expert.output_size >= 512 else 256
+        return [resize_face(r.image, size) for r in expert.restore(read)]
+
+    return Method("external", run, {"external": expert.sha256})
+
+
 def _prior(context: MethodContext) -> Method:
     """The codebook's reconstruction: on clean faces, the ceiling of what is built on it."""
     net, sha256 = load_prior(context.weights.get("prior"), context.device)
-
-    def run(crops: Sequence[FloatArray]) -> list[FloatArray]:
-        with torch.inference_mode():
-            images = net(_tensor(crops).to(context.device)).image.cpu()
-        return [image.permute(1, 2, 0).numpy() for image in images]
-
-    return Method("prior", run, {"prior": sha256})
+    return Method("prior", lambda crops: _batch(net, crops, context.device), {"prior": sha256})
 
 
 def _expert_t(name: str, knobs: KnobsConfig) -> Factory:
@@ -175,10 +213,8 @@ METHODS.add("lanczos", _lanczos)
 METHODS.add("unsharp", _unsharp)
 METHODS.add("expert_f", _expert_f)
 METHODS.add("prior", _prior)
-for _name, _knobs in {
-    "expert_t": KnobsConfig(),
-    "expert_t_fidelity_0": KnobsConfig(fidelity=0.0),
-    "expert_t_fidelity_1": KnobsConfig(fidelity=1.0),
-    "expert_t_hard": KnobsConfig(lookup="hard"),
-}.items():
-    METHODS.add(_name, _expert_t(_name, _knobs))
+METHODS.add("srnet", _srnet)
+METHODS.add("external", _external)
+for _name, _fidelity in FIDELITY.items():
+    METHODS.add(_name, _expert_t(_name, KnobsConfig(fidelity=_fidelity)))
+METHODS.add("expert_t_hard", _expert_t("expert_t_hard", KnobsConfig(lookup="hard")))

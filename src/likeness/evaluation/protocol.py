@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from likeness.data.photos import photo_of
 from likeness.data.recipes import degrade
 from likeness.evaluation import scores as stored
 from likeness.evaluation.benchmarks import Benchmark, Sample
@@ -18,15 +20,28 @@ from likeness.evaluation.measures import Measures, Truth
 from likeness.evaluation.methods import Method, at_both_sizes
 from likeness.evaluation.scores import TRUTH, Places, Run, Scores
 from likeness.ops.color import to_float
-from likeness.types import Pixels
+from likeness.stages.align import align
+from likeness.stages.measure import measure
+from likeness.types import Crop, FloatArray, Pixels, Profile
 
 SIZES = (256, 512)
 
 
-def degraded(pixels: Pixels, name: str, recipe: str, seed: int) -> Pixels:
-    """A 256 crop degraded by a recipe; drawn from seed, recipe and name, so order and limit do not matter."""
-    digest = hashlib.sha256(f"{recipe}/{name}".encode()).digest()
-    return degrade(pixels, recipe, np.random.default_rng([seed, int.from_bytes(digest[:8], "big")]))[0]
+def poor_face(sample: Sample, recipe: str, seed: int) -> tuple[FloatArray, Profile]:
+    """The degraded 256 crop of a face and what the router would measure of it.
+
+    Drawn from seed, recipe and name, so order and limit do not matter.
+    """
+    digest = hashlib.sha256(f"{recipe}/{sample.name}".encode()).digest()
+    rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+    if sample.photo is not None:
+        photo, landmarks = photo_of(sample.photo, sample.width, recipe, rng)
+        crop = align(photo, landmarks, 256)
+        return crop.image, measure(photo, crop)
+    pixels = degrade(sample.truth_256, recipe, rng)[0]
+    image = to_float(pixels)
+    whole = Crop(image, np.eye(2, 3))
+    return image, replace(measure(pixels, whole), width=sample.width)
 
 
 def evaluate_methods(
@@ -90,9 +105,10 @@ def _evaluate_batch(
             truths[size] = inside, measures.truth(_tensor([_truth(samples[i], size) for i in inside]))
             scores.put(Run("", TRUTH, size), inside, {}, measures.vectors(truths[size][1]))
     for recipe in recipes:
-        poor = [degraded(s.truth_256, s.name, recipe, seed) for s in samples]
-        scores.inputs[recipe] = np.array([hashlib.sha256(p.tobytes()).hexdigest() for p in poor])
-        crops = [to_float(p) for p in poor]
+        poor = [poor_face(s, recipe, seed) for s in samples]
+        crops = [crop for crop, _ in poor]
+        scores.inputs[recipe] = np.array([hashlib.sha256(c.tobytes()).hexdigest() for c in crops])
+        scores.profiles[recipe] = np.array([astuple(profile) for _, profile in poor])
         for method in methods:
             began = time.perf_counter()
             restored = list(method.run(crops))

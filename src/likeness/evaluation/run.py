@@ -17,14 +17,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from likeness.errors import ConfigError, OutputError, WeightsError
 from likeness.evaluation import provenance, recognition, tables
-from likeness.evaluation.benchmarks import Benchmark, open_faces
+from likeness.evaluation.benchmarks import Benchmark, open_faces, open_widths
+from likeness.evaluation.choices import Choice, add_choice, add_cost, by_cost, by_rule
 from likeness.evaluation.config import EvaluateConfig, from_hydra
-from likeness.evaluation.figures import plot
+from likeness.evaluation.figures import plot, plot_fidelity, plot_routes
 from likeness.evaluation.lfw import open_lfw, open_view_2
 from likeness.evaluation.measures import Measures
 from likeness.evaluation.methods import METHODS, Method, MethodContext
 from likeness.evaluation.protocol import evaluate_methods
 from likeness.evaluation.scores import Scores
+from likeness.evaluation.sheets import write_sheets
 from likeness.evaluation.summary import Row, summarise
 from likeness.log import get_logger
 from likeness.metrics.identity import judge_file, load_judge
@@ -34,6 +36,9 @@ from likeness.nets.face_embedder import load_embedder, weights_file
 from likeness.ops import geometry
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.mtcnn import MtcnnDetector
+from likeness.stages.identity import read_calibration
+from likeness.stages.route import RouteBounds, RouteConfig, route
+from likeness.weights.manifest import released
 
 log = get_logger(__name__)
 
@@ -66,9 +71,13 @@ def evaluate(cfg: DictConfig | EvaluateConfig) -> Results:
         LikenessError: one line that says which option, data or weights are missing or wrong.
     """
     options = cfg if isinstance(cfg, EvaluateConfig) else from_hydra(cfg)
-    weights = {name: getattr(options.weights, name) for name in ("expert_f", "expert_t", "prior")}
-    methods = METHODS.make(options.methods, MethodContext(options.device, weights))
+    weights = {name: getattr(options.weights, name) for name in ("expert_f", "expert_t", "prior", "srnet")}
+    weights["external"] = options.external.weights
+    context = MethodContext(options.device, weights, options.external.size)
+    methods = METHODS.make([m for m in options.methods if m not in CHOICES], context)
     measures, files, notes = make_measures(options)
+    chosen = [m for m in options.methods if m in CHOICES]
+    files["calibration"] = released("calibration")
     hashes = provenance.weight_hashes(files)
     for method in methods:
         hashes |= method.weights
@@ -78,8 +87,15 @@ def evaluate(cfg: DictConfig | EvaluateConfig) -> Results:
         benchmark = open_benchmark(options, MtcnnDetector, _tick(bar, "align", options.limit))
         facts = describe(options, benchmark, hashes, notes)
         scores = _score(options, benchmark, methods, options.recipes, measures, facts, bar)
+        if chosen:
+            add_cost(scores)
+        for name in chosen:
+            add_choice(scores, name, CHOICES[name]())
         rows = summarise(scores, benchmark.views, options.seed)
         write(folder, rows, scores, facts, f"{benchmark.name}, recipe {options.recipe}", notes)
+        if options.sheets:
+            with _writing(Path(options.sheets)):
+                write_sheets(Path(options.sheets), benchmark, methods, scores, options.recipes, options.seed)
         if options.benchmark.verification:
             _verify(options, methods, measures, hashes, notes, folder, bar)
     log.info("%s, %d faces: %s", benchmark.name, len(benchmark), folder / "table.md")
@@ -142,6 +158,17 @@ def _verify(
             recognition.plot(rows, pairs, recipe, folder / f"roc-{recipe}.png")
 
 
+def _bounds() -> RouteBounds:
+    fitted = read_calibration(released("calibration"))["route"]
+    return RouteBounds(*(fitted[name] for name in ("q_low", "detail_low", "blockiness_high", "noise_high")))
+
+
+CHOICES: Mapping[str, Callable[[], Choice]] = {
+    "rule": lambda: by_rule(RouteConfig(), _bounds()),
+    "oracle": lambda: by_cost,
+}
+
+
 def make_measures(options: EvaluateConfig) -> tuple[Measures, dict[str, Path], list[str]]:
     """Loads what measures; a network that was not asked for by file and is not at hand is left out.
 
@@ -197,7 +224,10 @@ def _below_root(options: EvaluateConfig, folder: str) -> Path | None:
 
 
 def _faces(options: EvaluateConfig, detector: Callable[[], Detector], progress: Tick | None) -> Benchmark:
-    return open_faces(_below_root(options, "faces"), options.limit)
+    root = _below_root(options, "faces")
+    if options.benchmark.widths:
+        return open_widths(root, options.benchmark.widths, options.limit)
+    return open_faces(root, options.limit)
 
 
 def _lfw(options: EvaluateConfig, detector: Callable[[], Detector], progress: Tick | None) -> Benchmark:
@@ -250,7 +280,7 @@ def describe(
 def write(
     folder: Path, rows: Sequence[Row], scores: Scores, facts: Mapping[str, Any], title: str, notes: Sequence[str] = ()
 ) -> None:
-    """Writes table.md, table.csv, table.json, images.csv, timing.csv and one figure a view.
+    """Writes table.md, table.csv, table.json, images.csv, timing.csv, the figures of each view, and routes.png.
 
     Raises:
         OutputError: if the folder cannot be written.
@@ -267,7 +297,12 @@ def write(
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         for view in dict.fromkeys(r.view for r in rows):
-            plot([r for r in rows if r.view == view], f"{title}: {view}", folder / f"{view.replace(', ', '-')}.png")
+            here, name = [r for r in rows if r.view == view], view.replace(", ", "-")
+            plot(here, f"{title}: {view}", folder / f"{name}.png")
+            plot_fidelity(here, f"{title}: {view}", folder / f"{name}-fidelity.png")
+        bounds = _bounds()
+        routed = {r: p for r, p in scores.profiles.items() if len(p)}
+        plot_routes(routed, lambda p: route(p, RouteConfig(), bounds).route, title, folder / "routes.png")
 
 
 @contextmanager

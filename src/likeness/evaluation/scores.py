@@ -42,6 +42,7 @@ class Scores:
             figures of whole sets; the truth's under recipe "" and method "truth".
         seconds: (recipe, method) to seconds spent in the method.
         inputs: recipe to (N,) SHA-256 of each degraded picture.
+        profiles: recipe to (N, 6), what the router measured, in the order of `types.Profile`.
     """
 
     names: Sequence[str]
@@ -51,6 +52,7 @@ class Scores:
     vectors: dict[str, dict[Run, Values]] = field(default_factory=dict)
     seconds: dict[tuple[str, str], float] = field(default_factory=dict)
     inputs: dict[str, Strings] = field(default_factory=dict)
+    profiles: dict[str, Values] = field(default_factory=dict)
 
     def select(self, view: View) -> npt.NDArray[np.bool_]:
         """(N,) the images of a view."""
@@ -86,7 +88,9 @@ def join(parts: Sequence[Scores]) -> Scores:
                 whole.put(run, at, {}, {name: rows})
         for key, seconds in part.seconds.items():
             whole.seconds[key] = whole.seconds.get(key, 0.0) + seconds
-    whole.inputs = {recipe: np.concatenate([p.inputs[recipe] for p in parts]) for recipe in parts[0].inputs}
+    for recipe in parts[0].inputs:
+        whole.inputs[recipe] = np.concatenate([p.inputs[recipe] for p in parts])
+        whole.profiles[recipe] = np.concatenate([p.profiles[recipe] for p in parts])
     return whole
 
 
@@ -98,6 +102,7 @@ def save(scores: Scores, file: Path) -> None:
     arrays |= {_key("vector", n, *run): v for n, runs in scores.vectors.items() for run, v in runs.items()}
     arrays |= {_key("seconds", *key): np.array(s) for key, s in scores.seconds.items()}
     arrays |= {_key("input", recipe): v for recipe, v in scores.inputs.items()}
+    arrays |= {_key("profile", recipe): v for recipe, v in scores.profiles.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}.partial")
     with partial.open("wb") as stream:
@@ -123,6 +128,8 @@ def load(file: Path) -> Scores:
                 found.seconds[words[0], words[1]] = float(arrays[key])
             elif kind == "input":
                 found.inputs[words[0]] = arrays[key]
+            elif kind == "profile":
+                found.profiles[words[0]] = arrays[key]
     return found
 
 

@@ -25,25 +25,23 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
-from likeness.data.faces import FaceRecord, read_face, read_manifest, resize_face, split_records
-from likeness.data.recipes import degrade
+from likeness.data.faces import FaceRecord, read_face, read_manifest, split_records
+from likeness.data.photos import photo_of
 from likeness.errors import DataError
 from likeness.log import get_logger
 from likeness.nets.face_embedder import load_embedder
 from likeness.nets.recogniser import open_recogniser
 from likeness.ops.color import to_float
-from likeness.ops.geometry import EYE_DISTANCE_256, rescale_points, template
 from likeness.stages.align import align
 from likeness.stages.identity import embed
 from likeness.stages.measure import measure
 from likeness.tasks import arguments
-from likeness.types import FloatArray, Pixels, Profile
+from likeness.types import FloatArray, Profile
 from likeness.weights.files import file_hash
 
 log = get_logger(__name__)
 RECIPES = ("clean", "mild", "gfpgan", "heavy")
 LARGE = 150.0
-CAMERA_JPEG = 0.7  # share of undegraded photos stored as a camera does, quality 88-98: no fault in itself
 
 
 @dataclass
@@ -78,23 +76,6 @@ class Sample:
     profile: Profile
     degraded: FloatArray
     clean: FloatArray
-
-
-def photo_of(truth: Pixels, width: float, recipe: str, rng: np.random.Generator) -> tuple[Pixels, FloatArray]:
-    """A photo whose face has the given width, degraded by a recipe, and its landmarks.
-
-    The recipe's numbers are for 256, so it is applied there; larger faces are enlarged afterwards,
-    as a poor large face is. Undegraded ones are shrunk from the 512 original, most stored as JPEG.
-    """
-    size = max(16, round(256 * width / (2 * EYE_DISTANCE_256)))
-    if recipe == "clean":
-        photo = resize_face(truth, size)
-        if rng.random() < CAMERA_JPEG:
-            quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(88, 99))]
-            photo = np.asarray(cv2.imdecode(cv2.imencode(".jpg", photo, quality)[1], cv2.IMREAD_COLOR))
-    else:
-        photo = resize_face(degrade(resize_face(truth, 256), recipe, rng)[0], size)
-    return photo, rescale_points(template(512), size / 512).astype(np.float32)
 
 
 def collect(root: Path, records: Sequence[FaceRecord], options: CalibrateOptions) -> list[Sample]:

@@ -71,7 +71,7 @@ def load_run(file: str, averaged: bool) -> tuple[nn.Module, dict[str, Any]]:
     """
     checkpoint = read_checkpoint(file)
     name = checkpoint.get("network", "")
-    if name not in ("expert_f", "expert_t", "prior"):
+    if name not in ("expert_f", "expert_t", "prior", "srnet"):
         raise InputError(f"runs: {file} holds {name or 'no network'}, expected a run of an expert or of the prior")
     kind = NETWORKS[name]
     net = kind.make(kind.config(**plain_config(checkpoint["net_config"])))

@@ -1,4 +1,4 @@
-"""LightningModule of Expert-F."""
+"""LightningModule of Expert-F, and of the plain baseline: networks whose loss alone decides what they learn."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from likeness.nets.expert_f import ExpertF
+from likeness.nets.srnet import SRNet
 from likeness.training.base import FaceModule, OptimizerFactory, as_tensor
 from likeness.training.losses.restoration import RestorationLoss
 from likeness.training.schedule import progress
 
 
 class ExpertFModule(FaceModule):
-    """Trains Expert-F; the EMA callback's weights are the ones validated and exported.
+    """Trains Expert-F or SRNet; the EMA callback's weights are the ones validated and exported.
 
     Args:
         net: the network.
@@ -26,13 +27,13 @@ class ExpertFModule(FaceModule):
 
     def __init__(
         self,
-        net: ExpertF,
+        net: ExpertF | SRNet,
         loss: RestorationLoss,
         optimizer: OptimizerFactory,
         init: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(net, "expert_f", net.config, loss, init, seed)
+        super().__init__(net, "srnet" if isinstance(net, SRNet) else "expert_f", net.config, loss, init, seed)
         self.optimizer_factory = optimizer
 
     def forward(self, x: Tensor) -> Tensor:

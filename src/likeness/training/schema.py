@@ -11,6 +11,7 @@ from likeness.data.restoration import MixConfig
 from likeness.nets.expert_f import ExpertFConfig
 from likeness.nets.expert_t import ExpertTConfig
 from likeness.nets.prior import PriorConfig
+from likeness.nets.srnet import SRNetConfig
 from likeness.training.expert_t import TokenConfig
 from likeness.training.losses.restoration import LossWeights
 from likeness.training.prior import GanConfig
@@ -20,6 +21,7 @@ SCHEMAS: dict[str, Any] = {
     "expert_t": ExpertTConfig,
     "tokens": TokenConfig,
     "prior": PriorConfig,
+    "srnet": SRNetConfig,
     "gan": GanConfig,
     "loss_weights": LossWeights,
     "mix": MixConfig,

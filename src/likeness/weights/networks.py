@@ -12,6 +12,7 @@ from torch import nn
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
 from likeness.nets.expert_t import ExpertT, ExpertTConfig
 from likeness.nets.prior import Prior, PriorConfig
+from likeness.nets.srnet import SRNet, SRNetConfig
 from likeness.weights.files import load_into, load_weights
 from likeness.weights.manifest import released
 
@@ -27,6 +28,7 @@ NETWORKS: Mapping[str, Kind] = {
     "expert_f": Kind(ExpertF, ExpertFConfig),
     "expert_t": Kind(ExpertT, ExpertTConfig),
     "prior": Kind(Prior, PriorConfig),
+    "srnet": Kind(SRNet, SRNetConfig),
 }
 
 

@@ -1,0 +1,83 @@
+"""Rows that choose between the experts, face by face: the router's rule, and the oracle that knows the costs.
+
+They restore nothing themselves: each face's figures are those of the expert that it would be sent to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from likeness.errors import ConfigError
+from likeness.evaluation.scores import Run, Scores
+from likeness.stages.route import RouteBounds, RouteConfig, route
+from likeness.types import Profile
+
+FIRST, SECOND = "expert_t", "expert_f"
+COST = "cost"
+# Milliseconds of an expert over Expert-T's; fixed, so that the same command gives the same figures. From the table
+# of likeness.tasks.bench, whole forwards of both in fp32.
+RELATIVE_TIME = {FIRST: 1.0, SECOND: 0.3}
+TIME_WEIGHT = 0.02
+
+Flags = npt.NDArray[np.bool_]
+Choice = Callable[[Scores, str], Flags]  # of a recipe: (N,), whether each face goes to Expert-T
+
+
+def add_cost(scores: Scores) -> None:
+    """Adds the cost of a face under each expert: embedder distance + LPIPS of the face window + .02 x relative time.
+
+    Raises:
+        ConfigError: if LPIPS was not measured.
+    """
+    for run, table in scores.values.items():
+        if run.size == 256 and run.method in RELATIVE_TIME:
+            if "lpips_face" not in table:
+                raise ConfigError(
+                    "methods: a choice between experts needs LPIPS, which was not measured; give its file"
+                )
+            table[COST] = table["distance"] + table["lpips_face"] + TIME_WEIGHT * RELATIVE_TIME[run.method]
+
+
+def add_choice(scores: Scores, name: str, choice: Choice) -> None:
+    """Adds the row `name`: the figures of Expert-T where `choice` is true, of Expert-F elsewhere.
+
+    Raises:
+        ConfigError: if one of the experts was not run.
+    """
+    pairs = [(run, run._replace(method=SECOND)) for run in list(scores.values) if run.method == FIRST]
+    if not pairs or any(second not in scores.values for _, second in pairs):
+        raise ConfigError(f"methods: got {name} without {FIRST} and {SECOND}, which it chooses from; add both")
+    for run, other in pairs:
+        first = choice(scores, run.recipe)
+        made, place = run._replace(method=name), np.arange(len(scores.names))
+        values = {m: np.where(first, v, scores.values[other][m]) for m, v in scores.values[run].items()}
+        vectors = {}
+        for kind, runs in scores.vectors.items():
+            if run in runs:
+                shape = (-1, *[1] * (runs[run].ndim - 1))
+                vectors[kind] = np.where(first.reshape(shape), runs[run], runs[other])
+        scores.put(made, place, values, vectors)
+        times = [scores.seconds[run.recipe, method] for method in (FIRST, SECOND)]
+        scores.seconds[run.recipe, name] = float(np.where(first, *times).mean())
+
+
+def by_rule(config: RouteConfig, bounds: RouteBounds) -> Choice:
+    """The router's rule; a face that it would not restore at all goes to the expert of its band's end."""
+
+    def choose(scores: Scores, recipe: str) -> Flags:
+        decisions = [route(Profile(*row), config, bounds) for row in scores.profiles[recipe].tolist()]
+        return np.array([d.expert == FIRST or d.route == "skip" for d in decisions])
+
+    return choose
+
+
+def by_cost(scores: Scores, recipe: str) -> Flags:
+    """The oracle: whichever costs less; of equals, the cheaper Expert-F."""
+    costs: Mapping[str, npt.NDArray[np.float64]] = {
+        method: scores.values[Run(recipe, method, 256)][COST] for method in (FIRST, SECOND)
+    }
+    chosen: Flags = costs[FIRST] < costs[SECOND]
+    return chosen

@@ -1,0 +1,58 @@
+"""Choosing between the experts: each face's figures are those of the one it goes to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from likeness.errors import ConfigError
+from likeness.evaluation.choices import COST, RELATIVE_TIME, add_choice, add_cost, by_cost, by_rule
+from likeness.evaluation.scores import Run, Scores
+from likeness.stages.route import RouteBounds, RouteConfig
+
+BOUNDS = RouteBounds(q_low=80, detail_low=5, blockiness_high=3, noise_high=9)
+
+
+@pytest.fixture
+def scores() -> Scores:
+    """Five faces: too small, small, middle and blurry, middle and sharp, large and good."""
+    made = Scores(list("abcde"), np.full(5, ""), {256: np.ones(5, bool)})
+    at = np.arange(5)
+    figures = {"expert_t": np.array([0.1, 0.2, 0.3, 0.4, 0.5]), "expert_f": np.array([0.3, 0.2, 0.1, 0.6, 0.5])}
+    for method, distance in figures.items():
+        values = {"distance": distance, "lpips_face": distance / 2, "psnr": 30 + distance}
+        made.put(Run("heavy", method, 256), at, values, {"power": distance[:, None, None] * np.ones((5, 2, 3))})
+        made.seconds["heavy", method] = 10.0 if method == "expert_t" else 5.0
+    widths, sharpness = [40, 70, 120, 120, 200], [0, 500, 20, 200, 500]
+    made.profiles["heavy"] = np.array([(w, s, s, 10, 0, 0) for w, s in zip(widths, sharpness, strict=True)], float)
+    return made
+
+
+def test_the_rule_sends_each_face_where_the_router_would(scores: Scores) -> None:
+    chosen = by_rule(RouteConfig(), BOUNDS)(scores, "heavy")
+    assert chosen.tolist() == [True, True, True, False, False]
+    add_choice(scores, "rule", by_rule(RouteConfig(), BOUNDS))
+    run = Run("heavy", "rule", 256)
+    assert scores.values[run]["distance"].tolist() == [0.1, 0.2, 0.3, 0.6, 0.5]
+    assert scores.values[run]["psnr"].tolist() == [30.1, 30.2, 30.3, 30.6, 30.5]
+    assert scores.vectors["power"][run][:, 1, 2].tolist() == [0.1, 0.2, 0.3, 0.6, 0.5]
+    assert scores.seconds["heavy", "rule"] == pytest.approx((3 * 10 + 2 * 5) / 5)
+
+
+def test_the_oracle_costs_least(scores: Scores) -> None:
+    add_cost(scores)
+    first, second = (scores.values[Run("heavy", m, 256)][COST] for m in ("expert_t", "expert_f"))
+    np.testing.assert_allclose(first, 1.5 * np.array([0.1, 0.2, 0.3, 0.4, 0.5]) + 0.02)
+    np.testing.assert_allclose(second, 1.5 * np.array([0.3, 0.2, 0.1, 0.6, 0.5]) + 0.02 * RELATIVE_TIME["expert_f"])
+    assert by_cost(scores, "heavy").tolist() == [True, False, False, True, False]
+    add_choice(scores, "oracle", by_cost)
+    np.testing.assert_array_equal(scores.values[Run("heavy", "oracle", 256)][COST], np.minimum(first, second))
+
+
+def test_there_must_be_something_to_choose_from(scores: Scores) -> None:
+    del scores.values[Run("heavy", "expert_f", 256)]
+    with pytest.raises(ConfigError, match="got rule without expert_t and expert_f"):
+        add_choice(scores, "rule", by_rule(RouteConfig(), BOUNDS))
+    del scores.values[Run("heavy", "expert_t", 256)]["lpips_face"]
+    with pytest.raises(ConfigError, match="needs LPIPS"):
+        add_cost(scores)
