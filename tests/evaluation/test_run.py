@@ -23,7 +23,7 @@ from likeness.data.drawn import draw_face
 from likeness.errors import ConfigError, DataError, LikenessError, OutputError, WeightsError
 from likeness.evaluation import provenance
 from likeness.evaluation.config import EvaluateConfig, from_hydra
-from likeness.evaluation.run import OPENERS, evaluate
+from likeness.evaluation.run import BENCHMARKS, evaluate
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,13 +42,13 @@ def data(faces_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
     return faces_root
 
 
-@pytest.mark.parametrize("name", sorted(OPENERS))
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
 def test_every_benchmark_composes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIKENESS_DATA", "/some/data")
-    options = from_hydra(_compose(f"benchmark={name}", "recipe=heavy"))
+    options = from_hydra(_compose(f"benchmark={name}", "recipe=all"))
     assert options.benchmark.name == name
     assert options.data.root == "/some/data"
-    assert options.output == f"experiments/evaluation/{name}-heavy"
+    assert options.output == f"experiments/evaluation/{name}-all"
     monkeypatch.delenv("LIKENESS_DATA")
     assert from_hydra(_compose(f"benchmark={name}")).data.root is None
 
@@ -128,7 +128,9 @@ def test_lfw_is_measured_and_verified(data: Path, tmp_path: Path) -> None:
         pytest.param(["weights.lpips=absent.pth"], WeightsError, r"absent\.pth does not exist", id="no such backbone"),
         pytest.param(["+benchmark.verification=true"], ConfigError, "benchmark=faces, which has no", id="no pairs"),
         pytest.param(["methods=[input,magic]"], ConfigError, "magic", id="unknown method"),
-        pytest.param(["benchmark.name=celeba"], ConfigError, "expected one of faces, lfw", id="unknown benchmark"),
+        pytest.param(
+            ["benchmark.name=celeba"], ConfigError, "expected one of faces, lfw, video", id="unknown benchmark"
+        ),
         pytest.param(["limit=1", "output=taken"], OutputError, "cannot write to taken", id="output is a file"),
     ],
 )

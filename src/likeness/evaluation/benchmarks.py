@@ -1,7 +1,7 @@
 """What is evaluated on: named sets of aligned faces with their ground truth.
 
 A benchmark is data only: it knows no recipe, no method and no metric. To add one, write a function
-that returns a `Benchmark` and enter it in `run.OPENERS`.
+that returns a `Benchmark` and enter it in `run_faces.OPENERS` and `run.BENCHMARKS`.
 """
 
 from __future__ import annotations

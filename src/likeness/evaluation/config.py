@@ -8,6 +8,7 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from likeness.data.clips import CLIP_RECIPES
 from likeness.data.recipes import RECIPES
 from likeness.errors import ConfigError
 
@@ -19,10 +20,12 @@ class BenchmarkConfig:
     """Which faces.
 
     Attributes:
-        name: lfw or faces.
+        name: lfw, faces or video.
         count: lfw: how many images of the sorted list.
         mean_landmarks: lfw: five x y points, used where no face is found.
         verification: lfw: View 2's protocol, too.
+        frames: video: so many of each clip; None for all.
+        groups: video: file name to group, where clips share people.
         widths: faces: instead of the crops, photos of faces of these widths in pixels.
     """
 
@@ -30,6 +33,8 @@ class BenchmarkConfig:
     count: int = 1000
     mean_landmarks: list[list[float]] = field(default_factory=list)
     verification: bool = False
+    frames: int | None = None
+    groups: dict[str, str] = field(default_factory=dict)
     widths: list[float] = field(default_factory=list)
 
 
@@ -40,10 +45,12 @@ class DataConfig:
     Attributes:
         root: the data folder (`faces/`, `lfw/`, `judge/`, `backbones/`); from LIKENESS_DATA.
         lfw: the LFW folder; by default `lfw` below `root`.
+        clips: the clips with their index; by default `clips_good` below `root`.
     """
 
     root: str | None = None
     lfw: str | None = None
+    clips: str | None = None
 
 
 @dataclass
@@ -117,9 +124,9 @@ class EvaluateConfig:
     sheets: str | None = None
 
     def __post_init__(self) -> None:
-        if self.recipe not in ("all", "clean", *RECIPES):
-            known = ", ".join(("all", "clean", *RECIPES))
-            raise ConfigError(f"recipe: got '{self.recipe}', expected one of {known}")
+        known = ("all", *CLIP_RECIPES) if self.benchmark.name == "video" else ("all", "clean", *RECIPES)
+        if self.recipe not in known:
+            raise ConfigError(f"recipe: got '{self.recipe}', expected one of {', '.join(known)}")
         if self.batch_size < 1:
             raise ConfigError(f"batch_size: got {self.batch_size}, expected at least 1")
         if self.benchmark.verification and self.benchmark.name != "lfw":

@@ -36,12 +36,12 @@ class MetricInfo:
         better: arrow of the heading.
         digits: decimals in Markdown.
         change: the difference against the input is given in the figure's unit or in percent.
-        sizes: where it is measured.
+        sizes: where it is measured; 0: on whole frames of a clip.
     """
 
     name: str
     label: str
-    better: Literal["↑", "↓", "→ 1"]
+    better: Literal["↑", "↓", "→ 1", "→ 0", "-"]
     digits: int
     change: Literal["unit", "percent"] = "unit"
     sizes: tuple[int, ...] = (256, 512)
@@ -62,6 +62,20 @@ METRICS = (
     MetricInfo("drift_a", "drift of a", "↓", 2, "unit", (256,)),
     MetricInfo("drift_b", "drift of b", "↓", 2, "unit", (256,)),
     MetricInfo("cost", "cost", "↓", 4, "unit", (256,)),  # of an expert or of a choice between them
+)
+# Of a clip: changes from frame to frame on 0..255, on the stabilised faces or the whole frame.
+CLIP_METRICS = (
+    MetricInfo("tmse_gt", "T-MSE of the error", "↓", 2, "percent", (256, 0)),
+    MetricInfo("tmse_excess", "T-MSE excess", "→ 0", 2, "unit", (256, 0)),
+    MetricInfo("tmse", "T-MSE", "-", 2, "unit", (256, 0)),
+    MetricInfo("warping", "warping error", "↓", 2, "percent", (256, 0)),
+    MetricInfo("jitter", "landmark jitter over the truth's", "→ 1", 3, "unit", (256,)),
+    MetricInfo("neighbour", "embedder distance of neighbours", "↓", 4, "percent", (256,)),
+    MetricInfo("judge_neighbour", "judge distance of neighbours", "↓", 4, "percent", (256,)),
+    MetricInfo("spread", "embedder spread", "↓", 4, "percent", (256,)),
+    MetricInfo("judge_spread", "judge spread", "↓", 4, "percent", (256,)),
+    MetricInfo("restored", "share of faces restored", "-", 3, "unit", (256,)),
+    MetricInfo("fps", "frames per second", "↑", 1, "unit", (0,)),
 )
 FACE = (slice(None), slice(None), slice(69, 234), slice(45, 210))  # dlib's chip on the FFHQ-256 crop
 # Figures of a set, not of an image.
@@ -131,10 +145,13 @@ class Measures:
 
     def vectors(self, truth: Truth) -> Mapping[str, Values]:
         """What figures of a whole set need of the truth, as `compare` returns it of an output."""
-        return self._vectors(truth.images, truth.embedding, truth.judged)
+        return self._vectors(truth.images, truth.embedding, truth.judged, truth.landmarks)
 
-    def _vectors(self, images: Tensor, embedding: Tensor | None, judged: Tensor | None) -> Mapping[str, Values]:
-        found = {"embedding": embedding, "judged": judged, "power": axis_power(images) if self.detector else None}
+    def _vectors(
+        self, images: Tensor, embedding: Tensor | None, judged: Tensor | None, landmarks: Tensor | None
+    ) -> Mapping[str, Values]:
+        power = axis_power(images) if self.detector else None
+        found = {"embedding": embedding, "judged": judged, "landmarks": landmarks, "power": power}
         return {name: _array(value) for name, value in found.items() if value is not None}
 
     @torch.no_grad()
@@ -146,18 +163,20 @@ class Measures:
             truth: from `truth`.
 
         Returns:
-            Metric to (B,) values, nan where a landmark detector found no face; and what figures of a set need:
-            `power` (B, 2, S/2 + 1), at 256 also `embedding` and `judged` (B, D).
+            Metric to (B,) values, nan where a landmark detector found no face; and what figures of a set or of a
+            clip need: `power` (B, 2, S/2 + 1), `landmarks` (B, 5, 2), at 256 also `embedding` and `judged` (B, D).
         """
         images = round8(output.to(self.device))
         found = {}
+        landmarks = None
         if self.detector is not None and truth.landmarks is not None:
+            landmarks = find_landmarks(self.detector, images)
             found = {
                 "psnr": psnr(images, truth.images),
                 "ssim": ssim(images, truth.images),
                 "gmsd": gmsd(images, truth.images),
                 "sharpness": laplacian_variance(images) / truth.contrast,
-                "landmarks": landmark_distance(find_landmarks(self.detector, images), truth.landmarks),
+                "landmarks": landmark_distance(landmarks, truth.landmarks),
             }
             if images.shape[-1] == 256:
                 found["iris"] = iris_error(images, truth.images)
@@ -174,7 +193,7 @@ class Measures:
         if self.judge is not None and truth.judged is not None:
             judged = self.judge.embed_aligned(images)
             found["judge"] = cosine(judged, truth.judged)
-        return {k: _array(v) for k, v in found.items()}, self._vectors(images, embedding, judged)
+        return {k: _array(v) for k, v in found.items()}, self._vectors(images, embedding, judged, landmarks)
 
 
 def _array(values: Tensor) -> Values:

@@ -38,8 +38,8 @@ class Scores:
         groups: of the images, (N,).
         sizes: size to (N,) bool, whether there is a truth of that size.
         values: run to metric to (N,).
-        vectors: by name (`power`: spectra; `embedding`, `judged`: of the two recognisers), run to (N, ...), for
-            figures of whole sets; the truth's under recipe "" and method "truth".
+        vectors: by name (`power`: spectra; `embedding`, `judged`: of the two recognisers; `landmarks`), run to
+            (N, ...), for figures of whole sets; the truth's under recipe "" and method "truth".
         seconds: (recipe, method) to seconds spent in the method.
         inputs: recipe to (N,) SHA-256 of each degraded picture.
         profiles: recipe to (N, 6), what the router measured, in the order of `types.Profile`.

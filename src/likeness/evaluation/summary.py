@@ -10,7 +10,7 @@ import torch
 
 from likeness.evaluation import statistics
 from likeness.evaluation.benchmarks import View
-from likeness.evaluation.measures import FRECHET, KERNEL, LATTICE, METRICS
+from likeness.evaluation.measures import CLIP_METRICS, FRECHET, KERNEL, LATTICE, METRICS
 from likeness.evaluation.methods import INPUT
 from likeness.evaluation.scores import TRUTH, Run, Scores
 from likeness.evaluation.statistics import Array, Interval
@@ -25,8 +25,8 @@ class Row:
     Attributes:
         view, size, recipe, method, metric: what it is of.
         figure: mean over images (for `lattice` the figure of the mean spectrum; distances of sets have no interval).
-        difference: paired, against the input; None for the input itself and where it was not run.
-        percent: the same in percent of the input's mean; None for `lattice`.
+        difference: paired, against the row `base` (the input); None for itself and where it was not run.
+        percent: the same in percent of its mean; None for `lattice`.
     """
 
     view: str
@@ -39,39 +39,43 @@ class Row:
     percent: Interval | None = None
 
 
-def summarise(scores: Scores, views: Sequence[View], seed: int = 0) -> list[Row]:
+def summarise(scores: Scores, views: Sequence[View], seed: int = 0, base: str = INPUT) -> list[Row]:
     """All rows, per view, recipe, method and metric; first the truth's, which has a `lattice` only.
 
-    A view without images gives no rows.
+    A view without images gives no rows. Differences are against the row `base`.
     """
     rows: list[Row] = []
     for view in views:
         chosen = scores.select(view)
         if not chosen.any():
             continue
-        truth = statistics.bootstrap(_lattice, scores.vectors["power"][Run("", TRUTH, view.size)][chosen], seed=seed)
+        spectra = scores.vectors.get("power", {}).get(Run("", TRUTH, view.size))
+        truth = None if spectra is None else statistics.bootstrap(_lattice, spectra[chosen], seed=seed)
         for recipe in dict.fromkeys(run.recipe for run in scores.values):
-            rows.append(Row(view.name, view.size, recipe, TRUTH, LATTICE.name, truth))
+            if truth is not None:
+                rows.append(Row(view.name, view.size, recipe, TRUTH, LATTICE.name, truth))
             for run in scores.values:
                 if (run.recipe, run.size) == (recipe, view.size):
-                    rows += _rows(scores, view, run, chosen, seed)
+                    rows += _rows(scores, view, run, chosen, seed, base)
     return rows
 
 
-def _rows(scores: Scores, view: View, run: Run, chosen: np.ndarray, seed: int) -> list[Row]:
+def _rows(scores: Scores, view: View, run: Run, chosen: np.ndarray, seed: int, method: str) -> list[Row]:
     head = (view.name, run.size, run.recipe, run.method)
-    base = run._replace(method=INPUT)
-    compared = run.method != INPUT and base in scores.values
+    base = run._replace(method=method)
+    compared = run.method != method and base in scores.values
     rows = []
-    for metric in (m.name for m in METRICS if m.name in scores.values[run]):
+    for metric in (m.name for m in (*METRICS, *CLIP_METRICS) if m.name in scores.values[run]):
         values = scores.values[run][metric][chosen]
         row = Row(*head, metric, statistics.mean(values, seed))
-        if compared:
+        if compared and metric in scores.values[base]:
             other = scores.values[base][metric][chosen]
             pair = statistics.difference(values, other, seed), statistics.percent(values, other, seed)
             row = Row(*head, metric, row.figure, *pair)
         rows.append(row)
-    spectra = scores.vectors["power"]
+    spectra = scores.vectors.get("power", {})
+    if run not in spectra:
+        return rows
     power = spectra[run][chosen]
     figure, change = statistics.bootstrap(_lattice, power, seed=seed), None
     if compared:

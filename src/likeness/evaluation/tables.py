@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from likeness.evaluation.measures import FRECHET, KERNEL, LATTICE, METRICS, MetricInfo
+from likeness.evaluation.measures import CLIP_METRICS, FRECHET, KERNEL, LATTICE, METRICS, MetricInfo
 from likeness.evaluation.methods import INPUT
 from likeness.evaluation.scores import Scores
 from likeness.evaluation.statistics import Interval
 from likeness.evaluation.summary import Row
 
-COLUMNS = (*METRICS, LATTICE, FRECHET, KERNEL)
+COLUMNS = (*METRICS, *CLIP_METRICS, LATTICE, FRECHET, KERNEL)
 
 
 def to_csv(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
@@ -42,12 +42,14 @@ def to_csv(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
 
 def images_csv(scores: Scores, provenance: Mapping[str, Any]) -> str:
     """One line an image, size, recipe and method, with its figures."""
+    known = {metric for table in scores.values.values() for metric in table}
+    columns = [*METRICS, *(m for m in CLIP_METRICS if m.name in known)]
     lines = [
         {
             "image": scores.names[i],
             "group": scores.groups[i],
             **run._asdict(),
-            **{m.name: figure(table[m.name][i]) if m.name in table else "" for m in METRICS},
+            **{m.name: figure(table[m.name][i]) if m.name in table else "" for m in columns},
         }
         for run, table in scores.values.items()
         for i in np.flatnonzero(scores.sizes[run.size]).tolist()
@@ -77,15 +79,17 @@ def to_json(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def to_markdown(rows: Sequence[Row], provenance: Mapping[str, Any], title: str, notes: Sequence[str] = ()) -> str:
-    """Two tables per view and recipe: means with intervals, and paired differences against the input."""
+def to_markdown(
+    rows: Sequence[Row], provenance: Mapping[str, Any], title: str, notes: Sequence[str] = (), base: str = INPUT
+) -> str:
+    """Two tables per view and recipe: means with intervals, and paired differences against the row `base`."""
     parts = [f"# {title}\n\nMean [95 % bootstrap interval over images].\n", *(f"{note}\n" for note in notes)]
     for view, recipe in dict.fromkeys((r.view, r.recipe) for r in rows):
         here = [r for r in rows if (r.view, r.recipe) == (view, recipe)]
         images = max(r.figure.n + r.figure.missing for r in here)
         parts.append(f"## {view}, recipe `{recipe}`, {images} images\n\n{_table(here, _mean)}")
         if changed := [r for r in here if r.difference]:
-            parts.append(f"Against `{INPUT}`, paired:\n\n{_table(changed, _change)}")
+            parts.append(f"Against `{base}`, paired:\n\n{_table(changed, _change)}")
     return "\n".join([*parts, provenance_section(provenance)])
 
 
