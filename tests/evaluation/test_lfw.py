@@ -11,8 +11,12 @@ from PIL import Image
 
 from likeness.errors import DataError
 from likeness.evaluation.lfw import align, find_image, open_lfw, open_view_2, read_image_names
+from likeness.evaluation.measures import Measures
+from likeness.evaluation.methods import Method
+from likeness.evaluation.protocol import evaluate_methods, poor_face
+from likeness.evaluation.scores import Run
 from likeness.ops import geometry
-from likeness.types import Faces, Pixels
+from likeness.types import Faces, FloatArray, Pixels
 
 MEAN = (geometry.template(256) * 0.5 + 60).tolist()
 PAIRS = "2\nBob_Hope\t1\t3\nAnn_Lee\t2\t10\nBob_Hope\t1\tAnn_Lee\t2\nAl\t1\tBob_Hope\t3\n"
@@ -134,3 +138,41 @@ def test_view_2_names_every_picture_once(lfw: Path) -> None:
     (lfw / "pairs.txt").unlink()
     with pytest.raises(DataError, match=r"no pairs\.txt in .*data\.lfw=DIR"):
         open_view_2(lfw, _Detector, lfw / "cache.json", MEAN)
+
+
+def test_whole_frames_come_with_the_crop_of_their_face(lfw: Path, tmp_path: Path) -> None:
+    benchmark = open_lfw(lfw, _Detector, tmp_path / "cache.json", MEAN, whole=True)
+    # The dark frame, in which nothing is found even when clean, has no truth to compare with.
+    assert list(benchmark.names) == NAMES[1:]
+    assert benchmark.facts == {"frames": 4, "frames without a detection (left out)": 1}
+    assert benchmark.whole
+    sample = benchmark.load(0)
+    assert sample.frame is not None
+    assert sample.matrix is not None
+    assert sample.frame.shape == (250, 250, 3)
+    np.testing.assert_allclose(geometry.transform(sample.matrix, _Detector.middle), geometry.template(256), atol=1e-3)
+    assert sample.width == pytest.approx(2 * 62.96 * 0.4, rel=0.01)
+
+
+@pytest.mark.parametrize("recipe", ["clean", "heavy"])
+def test_a_frame_is_degraded_at_its_face_s_scale_and_cropped_where_it_was(
+    recipe: str, lfw: Path, tmp_path: Path, measures: Measures
+) -> None:
+    sample = open_lfw(lfw, _Detector, tmp_path / "cache.json", MEAN, whole=True).load(0)
+    frame, profile = poor_face(sample, recipe, 0)
+    assert frame.shape == (250, 250, 3)
+    assert profile.width == pytest.approx(sample.width, rel=0.01)
+    assert (np.abs(frame - sample.frame / 255).mean() < 0.01) == (recipe == "clean")
+
+    def brighter(frames: Sequence[FloatArray]) -> list[FloatArray]:
+        return [np.clip(f + 0.1, 0, 1) for f in frames]
+
+    def left_alone(frames: Sequence[FloatArray]) -> list[FloatArray]:
+        return [f.copy() for f in frames]
+
+    benchmark = open_lfw(lfw, _Detector, tmp_path / "cache.json", MEAN, whole=True, limit=3)
+    methods = [Method("brighter", brighter, takes="frames"), Method("alone", left_alone, takes="frames")]
+    scores = evaluate_methods(benchmark, methods, [recipe], measures)
+    assert scores.values[Run(recipe, "brighter", 256)]["restored"].tolist() == [1, 1]
+    assert scores.values[Run(recipe, "alone", 256)]["restored"].tolist() == [0, 0]
+    assert np.isfinite(scores.values[Run(recipe, "brighter", 256)]["psnr"]).all()

@@ -127,9 +127,13 @@ def test_lfw_is_measured_and_verified(data: Path, tmp_path: Path) -> None:
         pytest.param(["judge=absent.onnx"], WeightsError, r"judge: absent\.onnx does not exist", id="no such judge"),
         pytest.param(["weights.lpips=absent.pth"], WeightsError, r"absent\.pth does not exist", id="no such backbone"),
         pytest.param(["+benchmark.verification=true"], ConfigError, "benchmark=faces, which has no", id="no pairs"),
+        pytest.param(["methods=[pipeline]"], ConfigError, "expected any but pipeline", id="frames for crops"),
         pytest.param(["methods=[input,magic]"], ConfigError, "magic", id="unknown method"),
         pytest.param(
-            ["benchmark.name=celeba"], ConfigError, "expected one of faces, lfw, video", id="unknown benchmark"
+            ["benchmark.name=celeba"],
+            ConfigError,
+            "expected one of faces, fairness, lfw, lfw_frames, real, video",
+            id="unknown benchmark",
         ),
         pytest.param(["limit=1", "output=taken"], OutputError, "cannot write to taken", id="output is a file"),
     ],

@@ -16,7 +16,7 @@ import cv2
 
 from likeness.data.faces import FaceRecord, read_face, read_manifest, split_records
 from likeness.errors import ConfigError, DataError
-from likeness.ops.geometry import EYE_DISTANCE_256
+from likeness.ops.geometry import EYE_DISTANCE_256, Matrix
 from likeness.types import Pixels
 
 T = TypeVar("T")
@@ -49,6 +49,9 @@ class Sample:
         width: face width in the source's pixels, which the router sees.
         photo: None: the crop itself is degraded; else the aligned face from which a photo of that width is made,
             degraded and cropped again, as in the pipeline.
+        frame: None: methods are given crops; else the whole picture, which is degraded, restored by the pipeline with
+            its own detection, and cropped by `matrix`.
+        matrix: (2, 3) similarity, frame pixels to the 256 crop; only with `frame`.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Sample:
     truth_512: Pixels | None = None
     width: float = 2 * EYE_DISTANCE_256
     photo: Pixels | None = None
+    frame: Pixels | None = None
+    matrix: Matrix | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class Benchmark:
         views: the tables.
         data_hash: SHA-256 over names and file contents.
         facts: what the provenance tells about the set.
+        whole: methods are given whole frames.
     """
 
     name: str
@@ -78,6 +84,7 @@ class Benchmark:
     views: Sequence[View]
     data_hash: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -164,6 +171,53 @@ def open_widths(root: Path | None, widths: Sequence[float], limit: int | None = 
     views = (*(View(f"w {w:g}, 256", 256, f"w {w:g}") for w in widths), View("all widths, 256", 256))
     hashed = content_hash([folder / r.file for r in records], [r.file for r in records])
     return Benchmark("faces", names, load, views, hashed, {"faces (real)": len(records), "widths": list(widths)})
+
+
+SAME_GROUP = {"caucasian": "white", "hispanic": "latino"}  # two sources' words for one
+FEW = 20  # validation faces below which a group is joined by faces that were calibrated on
+
+
+def open_groups(root: Path | None, limit: int | None = None) -> Benchmark:
+    """Held-out faces by the groups that the manifest names, real and synthetic apart, at 256.
+
+    Args:
+        root: folder with `manifest.csv`.
+        limit: at most so many faces of each group.
+
+    Raises:
+        DataError: as `open_faces`, or if no face of the set has a group.
+    """
+    folder, every = _validation(root, None)
+    groups: dict[str, list[FaceRecord]] = {}
+    for record in every:
+        if name := people(record):
+            groups.setdefault(name, []).append(record)
+    if not groups:
+        raise DataError(f"fairness: no validation face in {folder}/manifest.csv has a group; expected sex_ethnicity")
+    joined = []
+    for record in sorted(split_records(read_manifest(folder), "calib"), key=lambda r: r.file):
+        name = people(record)
+        if name in groups and sum(r.split == "val" for r in groups[name]) < FEW:
+            groups[name].append(record)
+            joined.append(record)
+    chosen = [(name, r) for name in sorted(groups) for r in spread(groups[name], limit)]
+    names = [record.file for _, record in chosen]
+
+    def load(index: int) -> Sample:
+        name, record = chosen[index]
+        return Sample(record.file, name, shrink_half(read_face(folder, record, 512)))
+
+    views = [View(f"{name}, 256", 256, name) for name in sorted(groups)]
+    told = {"faces": len(names), "of them calibrated on": sum(r in joined for _, r in chosen)}
+    return Benchmark("fairness", names, load, views, content_hash([folder / n for n in names], names), told)
+
+
+def people(record: FaceRecord) -> str:
+    """Kind and group of a face in one word for each thing, as "real female_latino"; empty where no group is said."""
+    if not record.group:
+        return ""
+    sex, _, origin = record.group.partition("_")
+    return f"{record.kind} {sex}_{SAME_GROUP.get(origin, origin)}"
 
 
 def _validation(root: Path | None, limit: int | None) -> tuple[Path, list[FaceRecord]]:

@@ -20,8 +20,8 @@ class BenchmarkConfig:
     """Which faces.
 
     Attributes:
-        name: lfw, faces or video.
-        count: lfw: how many images of the sorted list.
+        name: faces, fairness, lfw, lfw_frames, real or video.
+        count: lfw, lfw_frames: how many images of the sorted list.
         mean_landmarks: lfw: five x y points, used where no face is found.
         verification: lfw: View 2's protocol, too.
         frames: video: so many of each clip; None for all.
@@ -46,11 +46,13 @@ class DataConfig:
         root: the data folder (`faces/`, `lfw/`, `judge/`, `backbones/`); from LIKENESS_DATA.
         lfw: the LFW folder; by default `lfw` below `root`.
         clips: the clips with their index; by default `clips_good` below `root`.
+        photos: poor photos; by default `real_photos` below `root`.
     """
 
     root: str | None = None
     lfw: str | None = None
     clips: str | None = None
+    photos: str | None = None
 
 
 @dataclass

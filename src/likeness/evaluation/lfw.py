@@ -151,6 +151,7 @@ def open_lfw(
     count: int = 1000,
     limit: int | None = None,
     progress: Callable[[int], None] | None = None,
+    whole: bool = False,
 ) -> Benchmark:
     """The first `count` images of pairsDevTest by sorted name, aligned to 256.
 
@@ -162,13 +163,40 @@ def open_lfw(
         count: images of the benchmark.
         limit: at most so many of them, spread.
         progress: told how many frames were aligned.
+        whole: methods are given the frames, which the pipeline searches itself; those without a detection when clean
+            are left out.
 
     Raises:
         DataError: if the set is missing or incomplete.
     """
     root = _root(folder, PAIRS)
     names = spread(read_image_names(root / PAIRS)[:count], limit)
+    if whole:
+        return _frames(root, names, detector, cache, progress)
     return _aligned("lfw", root, names, detector, cache, mean_landmarks, progress)
+
+
+def _frames(
+    root: Path,
+    names: Sequence[str],
+    detector: Callable[[], Detector],
+    cache: Path,
+    progress: Callable[[int], None] | None,
+) -> Benchmark:
+    every = [find_image(root, n) for n in names]
+    found = clean_landmarks(every, detector, cache, progress)
+    known = [(n, f, p) for n, f, p in zip(names, every, found, strict=True) if p is not None]
+    names, files = [n for n, _, _ in known], [f for _, f, _ in known]
+
+    def load(index: int) -> Sample:
+        name, file, points = known[index]
+        frame, matrix = read_frame(file), geometry.similarity(points, SIZE)
+        width = face_width(points.astype(np.float32))
+        return Sample(name, "lfw", align(frame, points), width=width, frame=frame, matrix=matrix)
+
+    facts = {"frames": len(names), "frames without a detection (left out)": len(every) - len(names)}
+    views = (View("LFW frames, 256", 256),)
+    return Benchmark("lfw_frames", names, load, views, content_hash(files, names), facts, whole=True)
 
 
 def open_view_2(

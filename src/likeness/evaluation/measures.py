@@ -75,8 +75,15 @@ CLIP_METRICS = (
     MetricInfo("spread", "embedder spread", "↓", 4, "percent", (256,)),
     MetricInfo("judge_spread", "judge spread", "↓", 4, "percent", (256,)),
     MetricInfo("restored", "share of faces restored", "-", 3, "unit", (256,)),
-    MetricInfo("fps", "frames per second", "↑", 1, "unit", (0,)),
 )
+# Of a photo without a truth, measured on the face's own pixels, as the router does.
+REAL_METRICS = (
+    MetricInfo("real_sharpness", "sharpness", "-", 0, "percent", (256,)),
+    MetricInfo("detail", "detail %", "-", 2, "unit", (256,)),
+    MetricInfo("noise", "noise", "-", 2, "unit", (256,)),
+    MetricInfo("blocks", "blockiness", "-", 2, "unit", (256,)),
+)
+PER_IMAGE = (*METRICS, *CLIP_METRICS, *REAL_METRICS)
 FACE = (slice(None), slice(None), slice(69, 234), slice(45, 210))  # dlib's chip on the FFHQ-256 crop
 # Figures of a set, not of an image.
 LATTICE = MetricInfo("lattice", "lattice", "↓", 2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,6 +17,10 @@ from torch import Tensor, nn
 from likeness.data.faces import resize_face
 from likeness.errors import ConfigError, InputError
 from likeness.metrics.images import halve
+from likeness.ops.color import to_float, to_integer
+from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.config import WeightsConfig as PipelineWeights
+from likeness.pipeline.restorer import Restorer
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.stages.restore.expert_t import KnobsConfig, load_expert_t
 from likeness.stages.restore.external import ExternalExpert
@@ -54,13 +59,15 @@ class Method:
 
     Attributes:
         name: in the tables.
-        run: 256 crops, HWC float32 in [0, 1], to as many of 256 or 512 pixels, in order.
+        run: 256 crops, HWC float32 in [0, 1], to as many of 256 or 512 pixels, in order; or frames to frames.
         weights: SHA-256 of each weight file, for the provenance.
+        takes: crops, whole frames of any size, or either.
     """
 
     name: str
     run: Callable[[Sequence[FloatArray]], Sequence[FloatArray]]
     weights: Mapping[str, str] = field(default_factory=dict)
+    takes: Literal["crops", "frames", "either"] = "crops"
 
 
 Factory = Callable[[MethodContext], Method]
@@ -134,7 +141,7 @@ def _enlarge(picture: FloatArray, interpolation: int) -> FloatArray:
 
 
 def _input(_: MethodContext) -> Method:
-    return Method(INPUT, lambda crops: list(crops))  # at 512: bicubic
+    return Method(INPUT, lambda crops: list(crops), takes="either")  # at 512: bicubic
 
 
 def _lanczos(_: MethodContext) -> Method:
@@ -207,6 +214,17 @@ def _expert_t(name: str, knobs: KnobsConfig) -> Factory:
     return factory
 
 
+def _pipeline(context: MethodContext) -> Method:
+    """Everything that infer.py does to a photo, at its own size."""
+    w = {name: context.weights.get(name) or "" for name in ("expert_f", "expert_t", "prior")}
+    restorer = Restorer(RestorerConfig(upscale="1", device=context.device, weights=PipelineWeights(**w)))
+
+    def run(frames: Sequence[FloatArray]) -> list[FloatArray]:
+        return [to_float(restorer.image(to_integer(frame)).pixels) for frame in frames]
+
+    return Method("pipeline", run, restorer.weights_hashes(), takes="frames")
+
+
 METHODS = MethodRegistry()
 METHODS.add(INPUT, _input)
 METHODS.add("lanczos", _lanczos)
@@ -215,6 +233,7 @@ METHODS.add("expert_f", _expert_f)
 METHODS.add("prior", _prior)
 METHODS.add("srnet", _srnet)
 METHODS.add("external", _external)
+METHODS.add("pipeline", _pipeline)
 for _name, _fidelity in FIDELITY.items():
     METHODS.add(_name, _expert_t(_name, KnobsConfig(fidelity=_fidelity)))
 METHODS.add("expert_t_hard", _expert_t("expert_t_hard", KnobsConfig(lookup="hard")))

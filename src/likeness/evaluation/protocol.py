@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,8 +20,9 @@ from likeness.evaluation.benchmarks import Benchmark, Sample
 from likeness.evaluation.measures import Measures, Truth
 from likeness.evaluation.methods import Method, at_both_sizes
 from likeness.evaluation.scores import TRUTH, Places, Run, Scores
-from likeness.ops.color import to_float
-from likeness.stages.align import align
+from likeness.ops.color import to_float, to_integer
+from likeness.ops.geometry import scale_of
+from likeness.stages.align import align, align_with
 from likeness.stages.measure import measure
 from likeness.types import Crop, FloatArray, Pixels, Profile
 
@@ -28,7 +30,7 @@ SIZES = (256, 512)
 
 
 def poor_face(sample: Sample, recipe: str, seed: int) -> tuple[FloatArray, Profile]:
-    """The degraded 256 crop of a face and what the router would measure of it.
+    """What methods are given, a degraded 256 crop or whole frame, and what the router would measure of the face.
 
     Drawn from seed, recipe and name, so order and limit do not matter.
     """
@@ -38,6 +40,12 @@ def poor_face(sample: Sample, recipe: str, seed: int) -> tuple[FloatArray, Profi
         photo, landmarks = photo_of(sample.photo, sample.width, recipe, rng)
         crop = align(photo, landmarks, 256)
         return crop.image, measure(photo, crop)
+    if sample.frame is not None and sample.matrix is not None:
+        # The recipe's numbers are for a crop of 256: the frame is brought to that scale, and back.
+        (height, width), scale = sample.frame.shape[:2], scale_of(sample.matrix)
+        poor = degrade(_resized(sample.frame, round(width * scale), round(height * scale)), recipe, rng)[0]
+        frame = _resized(poor, width, height)
+        return to_float(frame), measure(frame, align_with(frame, sample.matrix, 256))
     pixels = degrade(sample.truth_256, recipe, rng)[0]
     image = to_float(pixels)
     whole = Crop(image, np.eye(2, 3))
@@ -113,13 +121,31 @@ def _evaluate_batch(
             began = time.perf_counter()
             restored = list(method.run(crops))
             scores.seconds[recipe, method.name] = time.perf_counter() - began
-            results = at_both_sizes(method.name, restored, count)
+            results = at_both_sizes(method.name, _cut(samples, restored), count)
             for size, (inside, truth) in truths.items():
                 values, vectors = measures.compare(results[size][torch.from_numpy(inside)], truth)
                 scores.put(Run(recipe, method.name, size), inside, values, vectors)
+            if any(s.frame is not None for s in samples):
+                before = at_both_sizes("input", _cut(samples, crops), count)[256]
+                # A face that was missed, or left alone, is as it was.
+                changed = (results[256] - before).abs().flatten(1).amax(1) > 1 / 255
+                scores.put(Run(recipe, method.name, 256), np.arange(count), {"restored": changed.double().numpy()}, {})
             if progress:
                 progress(count)
     return scores
+
+
+def _cut(samples: Sequence[Sample], pictures: Sequence[FloatArray]) -> list[FloatArray]:
+    """The 256 crop of each frame; crops stay as they are."""
+    return [
+        p if s.matrix is None else align_with(to_integer(p), s.matrix, 256).image
+        for s, p in zip(samples, pictures, strict=True)
+    ]
+
+
+def _resized(pixels: Pixels, width: int, height: int) -> Pixels:
+    shrink = width < pixels.shape[1]
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
 
 
 def _truth(sample: Sample, size: int) -> Pixels | None:

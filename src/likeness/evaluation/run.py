@@ -9,12 +9,16 @@ from omegaconf import DictConfig
 from likeness.errors import ConfigError
 from likeness.evaluation.config import EvaluateConfig, from_hydra
 from likeness.evaluation.run_faces import evaluate_faces
+from likeness.evaluation.run_real import evaluate_real
 from likeness.evaluation.run_video import evaluate_video
 from likeness.evaluation.setup import Results
 
 BENCHMARKS: Mapping[str, Callable[[EvaluateConfig], Results]] = {
     "faces": evaluate_faces,
+    "fairness": evaluate_faces,
     "lfw": evaluate_faces,
+    "lfw_frames": evaluate_faces,
+    "real": evaluate_real,
     "video": evaluate_video,
 }
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from rich.progress import Progress
 
-from likeness.evaluation import provenance, recognition, tables
-from likeness.evaluation.benchmarks import Benchmark, open_faces, open_widths
+from likeness.errors import ConfigError
+from likeness.evaluation import fairness, provenance, recognition, tables
+from likeness.evaluation.benchmarks import Benchmark, open_faces, open_groups, open_widths
 from likeness.evaluation.choices import Choice, add_choice, add_cost, by_cost, by_rule
 from likeness.evaluation.config import EvaluateConfig
 from likeness.evaluation.figures import plot, plot_fidelity, plot_routes
@@ -65,6 +66,7 @@ def evaluate_faces(options: EvaluateConfig) -> Results:
     folder = Path(options.output)
     with progress_bar() as bar:
         benchmark = OPENERS[options.benchmark.name](options, MtcnnDetector, ticking(bar, "align", options.limit))
+        _check(benchmark, methods, chosen)
         facts = _facts(options, benchmark, hashes, notes)
         scores = _score(options, benchmark, methods, options.recipes, measures, facts, bar)
         if chosen:
@@ -73,13 +75,25 @@ def evaluate_faces(options: EvaluateConfig) -> Results:
             add_choice(scores, name, CHOICES[name]())
         rows = summarise(scores, benchmark.views, options.seed)
         write(folder, rows, scores, facts, f"{benchmark.name}, recipe {options.recipe}", notes)
-        if options.sheets:
+        if options.sheets and not benchmark.whole:
             with writing(Path(options.sheets)):
                 write_sheets(Path(options.sheets), benchmark, methods, scores, options.recipes, options.seed)
+        if benchmark.name == "fairness":
+            with writing(folder):
+                write_texts(folder, {"groups.md": fairness.to_markdown(rows, facts)})
         if options.benchmark.verification:
             _verify(options, methods, measures, hashes, notes, folder, bar)
     log.info("%s, %d faces: %s", benchmark.name, len(benchmark), folder / "table.md")
     return Results(rows, scores, facts, folder)
+
+
+def _check(benchmark: Benchmark, methods: Sequence[Method], chosen: Sequence[str]) -> None:
+    """Raises ConfigError where a method cannot take what the benchmark gives."""
+    given = "frames" if benchmark.whole else "crops"
+    wrong = [m.name for m in methods if m.takes not in (given, "either")] + (list(chosen) if benchmark.whole else [])
+    if wrong:
+        fitting = "input, pipeline" if benchmark.whole else "any but pipeline"
+        raise ConfigError(f"methods: got {', '.join(wrong)} with benchmark={benchmark.name}, expected {fitting}")
 
 
 def _score(
@@ -158,7 +172,13 @@ def _faces(options: EvaluateConfig, detector: Callable[[], Detector], progress: 
     return open_faces(root, options.limit)
 
 
-def _lfw(options: EvaluateConfig, detector: Callable[[], Detector], progress: Tick | None) -> Benchmark:
+def _fairness(options: EvaluateConfig, detector: Callable[[], Detector], progress: Tick | None) -> Benchmark:
+    return open_groups(below_root(options, "faces"), options.limit)
+
+
+def _lfw(
+    options: EvaluateConfig, detector: Callable[[], Detector], progress: Tick | None, whole: bool = False
+) -> Benchmark:
     return open_lfw(
         _lfw_folder(options),
         detector,
@@ -167,7 +187,12 @@ def _lfw(options: EvaluateConfig, detector: Callable[[], Detector], progress: Ti
         options.benchmark.count,
         options.limit,
         progress,
+        whole,
     )
+
+
+def _lfw_frames(options: EvaluateConfig, detector: Callable[[], Detector], progress: Tick | None) -> Benchmark:
+    return _lfw(options, detector, progress, whole=True)
 
 
 def _lfw_folder(options: EvaluateConfig) -> Path | None:
@@ -182,7 +207,9 @@ def _landmark_cache(options: EvaluateConfig) -> Path:
 
 OPENERS: Mapping[str, Callable[[EvaluateConfig, Callable[[], Detector], Tick | None], Benchmark]] = {
     "faces": _faces,
+    "fairness": _fairness,
     "lfw": _lfw,
+    "lfw_frames": _lfw_frames,
 }
 
 

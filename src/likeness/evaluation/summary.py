@@ -10,7 +10,7 @@ import torch
 
 from likeness.evaluation import statistics
 from likeness.evaluation.benchmarks import View
-from likeness.evaluation.measures import CLIP_METRICS, FRECHET, KERNEL, LATTICE, METRICS
+from likeness.evaluation.measures import FRECHET, KERNEL, LATTICE, PER_IMAGE
 from likeness.evaluation.methods import INPUT
 from likeness.evaluation.scores import TRUTH, Run, Scores
 from likeness.evaluation.statistics import Array, Interval
@@ -65,7 +65,7 @@ def _rows(scores: Scores, view: View, run: Run, chosen: np.ndarray, seed: int, m
     base = run._replace(method=method)
     compared = run.method != method and base in scores.values
     rows = []
-    for metric in (m.name for m in (*METRICS, *CLIP_METRICS) if m.name in scores.values[run]):
+    for metric in (m.name for m in PER_IMAGE if m.name in scores.values[run]):
         values = scores.values[run][metric][chosen]
         row = Row(*head, metric, statistics.mean(values, seed))
         if compared and metric in scores.values[base]:

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from likeness.evaluation.measures import CLIP_METRICS, FRECHET, KERNEL, LATTICE, METRICS, MetricInfo
+from likeness.evaluation.measures import FRECHET, KERNEL, LATTICE, PER_IMAGE, MetricInfo
 from likeness.evaluation.methods import INPUT
 from likeness.evaluation.scores import Scores
 from likeness.evaluation.statistics import Interval
 from likeness.evaluation.summary import Row
 
-COLUMNS = (*METRICS, *CLIP_METRICS, LATTICE, FRECHET, KERNEL)
+COLUMNS = (*PER_IMAGE, LATTICE, FRECHET, KERNEL)
 
 
 def to_csv(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
@@ -43,7 +43,7 @@ def to_csv(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
 def images_csv(scores: Scores, provenance: Mapping[str, Any]) -> str:
     """One line an image, size, recipe and method, with its figures."""
     known = {metric for table in scores.values.values() for metric in table}
-    columns = [*METRICS, *(m for m in CLIP_METRICS if m.name in known)]
+    columns = [m for m in PER_IMAGE if m.name in known]
     lines = [
         {
             "image": scores.names[i],
