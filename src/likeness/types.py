@@ -155,18 +155,33 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """What the learned gate thinks of a face.
+
+    Attributes:
+        probability: that Expert-T restores it at lower cost than Expert-F, 0..1.
+        features: what it looked at, by name.
+    """
+
+    probability: float
+    features: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Where a face goes and why.
 
     Attributes:
-        route: what the rule says.
+        route: what the rule says, or the gate between the experts.
         reason: for a person, with the figures that decided.
         expert: name of the expert that will run, or None when the background's pixels stand.
+        opinion: the gate's, where it decided.
     """
 
     route: Route
     reason: str
     expert: str | None = None
+    opinion: Opinion | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from likeness.errors import ConfigError
-from likeness.evaluation.choices import COST, RELATIVE_TIME, add_choice, add_cost, by_cost, by_rule
+from likeness.evaluation.choices import COST, add_choice, add_cost, by_cost, by_gate, by_rule
 from likeness.evaluation.scores import Run, Scores
+from likeness.nets.gate import Gate, gate_features
+from likeness.ops.geometry import template
 from likeness.stages.route import RouteBounds, RouteConfig
+from likeness.training.gate import RELATIVE_TIME
+from likeness.types import Profile
 
 BOUNDS = RouteBounds(q_low=80, detail_low=5, blockiness_high=3, noise_high=9)
 
@@ -56,3 +61,26 @@ def test_there_must_be_something_to_choose_from(scores: Scores) -> None:
     del scores.values[Run("heavy", "expert_t", 256)]["lpips_face"]
     with pytest.raises(ConfigError, match="needs LPIPS"):
         add_cost(scores)
+
+
+def test_the_gate_sees_what_the_pipeline_would(scores: Scores) -> None:
+    torch.manual_seed(0)
+    gate = Gate()
+    rng = np.random.default_rng(0)
+    embeddings, points = rng.normal(size=(5, 128)), rng.normal(size=(5, 5, 2)) + template(512)
+    points[2] = np.nan  # no face was found in the poor crop
+    at, run = np.arange(5), Run("heavy", "input", 256)
+    scores.put(run, at, {}, {"embedding": embeddings, "landmarks": points})
+    rows = []
+    for i in range(5):
+        seen = template(512) if i == 2 else points[i]
+        rows.append(gate_features(Profile(*scores.profiles["heavy"][i]), float(np.linalg.norm(embeddings[i])), seen))
+    batch = torch.from_numpy(np.stack(rows))
+    gate.fit_scale(batch)
+    gate.layers[-1].bias.data -= gate(batch).median().detach()  # so that both occur
+    found = by_gate(gate)(scores, "heavy")
+    assert found.tolist() == (gate.probability(rows) > 0.5).tolist()
+    assert 0 < found.sum() < 5
+    del scores.vectors["landmarks"]
+    with pytest.raises(ConfigError, match="got gate without input"):
+        by_gate(gate)(scores, "heavy")

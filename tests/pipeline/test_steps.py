@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from likeness.nets.gate import FEATURES, Gate
 from likeness.ops.geometry import invert, resized, warp
 from likeness.pipeline.config import from_overrides
+from likeness.pipeline.report import face_record
 from likeness.pipeline.steps import process
 from likeness.stages.background import enlarge
 from likeness.stages.composite import template_mask
@@ -186,3 +191,27 @@ def test_large_bad_faces_say_that_detail_is_limited(scene, face_at, make_models,
     bad = ["route.detail_low=100", "route.resize_from=95", "route.expert_t_below=80", "route.q_low=0"]
     (face,) = run(scene, face_at(150, 110, width), make_models(), *bad, upscale=upscale).faces
     assert any(n.startswith("limited detail") for n in face.notes) is said  # over 768 px: width x 2.03 x upscale
+
+
+def test_the_learned_gate_decides_and_the_report_says_why(scene, face_at, together, make_models, stub_expert):
+    torch.manual_seed(0)
+    gate = Gate()
+    models = make_models()
+    experts = {name: stub_expert() for name in ("expert_t", "expert_f")}
+    faces = together(face_at(110, 120, 120), face_at(250, 110, 40))
+    for bias, expected in ((9.0, "expert_t"), (-9.0, "expert_f")):
+        gate.layers[-1].bias.data.fill_(bias)
+        result = run(scene, faces, replace(models, gate=gate, experts=experts))
+        decided, small = (face.decision for face in result.faces)
+        assert (decided.route, decided.expert) == (expected, expected)
+        assert decided.opinion is not None
+        assert decided.opinion.probability == pytest.approx(1 / (1 + np.exp(-bias)), abs=0.01)
+        assert decided.opinion.features["width"] == pytest.approx(120, rel=0.01)
+        crop = torch.from_numpy(result.faces[0].crop.image).permute(2, 0, 1)[None]
+        norm = float(models.embedder.embed_aligned(crop).norm())
+        assert decided.opinion.features["norm"] == pytest.approx(norm, rel=1e-5)
+        assert (small.route, small.opinion) == ("skip", None)  # too small for either
+        record = face_record(result.faces[0], 0)
+        assert record["gate"]["probability"] == round(decided.opinion.probability, 4)
+        assert set(record["gate"]["features"]) == set(FEATURES)
+        assert face_record(result.faces[1], 1)["gate"] is None

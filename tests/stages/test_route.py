@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from likeness.errors import ConfigError
-from likeness.stages.route import RouteBounds, RouteConfig, faults, reroute, route
-from likeness.types import Profile
+from likeness.stages.route import RouteBounds, RouteConfig, by_gate, faults, reroute, route
+from likeness.types import Decision, Opinion, Profile
 
 BOUNDS = RouteBounds(q_low=80.0, detail_low=4.0, blockiness_high=0.5, noise_high=2.5)
 GOOD = Profile(width=120.0, qvol=300.0, sharpness=300.0, detail=10.0, blockiness=0.1, noise=1.0)
@@ -134,3 +134,38 @@ def test_a_route_holds_until_the_figures_are_clear(name, before, now, expected):
 def test_without_a_margin_nothing_holds():
     config = RouteConfig()
     assert reroute(route(GOOD, config, BOUNDS), replace(GOOD, width=150.0), config, BOUNDS, 0.0).route == "resize"
+
+
+@pytest.mark.parametrize(("probability", "expected"), [(0.51, "expert_t"), (0.5, "expert_f"), (0.1, "expert_f")])
+@pytest.mark.parametrize("profile", [GOOD, BLURRY, replace(GOOD, width=60.0)])
+def test_the_gate_chooses_between_the_experts(profile, probability, expected):
+    opinion = Opinion(probability, {"width": profile.width})
+    decision = by_gate(route(profile, RouteConfig(), BOUNDS), opinion)
+    assert (decision.route, decision.expert, decision.opinion) == (expected, expected, opinion)
+    assert f"gate: Expert-T better with {100 * probability:.0f} %" in decision.reason
+
+
+@pytest.mark.parametrize("width", [40.0, 200.0])
+def test_the_gate_restores_nothing_that_the_rule_leaves_alone(width):
+    ruled = route(replace(GOOD, width=width), RouteConfig(), BOUNDS)
+    assert by_gate(ruled, Opinion(0.9, {})) == ruled
+
+
+@pytest.mark.parametrize(
+    ("before", "probability", "expected"),
+    [
+        ("expert_t", 0.42, "expert_t"),
+        ("expert_t", 0.38, "expert_f"),
+        ("expert_f", 0.58, "expert_f"),
+        ("expert_f", 0.62, "expert_t"),
+    ],
+)
+def test_a_track_changes_only_beyond_the_margin(before, probability, expected):
+    ruled = route(GOOD, RouteConfig(), BOUNDS)
+    past = Decision(before, "", before, Opinion(0.5, {}))
+    assert by_gate(ruled, Opinion(probability, {}), past, 0.2).route == expected
+    # What the rule had decided before is no opinion to hold on to.
+    ruled_before = Decision(before, "", before)
+    assert by_gate(ruled, Opinion(probability, {}), ruled_before, 0.2).route == (
+        "expert_t" if probability > 0.5 else "expert_f"
+    )

@@ -1,4 +1,4 @@
-"""Rows that choose between the experts, face by face: the router's rule, and the oracle that knows the costs.
+"""Rows that choose between the experts, face by face: the router's rule, the learned gate, and the oracle.
 
 They restore nothing themselves: each face's figures are those of the expert that it would be sent to.
 """
@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from likeness.errors import ConfigError
+from likeness.evaluation.methods import INPUT
 from likeness.evaluation.scores import Run, Scores
+from likeness.nets.gate import Gate, gate_features
+from likeness.ops.geometry import template
 from likeness.stages.route import RouteBounds, RouteConfig, route
+from likeness.training.gate import RELATIVE_TIME, TIME_WEIGHT
 from likeness.types import Profile
 
 FIRST, SECOND = "expert_t", "expert_f"
 COST = "cost"
-# Milliseconds of an expert over Expert-T's; fixed, so that the same command gives the same figures. From the table
-# of likeness.tasks.bench, whole forwards of both in fp32.
-RELATIVE_TIME = {FIRST: 1.0, SECOND: 0.3}
-TIME_WEIGHT = 0.02
 
 Flags = npt.NDArray[np.bool_]
 Choice = Callable[[Scores, str], Flags]  # of a recipe: (N,), whether each face goes to Expert-T
@@ -70,6 +70,28 @@ def by_rule(config: RouteConfig, bounds: RouteBounds) -> Choice:
     def choose(scores: Scores, recipe: str) -> Flags:
         decisions = [route(Profile(*row), config, bounds) for row in scores.profiles[recipe].tolist()]
         return np.array([d.expert == FIRST or d.route == "skip" for d in decisions])
+
+    return choose
+
+
+def by_gate(gate: Gate) -> Choice:
+    """The learned gate's choice; landmarks are those found in the poor crop, the template's where there are none.
+
+    Raises:
+        ConfigError: if the method `input`, whose embeddings and landmarks it reads, was not run.
+    """
+
+    def choose(scores: Scores, recipe: str) -> Flags:
+        run = Run(recipe, INPUT, 256)
+        embeddings, points = (scores.vectors.get(name, {}).get(run) for name in ("embedding", "landmarks"))
+        if embeddings is None or points is None:
+            raise ConfigError(f"methods: got gate without {INPUT}, whose embeddings and landmarks it reads; add it")
+        rows = [
+            gate_features(Profile(*profile), float(np.linalg.norm(e)), template(512) if np.isnan(p).any() else p)
+            for profile, e, p in zip(scores.profiles[recipe].tolist(), embeddings, points, strict=True)
+        ]
+        chosen: Flags = gate.probability(rows) > 0.5
+        return chosen
 
     return choose
 

@@ -64,6 +64,7 @@ class WeightsConfig:
         expert_t: Expert-T.
         prior: the codebook prior.
         srnet: the plain baseline.
+        gate: the learned gate.
         lpips: torchvision's SqueezeNet 1.1.
     """
 
@@ -71,6 +72,7 @@ class WeightsConfig:
     expert_t: str | None = None
     prior: str | None = None
     srnet: str | None = None
+    gate: str | None = None
     lpips: str | None = None
 
 

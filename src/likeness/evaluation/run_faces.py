@@ -7,14 +7,14 @@ import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.progress import Progress
 
 from likeness.errors import ConfigError
 from likeness.evaluation import fairness, provenance, recognition, tables
 from likeness.evaluation.benchmarks import Benchmark, open_faces, open_groups, open_widths
-from likeness.evaluation.choices import Choice, add_choice, add_cost, by_cost, by_rule
+from likeness.evaluation.choices import Choice, add_choice, add_cost, by_cost, by_gate, by_rule
 from likeness.evaluation.config import EvaluateConfig
 from likeness.evaluation.figures import plot, plot_fidelity, plot_routes
 from likeness.evaluation.lfw import open_lfw, open_view_2
@@ -38,11 +38,13 @@ from likeness.evaluation.sheets import write_sheets
 from likeness.evaluation.summary import Row, summarise
 from likeness.log import get_logger
 from likeness.metrics.landmarks import Detector
+from likeness.nets.gate import Gate
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.mtcnn import MtcnnDetector
 from likeness.stages.identity import read_calibration
 from likeness.stages.route import RouteBounds, RouteConfig, route
 from likeness.weights.manifest import released
+from likeness.weights.networks import load_network
 
 log = get_logger(__name__)
 
@@ -60,6 +62,8 @@ def evaluate_faces(options: EvaluateConfig) -> Results:
     measures, files, notes = make_measures(options)
     chosen = [m for m in options.methods if m in CHOICES]
     files["calibration"] = released("calibration")
+    if "gate" in chosen:
+        files["gate"] = Path(options.weights.gate) if options.weights.gate else released("gate")
     hashes = provenance.weight_hashes(files)
     for method in methods:
         hashes |= method.weights
@@ -72,7 +76,7 @@ def evaluate_faces(options: EvaluateConfig) -> Results:
         if chosen:
             add_cost(scores)
         for name in chosen:
-            add_choice(scores, name, CHOICES[name]())
+            add_choice(scores, name, CHOICES[name](files.get("gate")))
         rows = summarise(scores, benchmark.views, options.seed)
         write(folder, rows, scores, facts, f"{benchmark.name}, recipe {options.recipe}", notes)
         if options.sheets and not benchmark.whole:
@@ -159,9 +163,10 @@ def _bounds() -> RouteBounds:
     return RouteBounds(*(fitted[name] for name in ("q_low", "detail_low", "blockiness_high", "noise_high")))
 
 
-CHOICES: Mapping[str, Callable[[], Choice]] = {
-    "rule": lambda: by_rule(RouteConfig(), _bounds()),
-    "oracle": lambda: by_cost,
+CHOICES: Mapping[str, Callable[[Path | None], Choice]] = {
+    "rule": lambda _: by_rule(RouteConfig(), _bounds()),
+    "gate": lambda file: by_gate(cast(Gate, load_network("gate", file)[0].eval())),
+    "oracle": lambda _: by_cost,
 }
 
 

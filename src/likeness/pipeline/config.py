@@ -47,6 +47,22 @@ class FacesConfig:
 
 
 @dataclass
+class PipelineConfig:
+    """How faces are sent to the experts.
+
+    Attributes:
+        gate: rule (width and sharpness) or learned (a network that weighs both experts' cost), for faces that are
+            restored; whether one is restored at all stays with the rule.
+    """
+
+    gate: str = "rule"
+
+    def __post_init__(self) -> None:
+        if self.gate not in ("rule", "learned"):
+            raise ConfigError(f"pipeline.gate: got {self.gate!r}, expected rule or learned")
+
+
+@dataclass
 class WeightsConfig:
     """Files that replace the released ones; empty means released.
 
@@ -54,6 +70,7 @@ class WeightsConfig:
         expert_f: Expert-F.
         expert_t: Expert-T.
         prior: the codebook prior under it.
+        gate: the learned gate.
         calibration: bounds of guard and router.
         lpips: torchvision's SqueezeNet features, for figures against a reference.
     """
@@ -61,6 +78,7 @@ class WeightsConfig:
     expert_f: str = ""
     expert_t: str = ""
     prior: str = ""
+    gate: str = ""
     calibration: str = ""
     lpips: str = ""
 
@@ -92,6 +110,7 @@ class RestorerConfig:
     faces: FacesConfig = field(default_factory=FacesConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
     route: RouteConfig = field(default_factory=RouteConfig)
+    pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     expert: ExpertConfig = field(default_factory=ExpertConfig)
     expert_t: KnobsConfig = field(default_factory=KnobsConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
@@ -115,6 +134,11 @@ class RestorerConfig:
             raise ConfigError(f"compare: got {self.compare!r}, expected auto, yes or no")
         if not 0 <= self.cards <= 24:
             raise ConfigError(f"cards: got {self.cards}, expected 0 to 24")
+        if self.pipeline.gate == "learned" and self.expert.name != "auto":
+            raise ConfigError(
+                f"pipeline.gate: got learned with expert.name={self.expert.name}, which leaves nothing to choose; "
+                "leave one of them out"
+            )
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ConfigError(f"precision: got {self.precision!r}, expected auto, fp32 or bf16")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from likeness.errors import ConfigError
 from likeness.nets.face_embedder import load_embedder, weights_file
+from likeness.nets.gate import Gate
 from likeness.nets.recogniser import open_recogniser
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.steps import Models
@@ -24,6 +26,7 @@ from likeness.stages.route import RouteBounds
 from likeness.weights.external import load_external
 from likeness.weights.files import file_hash
 from likeness.weights.manifest import RELEASED, released
+from likeness.weights.networks import load_network
 
 
 def pick_device(option: str) -> torch.device:
@@ -62,6 +65,12 @@ def load_models(config: RestorerConfig) -> Models:
     files |= {"embedder": weights_file(), "calibration": calibration}
     experts, under = _experts(config, device, bf16)
     files |= under
+    gate = None
+    if config.pipeline.gate == "learned":
+        files["gate"] = Path(config.weights.gate) if config.weights.gate else released("gate")
+        gate = cast(Gate, load_network("gate", files["gate"])[0].eval())
+        if {e.name for e in experts} != {"expert_t", "expert_f"}:
+            raise ConfigError("pipeline.gate: got learned, but Expert-T is not at hand; give weights.expert_t=FILE")
     embedder = load_embedder().to(device)
     recogniser: Recogniser = embedder
     if own := config.guard.recogniser:
@@ -82,6 +91,7 @@ def load_models(config: RestorerConfig) -> Models:
             route["q_low"], route["detail_low"], route["blockiness_high"], route["noise_high"]
         ),
         background=background,
+        gate=gate,
         hashes={expert.name: expert.sha256 for expert in experts} | {n: file_hash(file) for n, file in files.items()},
     )  # fmt: skip
 

@@ -36,6 +36,12 @@ def face_record(result: FaceResult, number: int) -> dict[str, Any]:
         "route": result.decision.route,
         "reason": result.decision.reason,
         "expert": result.decision.expert,
+        "gate": None
+        if result.decision.opinion is None
+        else {
+            "probability": round(result.decision.opinion.probability, 4),
+            "features": {name: round(value, 4) for name, value in result.decision.opinion.features.items()},
+        },
         "identity_distance": None if result.distance is None else round(result.distance, 4),
         "guard": None
         if v is None

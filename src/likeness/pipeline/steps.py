@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from likeness.nets.face_embedder import FaceEmbedder
+from likeness.nets.gate import FEATURES, Gate, gate_features
 from likeness.ops.geometry import resized, scale_of
 from likeness.pipeline.batches import restore_in_batches
 from likeness.pipeline.config import RestorerConfig
@@ -23,8 +24,8 @@ from likeness.stages.detect.base import Detector
 from likeness.stages.identity import GuardBounds, Recogniser, distance, embed, enlarge, guard, mix
 from likeness.stages.measure import measure
 from likeness.stages.restore.base import Expert
-from likeness.stages.route import RouteBounds, reroute, route
-from likeness.types import Crop, Decision, Faces, FloatArray, MediaKind, Pixels, Profile, Restored, Verdict
+from likeness.stages.route import RouteBounds, by_gate, reroute, route
+from likeness.types import Crop, Decision, Faces, FloatArray, MediaKind, Opinion, Pixels, Profile, Restored, Verdict
 
 CROP = 256
 LIMITED_FROM = 768  # output pixels under a crop from which its restored detail visibly ends early
@@ -37,6 +38,7 @@ class Models:
     Attributes:
         embedder: gives the distance in every record.
         recogniser: the guard's, where the bounds are fitted to it: the same, or one of the user's own.
+        gate: chooses between the experts; None = the rule does.
         hashes: sha256 of every weight file by its name.
     """
 
@@ -47,6 +49,7 @@ class Models:
     guard_bounds: GuardBounds
     route_bounds: RouteBounds
     background: Background = lanczos
+    gate: Gate | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -196,6 +199,10 @@ def _look(
             decision = route(profile, config.route, bounds)
         else:
             decision = reroute(past.decision, profile, config.route, bounds, config.video.hysteresis)
+        if models.gate is not None and decision.expert is not None:
+            with clock.stage("gate"):
+                opinion = _opinion(models.gate, models.embedder, profile, crop, face)
+            decision = by_gate(decision, opinion, past.decision if past else None, config.video.hysteresis)
         decision = _chosen(decision, profile, index, config)
     notes: tuple[str, ...] = ()
     if decision.expert is not None and config.expert.name != "auto":
@@ -207,6 +214,13 @@ def _look(
         decision = replace(decision, expert="expert_f")
     spent = 1000 * (time.perf_counter() - start)
     return FaceResult(face, crop, profile, decision, milliseconds=spent, notes=notes)
+
+
+def _opinion(gate: Gate, embedder: FaceEmbedder, profile: Profile, crop: Crop, face: Faces) -> Opinion:
+    """What the learned gate thinks of one face."""
+    features = gate_features(profile, float(embed(embedder, crop.image, 1).norm()), face.landmarks[0])
+    (probability,) = gate.probability([features])
+    return Opinion(float(probability), dict(zip(FEATURES, features.tolist(), strict=True)))
 
 
 def _chosen(decision: Decision, profile: Profile, index: int, config: RestorerConfig) -> Decision:

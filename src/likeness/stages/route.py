@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import floor
+from typing import Literal
 
 from likeness.errors import ConfigError
-from likeness.types import Decision, Profile
+from likeness.types import Decision, Opinion, Profile
 
 
 @dataclass
@@ -118,6 +119,25 @@ def reroute(before: Decision, profile: Profile, config: RouteConfig, bounds: Rou
         if route(nearby, config, bounds).route != now.route:
             return before
     return now
+
+
+def by_gate(ruled: Decision, opinion: Opinion, before: Decision | None = None, margin: float = 0.0) -> Decision:
+    """The learned gate's choice in the place of the rule's, where a face is to be restored at all.
+
+    Args:
+        ruled: by the bands.
+        opinion: the gate's.
+        before: what the face's track had; it changes only beyond an even chance by more than `margin` / 2.
+        margin: 0..1.
+    """
+    if ruled.expert is None:
+        return ruled
+    threshold = 0.5
+    if before is not None and before.opinion is not None:
+        threshold += -margin / 2 if before.route == "expert_t" else margin / 2
+    chosen: Literal["expert_t", "expert_f"] = "expert_t" if opinion.probability > threshold else "expert_f"
+    reason = f"{ruled.reason}; gate: Expert-T better with {100 * opinion.probability:.0f} %"
+    return Decision(chosen, reason, chosen, opinion)
 
 
 def _by_sharpness(profile: Profile, bounds: RouteBounds, prefix: str) -> Decision:

@@ -62,6 +62,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     if cfg.threads:
         torch.set_num_threads(int(cfg.threads))
     L.seed_everything(int(cfg.seed), workers=True, verbose=False)
+    if cfg.init and "init" not in cfg.model:
+        raise ConfigError(f"init: got {cfg.init}, but {cfg.model._target_} starts from nothing; leave it out")
     checkpoint = resolve_checkpoint(cfg.ckpt_path, Path(cfg.paths.output))
     data: L.LightningDataModule = build(cfg.data)
     model: L.LightningModule = build(cfg.model)

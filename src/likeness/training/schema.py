@@ -10,6 +10,7 @@ from hydra.core.config_store import ConfigStore
 from likeness.data.restoration import MixConfig
 from likeness.nets.expert_f import ExpertFConfig
 from likeness.nets.expert_t import ExpertTConfig
+from likeness.nets.gate import GateConfig
 from likeness.nets.prior import PriorConfig
 from likeness.nets.srnet import SRNetConfig
 from likeness.training.expert_t import TokenConfig
@@ -23,6 +24,7 @@ SCHEMAS: dict[str, Any] = {
     "prior": PriorConfig,
     "srnet": SRNetConfig,
     "gan": GanConfig,
+    "gate": GateConfig,
     "loss_weights": LossWeights,
     "mix": MixConfig,
 }

@@ -11,6 +11,7 @@ from torch import nn
 
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
 from likeness.nets.expert_t import ExpertT, ExpertTConfig
+from likeness.nets.gate import Gate, GateConfig
 from likeness.nets.prior import Prior, PriorConfig
 from likeness.nets.srnet import SRNet, SRNetConfig
 from likeness.weights.files import load_into, load_weights
@@ -27,6 +28,7 @@ class Kind(NamedTuple):
 NETWORKS: Mapping[str, Kind] = {
     "expert_f": Kind(ExpertF, ExpertFConfig),
     "expert_t": Kind(ExpertT, ExpertTConfig),
+    "gate": Kind(Gate, GateConfig),
     "prior": Kind(Prior, PriorConfig),
     "srnet": Kind(SRNet, SRNetConfig),
 }
