@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from likeness.ops.geometry import similarity
 from likeness.pipeline.clips import ClipState, restore_clip, step
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.models import load_models
@@ -139,3 +140,22 @@ def test_the_state_does_not_grow(scene, face_at, make_models):
 
 def test_no_frames(make_models):
     assert run([], make_models()) == []
+
+
+def test_a_wobbling_face_is_aligned_steadily_and_reported_as_found(scene, face_at, make_models):
+    rng = np.random.default_rng(0)
+    found = [face_at(150 + dx, 110 + dy, 90) for dx, dy in rng.normal(0, 0.5, (20, 2))]
+    frames = [Frame(scene, i, Fraction(i, 25)) for i in range(20)]
+    matrices = {}
+    for cutoff in (0, 1):
+        config = from_overrides(["video.detect_every=1", f"video.smooth.cutoff={cutoff}"])
+        results = [r for _, r in restore_clip(frames, make_models(*found), config, "video", 1)]
+        matrices[cutoff] = np.stack([r.faces[0].crop.matrix for r in results])
+        reported = np.stack([r.faces[0].face.landmarks[0] for r in results])
+
+    def shaking(values):
+        return np.abs(np.diff(values, 2, axis=0)).mean()
+
+    assert shaking(matrices[1][5:, :, 2]) < 0.5 * shaking(matrices[0][5:, :, 2])
+    for matrix, points in zip(matrices[0], reported, strict=True):
+        np.testing.assert_array_equal(matrix, similarity(points, 256))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -11,8 +12,11 @@ from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.steps import Clock, FrameResult, Held, Models, process
 from likeness.stages.temporal.cuts import is_cut, thumbnail
 from likeness.stages.temporal.flow import grey8
+from likeness.stages.temporal.smooth import Pose, steady
 from likeness.stages.temporal.track import Track, associate, follow
 from likeness.types import Faces, FloatArray, Frame, MediaKind, Pixels
+
+_SHORTEST = 0.001  # seconds; some files give two frames one time stamp
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class ClipState:
         since: frames since the last detection.
         next_id: next free track number.
         fades: by track, 0..1, below 1 while a face that entered within a shot fades in.
+        poses: by track, where it was aligned.
+        time: of the last frame in seconds; None before the first.
     """
 
     tracks: tuple[Track, ...] = ()
@@ -35,6 +41,8 @@ class ClipState:
     since: int = 0
     next_id: int = 0
     fades: dict[int, float] = field(default_factory=dict)
+    poses: dict[int, Pose] = field(default_factory=dict)
+    time: Fraction | None = None
 
 
 def restore_clip(
@@ -78,9 +86,11 @@ def step(
     tracks.sort(key=_area, reverse=True)
     held = [state.held.get(t.id) for t in tracks]
     fades = [1.0 if cut else min(1.0, state.fades.get(t.id, 0.0) + 1 / config.video.ramp) for t in tracks]
+    passed = max(_SHORTEST, float(frame.time - state.time)) if state.time is not None else _SHORTEST
+    steadied = {t.id: steady(t.landmarks, state.poses.get(t.id), passed, config.video.smooth) for t in tracks}
     result = process(
         frame.pixels, _faces(tracks), models, config, kind, upscale,
-        held=held, fades=fades, refresh=detecting, clock=clock,
+        held=held, fades=fades, points=[steadied[t.id][0] for t in tracks], refresh=detecting, clock=clock,
     )  # fmt: skip
     faces = tuple(replace(r, track=t.id) for r, t in zip(result.faces, tracks, strict=True))
     new = ClipState(
@@ -94,6 +104,8 @@ def step(
         since=0 if detecting else state.since + 1,
         next_id=next_id,
         fades={t.id: fade for t, fade in zip(tracks, fades, strict=True)},
+        poses={number: pose for number, (_, pose) in steadied.items()},
+        time=frame.time,
     )
     return replace(result, faces=faces), new
 

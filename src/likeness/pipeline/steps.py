@@ -16,7 +16,7 @@ from likeness.nets.gate import FEATURES, Gate, gate_features
 from likeness.ops.geometry import resized, scale_of
 from likeness.pipeline.batches import restore_in_batches
 from likeness.pipeline.config import RestorerConfig
-from likeness.stages.align import align
+from likeness.stages.align import align, align_with
 from likeness.stages.background import Background
 from likeness.stages.background import enlarge as lanczos
 from likeness.stages.composite import Patch, paste
@@ -127,6 +127,7 @@ def process(
     upscale: int,
     held: Sequence[Held | None] | None = None,
     fades: Sequence[float] | None = None,
+    points: Sequence[FloatArray] | None = None,
     refresh: bool = True,
     clock: Clock | None = None,
 ) -> FrameResult:
@@ -141,6 +142,7 @@ def process(
         upscale: 1, 2 or 4.
         held: per face what its track remembers, None for a new face.
         fades: per face 0..1, below 1 while it fades in; None means 1.
+        points: per face (5, 2), what it is aligned by, where that is steadier than the landmarks found.
         refresh: measure, route and guard again (at detections); else the held values stand.
         clock: adds to it when given.
     """
@@ -148,7 +150,7 @@ def process(
     remembered = list(held) if held is not None else [None] * len(faces)
     visible = list(fades) if fades is not None else [1.0] * len(faces)
     results = [
-        _look(pixels, face, i, past, models, config, refresh, clock)
+        _look(pixels, face, i, past, points[i] if points else face.landmarks[0], models, config, refresh, clock)
         for i, (face, past) in enumerate(zip(faces, remembered, strict=True))
     ]
     results = _restore(pixels, results, models, clock)
@@ -180,6 +182,7 @@ def _look(
     face: Faces,
     index: int,
     past: Held | None,
+    points: FloatArray,
     models: Models,
     config: RestorerConfig,
     refresh: bool,
@@ -188,7 +191,7 @@ def _look(
     """Align, measure and route one face."""
     start = time.perf_counter()
     with clock.stage("align"):
-        crop = align(pixels, face.landmarks[0], CROP)
+        crop = align(pixels, points, CROP)
     if past is not None and not refresh:
         profile, decision = past.profile, past.decision
     else:
@@ -265,7 +268,7 @@ def _restore(pixels: Pixels, results: list[FaceResult], models: Models, clock: C
 
 def _crop_for(pixels: Pixels, r: FaceResult, size: int) -> Crop:
     """The crop at the size that an expert reads."""
-    return r.crop if size == CROP else align(pixels, r.face.landmarks[0], size)
+    return r.crop if size == CROP else align_with(pixels, resized(r.crop.matrix, target=size / CROP), size)
 
 
 def _guard(

@@ -8,6 +8,7 @@ import numpy as np
 
 from likeness.errors import ConfigError
 from likeness.stages.temporal.flow import carry
+from likeness.stages.temporal.smooth import SmoothConfig
 from likeness.types import Faces, FloatArray, Pixels
 
 
@@ -21,6 +22,7 @@ class VideoConfig:
         match: least overlap (IoU) of a detection with a track.
         ramp: frames over which a changed guard or a new face is faded in.
         hysteresis: share of a band's bound that a width must pass beyond it before the route changes.
+        smooth: how steadily a face is aligned.
     """
 
     detect_every: int = 5
@@ -28,6 +30,7 @@ class VideoConfig:
     match: float = 0.3
     ramp: int = 10
     hysteresis: float = 0.1
+    smooth: SmoothConfig = field(default_factory=SmoothConfig)
 
     def __post_init__(self) -> None:
         if self.detect_every < 1 or self.ramp < 1 or self.cut <= 0 or not 0 < self.match < 1 or self.hysteresis < 0:
