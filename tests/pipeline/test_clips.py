@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from likeness.ops.geometry import similarity
 from likeness.pipeline.clips import ClipState, restore_clip, step
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.models import load_models
-from likeness.types import Faces, Frame
+from likeness.types import Faces, Frame, Restored
 
 
 def frames_of(pictures) -> list[Frame]:
@@ -159,3 +161,38 @@ def test_a_wobbling_face_is_aligned_steadily_and_reported_as_found(scene, face_a
     assert shaking(matrices[1][5:, :, 2]) < 0.5 * shaking(matrices[0][5:, :, 2])
     for matrix, points in zip(matrices[0], reported, strict=True):
         np.testing.assert_array_equal(matrix, similarity(points, 256))
+
+
+class Flickering:
+    """An expert that draws the face brighter and darker in turn, and is sure of nothing."""
+
+    name, input_size, output_size, sha256 = "expert_f", 256, 512, ""
+
+    def __init__(self):
+        self.calls = 0
+
+    def restore(self, crops):
+        self.calls += 1
+        by = np.float32(0.08 if self.calls % 2 else -0.08)
+        large = [cv2.resize(c, (512, 512), interpolation=cv2.INTER_CUBIC) for c in crops]
+        return [Restored(np.clip(c + by, 0, 1), np.zeros((64, 64), np.float32)) for c in large]
+
+
+def test_fusion_stills_what_flickers_and_only_within_a_shot(scene, face_at, make_models):
+    def flicker(*options, pictures=None):
+        models = make_models(face_at(150, 110, 120), expert=Flickering())
+        frames = pictures or [scene] * 8
+        results = run(frames, models, "composite.method=feather", "guard.enabled=false", *options)
+        return [r.pixels.astype(float) for r in results]
+
+    plain, fused = flicker(), flicker("video.fuse.share=0.7")
+    np.testing.assert_array_equal(plain[0], fused[0])
+
+    def change(pixels):
+        return np.mean([np.abs(b - a).mean() for a, b in pairwise(pixels[2:])])
+
+    assert change(fused) < 0.5 * change(plain)
+    other = scene[::-1].copy()
+    cut = flicker("video.fuse.share=0.7", pictures=[scene, scene, other, other])
+    alone = flicker(pictures=[scene, scene, other, other])
+    np.testing.assert_array_equal(cut[2], alone[2])  # nothing comes over the cut

@@ -26,15 +26,14 @@ from likeness.media.files import atomic_output
 from likeness.media.video import VideoReader
 from likeness.metrics.psnr import psnr
 from likeness.metrics.temporal import (
-    Motion,
     identity_spread,
     jitter,
-    motion,
     neighbour_distance,
     temporal_error,
     temporal_mse,
     warping_error,
 )
+from likeness.ops.flow import Motion, motion
 from likeness.ops.geometry import EYE_DISTANCE_256, similarity
 from likeness.pipeline.clips import restore_clip
 from likeness.pipeline.config import RestorerConfig

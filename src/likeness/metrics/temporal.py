@@ -5,31 +5,14 @@ Frames are HWC float32 on the scale 0..255. All figures are of one pair of neigh
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from likeness.errors import InputError
-from likeness.ops.color import grey
+from likeness.ops.flow import Motion, carried
 from likeness.types import FloatArray
 
 Points = npt.NDArray[np.floating]
-# Where flow there and back do not meet, one of the two frames does not show the point (Sundaram et al., ECCV 2010).
-_MEET_SHARE, _MEET_PIXELS = 0.01, 0.5
-
-
-class Motion(NamedTuple):
-    """How the true clip moves from one frame to the next.
-
-    Attributes:
-        where: (H, W, 2) float32, x y in the earlier frame of each pixel of the later one.
-        visible: (H, W) bool, whether that point is seen in both.
-    """
-
-    where: FloatArray
-    visible: npt.NDArray[np.bool_]
 
 
 def temporal_mse(before: FloatArray, now: FloatArray) -> float:
@@ -47,23 +30,6 @@ def temporal_error(before: FloatArray, now: FloatArray, true_before: FloatArray,
     return float(np.square((now - before) - (true_now - true_before)).mean())
 
 
-def motion(true_before: FloatArray, true_now: FloatArray) -> Motion:
-    """Dense optical flow of the true clip (DIS, Kroeger et al., ECCV 2016), checked forward and backward."""
-    _check(true_before, true_now)
-    a, b = (np.clip(grey(x), 0, 255).astype(np.uint8) for x in (true_before, true_now))
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    back = np.asarray(dis.calc(b, a, np.zeros((*a.shape, 2), np.float32)))
-    forth = np.asarray(dis.calc(a, b, np.zeros((*a.shape, 2), np.float32)))
-    height, width = a.shape
-    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-    where = grid + back
-    returned = cv2.remap(forth, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-    apart = np.square(back + returned).sum(2)
-    length = np.square(back).sum(2) + np.square(returned).sum(2)
-    inside = (where >= 0).all(2) & (where <= np.array([width - 1, height - 1])).all(2)
-    return Motion(where, inside & (apart < _MEET_SHARE * length + _MEET_PIXELS))
-
-
 def warping_error(before: FloatArray, now: FloatArray, moved: Motion) -> float:
     """Mean squared difference of a frame and the last one moved along, where both see the point.
 
@@ -75,8 +41,7 @@ def warping_error(before: FloatArray, now: FloatArray, moved: Motion) -> float:
     _check(before, now)
     if not moved.visible.any():
         return float("nan")
-    carried = cv2.remap(before, moved.where, None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
-    return float(np.square(now - carried)[moved.visible].mean())
+    return float(np.square(now - carried(before, moved))[moved.visible].mean())
 
 
 def jitter(landmarks: Points) -> float:

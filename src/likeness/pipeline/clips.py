@@ -96,7 +96,7 @@ def step(
     new = ClipState(
         tracks=tuple(tracks),
         held={
-            t.id: Held(r.decision, r.profile, r.verdict, r.share if r.restored is not None else None)
+            t.id: Held(r.decision, r.profile, r.verdict, r.share if r.restored is not None else None, r.memory)
             for t, r in zip(tracks, faces, strict=True)
         },
         grey=grey,

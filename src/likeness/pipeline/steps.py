@@ -1,6 +1,6 @@
 """The data flow on one page: frame and faces in, restored frame and what happened to each face out.
 
-align -> measure -> route -> restore -> guard -> composite. Everything here is a function of its
+align -> measure -> route -> restore -> fuse -> guard -> composite. Everything here is a function of its
 arguments; what a clip remembers from frame to frame comes in as `Held` and goes out with the result.
 """
 
@@ -25,6 +25,7 @@ from likeness.stages.identity import GuardBounds, Recogniser, distance, embed, e
 from likeness.stages.measure import measure
 from likeness.stages.restore.base import Expert
 from likeness.stages.route import RouteBounds, by_gate, reroute, route
+from likeness.stages.temporal.fuse import Memory, fuse
 from likeness.types import Crop, Decision, Faces, FloatArray, MediaKind, Opinion, Pixels, Profile, Restored, Verdict
 
 CROP = 256
@@ -60,12 +61,14 @@ class Held:
     Attributes:
         decision, profile, verdict: of the last detection.
         share: how much of the restored face was used last, ramped; None where it was not restored yet.
+        memory: the last restored face, for fusion over time.
     """
 
     decision: Decision
     profile: Profile
     verdict: Verdict | None
     share: float | None = None
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class FaceResult:
         crop: at 256 pixels, what was measured.
         seen: what the expert read: the same, or a crop of its own size; None where no expert ran.
         final: what was pasted, None where nothing was: no expert ran, or nothing of it was to be used.
+        memory: what the face's track keeps for the next frame.
     """
 
     face: Faces
@@ -91,6 +95,7 @@ class FaceResult:
     milliseconds: float = 0.0
     notes: tuple[str, ...] = ()
     track: int | None = None
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,9 @@ def process(
         for i, (face, past) in enumerate(zip(faces, remembered, strict=True))
     ]
     results = _restore(pixels, results, models, clock)
+    if config.video.fuse.share > 0:
+        with clock.stage("fuse"):
+            results = [_fused(r, past, config) for r, past in zip(results, remembered, strict=True)]
     results = [
         _guard(r, past, fade, models, config, refresh, clock)
         for r, past, fade in zip(results, remembered, visible, strict=True)
@@ -264,6 +272,14 @@ def _restore(pixels: Pixels, results: list[FaceResult], models: Models, clock: C
             spent, notes = r.milliseconds + each, (*r.notes, *said)
             done[i] = replace(r, seen=crop, restored=output, milliseconds=spent, notes=notes)
     return done
+
+
+def _fused(r: FaceResult, past: Held | None, config: RestorerConfig) -> FaceResult:
+    """Mixes the last frame's face into this one's."""
+    if r.restored is None or r.seen is None:
+        return r
+    memory = fuse(r.seen.image, r.restored, past.memory if past else None, config.video.fuse)
+    return replace(r, restored=replace(r.restored, image=memory.image), memory=memory)
 
 
 def _crop_for(pixels: Pixels, r: FaceResult, size: int) -> Crop:

@@ -8,6 +8,7 @@ import numpy as np
 
 from likeness.errors import ConfigError
 from likeness.stages.temporal.flow import carry
+from likeness.stages.temporal.fuse import FuseConfig
 from likeness.stages.temporal.smooth import SmoothConfig
 from likeness.types import Faces, FloatArray, Pixels
 
@@ -23,6 +24,7 @@ class VideoConfig:
         ramp: frames over which a changed guard or a new face is faded in.
         hysteresis: share of a band's bound that a width must pass beyond it before the route changes.
         smooth: how steadily a face is aligned.
+        fuse: how much of its last frame stays in a restored face.
     """
 
     detect_every: int = 5
@@ -31,6 +33,7 @@ class VideoConfig:
     ramp: int = 10
     hysteresis: float = 0.1
     smooth: SmoothConfig = field(default_factory=SmoothConfig)
+    fuse: FuseConfig = field(default_factory=FuseConfig)
 
     def __post_init__(self) -> None:
         if self.detect_every < 1 or self.ramp < 1 or self.cut <= 0 or not 0 < self.match < 1 or self.hysteresis < 0:

@@ -1,0 +1,68 @@
+"""Dense motion between two frames, and which points both of them show."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from likeness.errors import InputError
+from likeness.ops.color import grey
+from likeness.types import FloatArray
+
+# Where flow there and back do not meet, one of the two frames does not show the point (Sundaram et al., ECCV 2010).
+_MEET_SHARE, _MEET_PIXELS = 0.01, 0.5
+
+
+class Motion(NamedTuple):
+    """How a scene moves from one frame to the next.
+
+    Attributes:
+        where: (H, W, 2) float32, x y in the earlier frame of each pixel of the later one.
+        visible: (H, W) bool, whether that point is seen in both.
+    """
+
+    where: FloatArray
+    visible: npt.NDArray[np.bool_]
+
+
+def motion(before: FloatArray, now: FloatArray) -> Motion:
+    """Dense optical flow (DIS, Kroeger et al., ECCV 2016), checked forward and backward.
+
+    Args:
+        before, now: HWC float32, 0..255, of one shape.
+
+    Raises:
+        InputError: if they are not.
+    """
+    if before.shape != now.shape or before.ndim != 3 or before.shape[2] != 3:
+        raise InputError(f"frames: got {before.shape} and {now.shape}, expected HWC frames of one shape")
+    a, b = (np.clip(grey(x), 0, 255).astype(np.uint8) for x in (before, now))
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    back = np.asarray(dis.calc(b, a, np.zeros((*a.shape, 2), np.float32)))
+    forth = np.asarray(dis.calc(a, b, np.zeros((*a.shape, 2), np.float32)))
+    height, width = a.shape
+    where = _grid(width, height) + back
+    returned = cv2.remap(forth, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    apart = np.square(back + returned).sum(2)
+    length = np.square(back).sum(2) + np.square(returned).sum(2)
+    inside = (where >= 0).all(2) & (where <= np.array([width - 1, height - 1])).all(2)
+    return Motion(where, inside & (apart < _MEET_SHARE * length + _MEET_PIXELS))
+
+
+def carried(picture: FloatArray, moved: Motion) -> FloatArray:
+    """An earlier HWC picture moved along to the later frame; of the motion's size, or a whole multiple of it."""
+    height, width = moved.where.shape[:2]
+    factor = picture.shape[1] // width
+    where = moved.where
+    if factor > 1:
+        large = width * factor, height * factor
+        # The displacements are enlarged, not the places: at rest they are 0, and the picture is carried exactly.
+        where = _grid(*large) + np.float32(factor) * cv2.resize(where - _grid(width, height), large)
+    return np.asarray(cv2.remap(picture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)  # type: ignore[call-overload]
+
+
+def _grid(width: int, height: int) -> FloatArray:
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)

@@ -1,0 +1,49 @@
+"""Dense motion against known translations, and pictures carried along."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from likeness.errors import InputError
+from likeness.ops.flow import carried, motion
+
+PICTURE = astronaut()[40:240, 140:340].astype(np.float32)
+
+
+def moved(x: int, y: int = 0) -> np.ndarray:
+    """The same scene, seen from `x` pixels further to the right."""
+    return astronaut()[40 + y : 240 + y, 140 + x : 340 + x].astype(np.float32)
+
+
+@pytest.mark.parametrize(("x", "y"), [(5, 0), (-3, 2)])
+def test_flow_finds_a_translation_and_what_leaves_the_picture(x: int, y: int) -> None:
+    found = motion(PICTURE, moved(x, y))
+    grid = np.stack(np.meshgrid(np.arange(200), np.arange(200)), -1)
+    # A point of the later frame lay (x, y) further in the earlier one.
+    middle = (found.where - grid)[40:160, 40:160].reshape(-1, 2)
+    assert np.median(middle, axis=0) == pytest.approx((x, y), abs=0.1)
+    assert found.visible[40:160, 40:160].mean() > 0.95
+    gone = found.visible[:, -x:] if x > 0 else found.visible[:, :-x]
+    assert gone.mean() < 0.2
+
+
+def test_at_rest_a_picture_is_carried_exactly() -> None:
+    still = motion(PICTURE, PICTURE)
+    np.testing.assert_array_equal(carried(PICTURE, still), PICTURE)
+    large = np.random.default_rng(0).random((400, 400, 3)).astype(np.float32)
+    np.testing.assert_array_equal(carried(large, still), large)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_an_earlier_picture_is_carried_to_where_the_scene_is_now(factor: int) -> None:
+    before, now = (np.repeat(np.repeat(p, factor, 0), factor, 1) for p in (PICTURE, moved(4, -2)))
+    found = carried(before, motion(PICTURE, moved(4, -2)))
+    part = np.s_[40 * factor : 160 * factor, 40 * factor : 160 * factor]
+    assert np.abs(found - now)[part].mean() < 0.15 * np.abs(before - now)[part].mean()
+
+
+def test_frames_of_two_sizes_are_refused() -> None:
+    with pytest.raises(InputError, match="of one shape"):
+        motion(PICTURE, PICTURE[:100])

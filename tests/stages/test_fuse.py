@@ -1,0 +1,81 @@
+"""Fusion over time: exact at rest, less flicker, nothing carried over what moved, changed or is certain."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from likeness.errors import ConfigError
+from likeness.stages.temporal.fuse import FuseConfig, Memory, fuse
+from likeness.types import Restored
+
+SEEN = astronaut()[20:276, 100:356].astype(np.float32) / 255
+LARGE = cv2.resize(SEEN, (512, 512), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+UNSURE, SURE = np.zeros((64, 64), np.float32), np.ones((64, 64), np.float32)
+CONFIG = FuseConfig(share=0.8)
+
+
+def test_the_first_frame_is_as_restored() -> None:
+    found = fuse(SEEN, Restored(LARGE, UNSURE), None, CONFIG)
+    assert found.image is LARGE
+    assert found.seen is SEEN
+
+
+def test_equal_frames_give_equal_faces() -> None:
+    memory = None
+    for _ in range(4):
+        memory = fuse(SEEN.copy(), Restored(LARGE.copy(), UNSURE), memory, CONFIG)
+        np.testing.assert_array_equal(memory.image, LARGE)
+
+
+def test_flicker_shrinks_by_the_share() -> None:
+    images = [np.clip(LARGE * 0.8 + 0.1 + d, 0, 1) for d in (0.05, -0.05)]
+    before = images[0].copy()
+    memory = fuse(SEEN, Restored(images[0], UNSURE), None, CONFIG)
+    found = fuse(SEEN, Restored(images[1], UNSURE), memory, CONFIG)
+    np.testing.assert_allclose(found.image - images[1], 0.8 * 0.1, atol=1e-4)
+    np.testing.assert_array_equal(images[0], before)
+    half = fuse(SEEN, Restored(images[1], np.full((64, 64), 0.5, np.float32)), memory, CONFIG)
+    np.testing.assert_allclose(half.image - images[1], 0.4 * 0.1, atol=1e-4)
+    none = fuse(SEEN, Restored(images[1]), memory, CONFIG)  # an expert without confidence: all of it
+    np.testing.assert_allclose(none.image, found.image, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "config"), [(SURE, CONFIG), (UNSURE, FuseConfig())], ids=["certain", "switched off"]
+)
+def test_what_is_certain_is_not_mixed(confidence: np.ndarray, config: FuseConfig) -> None:
+    memory = Memory(SEEN, np.zeros_like(LARGE))
+    np.testing.assert_array_equal(fuse(SEEN, Restored(LARGE, confidence), memory, config).image, LARGE)
+
+
+def test_the_face_is_carried_where_it_went() -> None:
+    shift = np.array([[1, 0, 6], [0, 1, -4]], float)
+    seen = cv2.warpAffine(SEEN, shift, (256, 256), borderMode=cv2.BORDER_REFLECT)
+    large = cv2.warpAffine(LARGE, shift * [[1, 1, 2]], (512, 512), borderMode=cv2.BORDER_REFLECT)
+    found = fuse(seen, Restored(large * 0.9, UNSURE), Memory(SEEN, LARGE), CONFIG)
+    inside = np.s_[80:430, 80:430]
+    expected = large * (0.9 + 0.8 * 0.1)
+    assert np.abs(found.image - expected)[inside].mean() < 0.25 * np.abs(large * 0.1)[inside].mean()
+
+
+def test_what_changed_in_the_input_changes_in_the_output() -> None:
+    seen, large = SEEN.copy(), LARGE.copy()
+    seen[100:160, 100:160] = 1 - seen[100:160, 100:160]  # the eyes close, say
+    large[200:320, 200:320] = 1 - large[200:320, 200:320]
+    found = fuse(seen, Restored(large, UNSURE), Memory(SEEN, LARGE), CONFIG)
+    changed = np.s_[220:300, 220:300]
+    assert np.abs(found.image - large)[changed].mean() < 0.1 * np.abs(LARGE - large)[changed].mean()
+
+
+def test_another_size_starts_anew() -> None:
+    small = cv2.resize(LARGE, (256, 256))
+    assert fuse(SEEN, Restored(small, UNSURE), Memory(SEEN, LARGE), CONFIG).image is small
+
+
+@pytest.mark.parametrize("wrong", [{"share": 1.0}, {"share": -0.1}, {"change": 0.0}])
+def test_what_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"video\.fuse"):
+        FuseConfig(**wrong)
