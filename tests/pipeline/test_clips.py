@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from likeness.ops.geometry import similarity
 from likeness.pipeline.clips import ClipState, restore_clip, step
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.models import load_models
+from likeness.stages.route import RouteBounds
 from likeness.types import Faces, Frame, Restored
 
 
@@ -133,10 +135,12 @@ def test_a_face_that_leaves_ends_after_two_detections(scene, face_at, make_model
 
 def test_the_state_does_not_grow(scene, face_at, make_models):
     models = make_models(*(face_at(60 + 40 * (i % 5), 110, 60 + i % 3) for i in range(30)))
-    config, state = from_overrides(["video.detect_every=1", "video.match=0.9"]), ClipState()
+    options = ["video.detect_every=1", "video.match=0.9", "video.reentry.distance=0", "video.reentry.forget=0.3"]
+    config, state = from_overrides(options), ClipState()
     for frame in frames_of([scene] * 30):
         _, state = step(state, frame, models, config, "video", 1)
-        assert len(state.tracks) == len(state.held) == len(state.fades) <= 3
+        assert len(state.tracks) == len(state.held) == len(state.fades) == len(state.poses) <= 3
+        assert len(state.lost) <= len(state.known) <= 10  # 0.3 s at 25 frames a second, and those in the picture
     assert state.next_id > 10
 
 
@@ -196,3 +200,33 @@ def test_fusion_stills_what_flickers_and_only_within_a_shot(scene, face_at, make
     cut = flicker("video.fuse.share=0.7", pictures=[scene, scene, other, other])
     alone = flicker(pictures=[scene, scene, other, other])
     np.testing.assert_array_equal(cut[2], alone[2])  # nothing comes over the cut
+
+
+def test_a_face_that_comes_back_is_the_same_track(scene, face_at, make_models):
+    """Cut away and back: the number, the route and the verdict are those of before, and fusion starts anew."""
+    away = scene[::-1].copy()
+    face, other = face_at(150, 110, 90), face_at(100, 120, 80)
+    pictures = [scene] * 3 + [away] * 3 + [scene] * 3
+    models = make_models(face, other, face)
+    results = run(pictures, models, "video.fuse.share=0.5")
+    assert [r.faces[0].track for r in results] == [0] * 3 + [1] * 3 + [0] * 3
+    np.testing.assert_array_equal(results[6].pixels, results[0].pixels)
+    never = run(pictures, make_models(face, other, face), "video.reentry.distance=0")
+    assert [r.faces[0].track for r in never] == [0] * 3 + [1] * 3 + [2] * 3
+    late = run(pictures, make_models(face, other, face), "video.reentry.forget=0.1")
+    assert [r.faces[0].track for r in late] == [0] * 3 + [1] * 3 + [2] * 3
+
+
+def test_a_track_that_comes_back_keeps_its_route_within_the_margin(scene, face_at, make_models, stub_expert):
+    away = scene[::-1].copy()
+    pictures = [scene] * 2 + [away] * 2 + [scene] * 2
+    experts = {name: stub_expert() for name in ("expert_t", "expert_f")}
+
+    def routes(*options):
+        # 104 px: the sharp middle band; 98 px, a little later: the small one, but within the margin of a tenth.
+        faces = face_at(150, 110, 104), face_at(100, 120, 60), face_at(150, 110, 98)
+        models = replace(make_models(*faces), experts=experts, route_bounds=RouteBounds(0.0, 4.0, 2.0, 20.0))
+        return [r.faces[0].decision.route for r in run(pictures, models, *options)]
+
+    assert routes() == ["expert_f"] * 2 + ["expert_t"] * 2 + ["expert_f"] * 2
+    assert routes("video.reentry.distance=0") == ["expert_f"] * 2 + ["expert_t"] * 4

@@ -9,9 +9,12 @@ from fractions import Fraction
 import numpy as np
 
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.steps import Clock, FrameResult, Held, Models, process
+from likeness.pipeline.steps import CROP, Clock, FrameResult, Held, Models, process
+from likeness.stages.align import align
+from likeness.stages.identity import embed
 from likeness.stages.temporal.cuts import is_cut, thumbnail
 from likeness.stages.temporal.flow import grey8
+from likeness.stages.temporal.reentry import Known, remember, returned
 from likeness.stages.temporal.smooth import Pose, steady
 from likeness.stages.temporal.track import Track, associate, follow
 from likeness.types import Faces, FloatArray, Frame, MediaKind, Pixels
@@ -32,6 +35,8 @@ class ClipState:
         fades: by track, 0..1, below 1 while a face that entered within a shot fades in.
         poses: by track, where it was aligned.
         time: of the last frame in seconds; None before the first.
+        known: faces seen lately, those that are lost among them.
+        lost: by number, what was held of those.
     """
 
     tracks: tuple[Track, ...] = ()
@@ -43,6 +48,8 @@ class ClipState:
     fades: dict[int, float] = field(default_factory=dict)
     poses: dict[int, Pose] = field(default_factory=dict)
     time: Fraction | None = None
+    known: tuple[Known, ...] = ()
+    lost: dict[int, Held] = field(default_factory=dict)
 
 
 def restore_clip(
@@ -83,8 +90,13 @@ def step(
         with clock.stage("detect"):
             found = models.detector.detect([frame.pixels])[0]
         tracks, next_id = associate(tracks, found, config.video, next_id)
+        with clock.stage("track"):
+            tracks, next_id, known = _recognised(tracks, state, frame, models, config)
+    else:
+        known = state.known
     tracks.sort(key=_area, reverse=True)
-    held = [state.held.get(t.id) for t in tracks]
+    past = state.lost | state.held
+    held = [past.get(t.id) for t in tracks]
     fades = [1.0 if cut else min(1.0, state.fades.get(t.id, 0.0) + 1 / config.video.ramp) for t in tracks]
     passed = max(_SHORTEST, float(frame.time - state.time)) if state.time is not None else _SHORTEST
     steadied = {t.id: steady(t.landmarks, state.poses.get(t.id), passed, config.video.smooth) for t in tracks}
@@ -93,6 +105,7 @@ def step(
         held=held, fades=fades, points=[steadied[t.id][0] for t in tracks], refresh=detecting, clock=clock,
     )  # fmt: skip
     faces = tuple(replace(r, track=t.id) for r, t in zip(result.faces, tracks, strict=True))
+    present = {t.id for t in tracks}
     new = ClipState(
         tracks=tuple(tracks),
         held={
@@ -106,8 +119,37 @@ def step(
         fades={t.id: fade for t, fade in zip(tracks, fades, strict=True)},
         poses={number: pose for number, (_, pose) in steadied.items()},
         time=frame.time,
+        known=known,
+        # Neither a share to ramp from nor a face to fuse with outlives the track.
+        lost={
+            k.id: replace(past[k.id], share=None, memory=None) for k in known if k.id in past and k.id not in present
+        },
     )
     return replace(result, faces=faces), new
+
+
+def _recognised(
+    tracks: list[Track], state: ClipState, frame: Frame, models: Models, config: RestorerConfig
+) -> tuple[list[Track], int, tuple[Known, ...]]:
+    """After a detection: new tracks of known faces take their old numbers, the others new ones without a gap.
+
+    Returns:
+        The tracks, the next free number, and the faces known now.
+    """
+    reentry = config.video.reentry
+    views = {
+        t.id: embed(models.embedder, align(frame.pixels, t.landmarks, CROP).image, 1).cpu().numpy() for t in tracks
+    }
+    fresh = {number: view for number, view in views.items() if number >= state.next_id}
+    active = [t.id for t in tracks if t.id < state.next_id]
+    names = returned(fresh, state.known, active, reentry)
+    next_id = state.next_id
+    for number in fresh:
+        if number not in names:
+            names[number], next_id = next_id, next_id + 1
+    named = [replace(t, id=names.get(t.id, t.id)) for t in tracks]
+    seen = {names.get(number, number): view for number, view in views.items()}
+    return named, next_id, remember(state.known, seen, frame.time, reentry)
 
 
 def _area(track: Track) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from likeness.errors import ConfigError
 from likeness.stages.temporal.flow import carry
 from likeness.stages.temporal.fuse import FuseConfig
+from likeness.stages.temporal.reentry import ReentryConfig
 from likeness.stages.temporal.smooth import SmoothConfig
 from likeness.types import Faces, FloatArray, Pixels
 
@@ -23,6 +24,7 @@ class VideoConfig:
         match: least overlap (IoU) of a detection with a track.
         ramp: frames over which a changed guard or a new face is faded in.
         hysteresis: share of a band's bound that a width must pass beyond it before the route changes.
+        reentry: when a new face is one that was lost.
         smooth: how steadily a face is aligned.
         fuse: how much of its last frame stays in a restored face.
     """
@@ -32,6 +34,7 @@ class VideoConfig:
     match: float = 0.3
     ramp: int = 10
     hysteresis: float = 0.1
+    reentry: ReentryConfig = field(default_factory=ReentryConfig)
     smooth: SmoothConfig = field(default_factory=SmoothConfig)
     fuse: FuseConfig = field(default_factory=FuseConfig)
 
