@@ -9,6 +9,7 @@ from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -32,14 +33,9 @@ def plot(rows: Sequence[Row], title: str, file: Path) -> None:
     metrics = [m for m in COLUMNS if any(r.metric == m.name for r in rows)]
     recipes = list(dict.fromkeys(r.recipe for r in rows))
     methods = list(dict.fromkeys(r.method for r in rows))
-    down = math.ceil(len(metrics) / _ACROSS)
-    figure = Figure(figsize=(_ACROSS * _PANEL[0], down * _PANEL[1] + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(down, _ACROSS, squeeze=False).ravel()
-    for panel in panels[len(metrics) :]:
-        panel.set_visible(False)
+    figure, panels = _panels(len(metrics))
     width = 0.8 / len(methods)
-    for panel, info in zip(panels, metrics, strict=False):
+    for panel, info in zip(panels, metrics, strict=True):
         for k, method in enumerate(methods):
             bars = {r.recipe: r.figure for r in rows if (r.metric, r.method) == (info.name, method)}
             found = {x: i for x, name in enumerate(recipes) if (i := bars.get(name)) and math.isfinite(i.value)}
@@ -51,7 +47,7 @@ def plot(rows: Sequence[Row], title: str, file: Path) -> None:
         panel.set_xticks(range(len(recipes)), recipes)
         panel.set_title(f"{info.label} {info.better}", fontsize="medium")
         panel.margins(y=0.15)
-    handles, labels = panels[len(metrics) - 1].get_legend_handles_labels()
+    handles, labels = panels[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     figure.suptitle(title)
     figure.savefig(file, dpi=110, metadata={"Software": None})
@@ -63,13 +59,8 @@ def plot_fidelity(rows: Sequence[Row], title: str, file: Path) -> bool:
     if len(methods) < 3:
         return False
     metrics = [m for m in COLUMNS if any(r.metric == m.name and r.method == methods[0] for r in rows)]
-    down = math.ceil(len(metrics) / _ACROSS)
-    figure = Figure(figsize=(_ACROSS * _PANEL[0], down * _PANEL[1] + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(down, _ACROSS, squeeze=False).ravel()
-    for panel in panels[len(metrics) :]:
-        panel.set_visible(False)
-    for panel, info in zip(panels, metrics, strict=False):
+    figure, panels = _panels(len(metrics))
+    for panel, info in zip(panels, metrics, strict=True):
         for recipe in dict.fromkeys(r.recipe for r in rows):
             values = {r.method: r.figure.value for r in rows if (r.metric, r.recipe) == (info.name, recipe)}
             panel.plot([FIDELITY[m] for m in methods], [values[m] for m in methods], "o-", label=recipe)
@@ -107,3 +98,14 @@ def plot_routes(
         panel.legend(fontsize="small")
     figure.suptitle(title)
     figure.savefig(file, dpi=110, metadata={"Software": None})
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels, three in a row."""
+    down = math.ceil(count / _ACROSS)
+    figure = Figure(figsize=(_ACROSS * _PANEL[0], down * _PANEL[1] + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = list(figure.subplots(down, _ACROSS, squeeze=False).ravel())
+    for panel in panels[count:]:
+        panel.set_visible(False)
+    return figure, panels[:count]
