@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import NamedTuple, Self, cast
 
 import av
 import numpy as np
 from av.codec.context import Flags
 from av.container import OutputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from likeness.errors import InputError, OutputError
@@ -185,6 +186,7 @@ class VideoWriter:
         path: .mp4, .mov, .mkv or .webm, see `output_suffix`.
         source: whose streams are kept.
         width, height: of the frames to be written, in pixels; odd ones are padded by one.
+        options: of the encoder, beside or in the place of those here.
 
     Attributes:
         notes: for a person, what is not as in the source.
@@ -194,8 +196,15 @@ class VideoWriter:
         InputError: a frame of another size or depth, or with a time that does not follow the one before.
     """
 
-    def __init__(self, path: str | Path, source: VideoReader | str | Path, width: int, height: int) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: str | Path,
+        source: VideoReader | str | Path,
+        width: int,
+        height: int,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.path, self._options = Path(path), dict(options or {})
         self.source = source.source if isinstance(source, VideoReader) else probe(source)
         self.notes: list[str] = []
         self._size = (height, width)
@@ -222,23 +231,16 @@ class VideoWriter:
         return self
 
     def _add_video(self, container: OutputContainer) -> VideoStream:
-        codec, options = _VP9 if self.path.suffix.lower() == ".webm" else _H264
+        codec, options = codec_of(self.path.suffix)
         source, (height, width) = self.source, self._size
-        stream = cast(VideoStream, container.add_stream(codec, rate=source.rate, options=dict(options)))
+        stream = cast(VideoStream, container.add_stream(codec, rate=source.rate, options={**options, **self._options}))
         context = stream.codec_context
-        deep = source.deep and codec == _H264[0]
-        self._format = "yuv420p10le" if deep else "yuv420p"
-        if deep:
+        self._format = configure(context, source, codec, width, height)
+        stream.time_base = source.time_base
+        if source.deep and self._format != "yuv420p":
             self.notes.append("10-bit colour stays: some browsers do not play 10-bit H.264")
         elif source.deep:
             self.notes.append("10-bit colour becomes 8-bit, as VP9 is written here")
-        context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, self._format
-        context.time_base = stream.time_base = source.time_base
-        context.flags |= Flags.frame_duration
-        context.colorspace, context.color_range = source.colour.matrix, source.colour.range
-        context.color_primaries, context.color_trc = source.colour.primaries, source.colour.transfer
-        if source.pixel_aspect is not None:
-            context.sample_aspect_ratio = source.pixel_aspect
         suffix = self.path.suffix.lower()
         if suffix != source.path.suffix.lower():
             self.notes.append(f"{source.path.suffix or source.info.format} became {suffix}")
@@ -256,32 +258,30 @@ class VideoWriter:
         if self._last is None and self.source.part is not None:
             self._shift = frame.time  # a part begins at 0, its sound with it
             self._rest.cut(frame.time)
-        picture = self.source.colour.from_rgb(_pad_to_even(self._checked(frame)), self._format)
-        picture.time_base = self.source.time_base
-        picture.pts = int((frame.time - self._shift) / self.source.time_base)
-        if frame.duration is not None:
-            picture.duration = round(frame.duration / self.source.time_base)
+        self._last = check_frame(frame, self.source, self._size, self._last)
+        picture = picture_of(frame, self.source, self._format, self._shift)
         try:
             self._mux(self._video.encode(picture))
         except (av.FFmpegError, OSError) as error:
             raise OutputError(f"{self.path}: frame {frame.index} cannot be written ({error})") from error
 
-    def _checked(self, frame: Frame) -> Pixels:
-        depth = np.dtype(np.uint16 if self.source.deep else np.uint8)
-        if frame.pixels.shape[:2] != self._size or frame.pixels.dtype != depth:
-            raise InputError(
-                f"frame {frame.index}: got {frame.pixels.shape} {frame.pixels.dtype}, expected {(*self._size, 3)} "
-                f"{depth}; give the writer the size of the results and the source's depth"
-            )
-        if (frame.time / self.source.time_base).denominator != 1:
-            raise InputError(
-                f"frame {frame.index}: its time {frame.time} is no multiple of the source's clock, "
-                f"{self.source.time_base}; keep the times that the reader gave"
-            )
-        if self._last is not None and frame.time <= self._last:
-            raise InputError(f"frame {frame.index}: its time {frame.time} is not after {self._last}; write in order")
-        self._last = frame.time
-        return frame.pixels
+    def write_encoded(self, packets: Iterable[Encoded]) -> None:
+        """Takes pictures that `media.segments` has encoded, in the place of `write`."""
+        tick = self.source.time_base
+        try:
+            self._container.start_encoding()
+            for encoded in packets:
+                if self._last is None and self.source.part is not None:
+                    self._shift = encoded.pts * tick
+                    self._rest.cut(self._shift)
+                self._last = encoded.pts * tick
+                shift = int(self._shift / tick)
+                packet = cast("Packet[VideoStream]", Packet(encoded.data))
+                packet.pts, packet.dts, packet.duration = encoded.pts - shift, encoded.dts - shift, encoded.duration
+                packet.time_base, packet.is_keyframe, packet.stream = tick, encoded.key, self._video
+                self._mux([packet])
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(f"{self.path}: cannot be written ({error}); check the free space") from error
 
     def _mux(self, packets: list[Packet[VideoStream]]) -> None:
         for packet in packets:
@@ -312,6 +312,66 @@ class VideoWriter:
         except (av.FFmpegError, OSError) as error:
             if not failed:  # else the first error is the one to tell
                 raise OutputError(f"{self.path}: cannot be finished ({error}); check the free space") from error
+
+
+class Encoded(NamedTuple):
+    """One encoded picture; times in ticks of the source's clock, not shifted."""
+
+    data: bytes
+    pts: int
+    dts: int
+    duration: int
+    key: bool
+
+
+def codec_of(suffix: str) -> tuple[str, dict[str, str]]:
+    """The encoder of a container, and its options."""
+    return _VP9 if suffix.lower() == ".webm" else _H264
+
+
+def configure(context: VideoCodecContext, source: VideoSource, codec: str, width: int, height: int) -> str:
+    """Sets an encoder up for results of a source; returns its pixel format."""
+    pixels = "yuv420p10le" if source.deep and codec == _H264[0] else "yuv420p"
+    context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, pixels
+    context.time_base = source.time_base
+    context.flags |= Flags.frame_duration
+    context.colorspace, context.color_range = source.colour.matrix, source.colour.range
+    context.color_primaries, context.color_trc = source.colour.primaries, source.colour.transfer
+    if source.pixel_aspect is not None:
+        context.sample_aspect_ratio = source.pixel_aspect
+    return pixels
+
+
+def check_frame(frame: Frame, source: VideoSource, size: tuple[int, int], last: Fraction | None) -> Fraction:
+    """Whether a frame can be written after the one at `last`; returns its own time.
+
+    Raises:
+        InputError: for another size or depth, or a time that is off the source's clock or out of order.
+    """
+    depth = np.dtype(np.uint16 if source.deep else np.uint8)
+    if frame.pixels.shape[:2] != size or frame.pixels.dtype != depth:
+        raise InputError(
+            f"frame {frame.index}: got {frame.pixels.shape} {frame.pixels.dtype}, expected {(*size, 3)} "
+            f"{depth}; give the writer the size of the results and the source's depth"
+        )
+    if (frame.time / source.time_base).denominator != 1:
+        raise InputError(
+            f"frame {frame.index}: its time {frame.time} is no multiple of the source's clock, "
+            f"{source.time_base}; keep the times that the reader gave"
+        )
+    if last is not None and frame.time <= last:
+        raise InputError(f"frame {frame.index}: its time {frame.time} is not after {last}; write in order")
+    return frame.time
+
+
+def picture_of(frame: Frame, source: VideoSource, pixels: str, shift: Fraction = Fraction(0)) -> av.VideoFrame:
+    """A frame as an encoder takes it, `shift` seconds earlier."""
+    picture = source.colour.from_rgb(_pad_to_even(frame.pixels), pixels)
+    picture.time_base = source.time_base
+    picture.pts = int((frame.time - shift) / source.time_base)
+    if frame.duration is not None:
+        picture.duration = round(frame.duration / source.time_base)
+    return picture
 
 
 def _pad_to_even(pixels: Pixels) -> Pixels:

@@ -92,6 +92,8 @@ class RestorerConfig:
         strength: 0..1, share of the restored face; the rest is the input.
         start, end: seconds; only this part of a clip is restored and written.
         preview: seconds; only so much of a clip, from `start` on.
+        resume: videos: keep finished pieces beside the result until it is complete; the same command goes on after a
+            kill where the last piece ended.
         compare: auto (photos and GIFs), yes or no: write before | after.
         cards: how many faces get a card, at most 24.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.
@@ -103,6 +105,7 @@ class RestorerConfig:
     start: float | None = None
     end: float | None = None
     preview: float | None = None
+    resume: bool = False
     compare: str = "auto"
     cards: int = 24
     device: str = "auto"
@@ -132,6 +135,8 @@ class RestorerConfig:
             raise ConfigError(f"start, end: got {self.start} and {self.end}, expected seconds with 0 <= start < end")
         if self.compare not in ("auto", "yes", "no"):
             raise ConfigError(f"compare: got {self.compare!r}, expected auto, yes or no")
+        if self.resume and self.compare == "yes":
+            raise ConfigError("resume: got true with compare=yes, which is not made in pieces; leave one of them out")
         if not 0 <= self.cards <= 24:
             raise ConfigError(f"cards: got {self.cards}, expected 0 to 24")
         if self.pipeline.gate == "learned" and self.expert.name != "auto":

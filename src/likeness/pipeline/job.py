@@ -9,25 +9,31 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from likeness.errors import InputError
+from likeness.errors import ConfigError, InputError
 from likeness.media.animation import SUFFIXES as ANIMATED
 from likeness.media.animation import AnimationWriter
 from likeness.media.files import PHOTO_SUFFIXES, atomic_output, kind_of
 from likeness.media.gif import GifReader, GifWriter
 from likeness.media.images import ImageMeta, Picture, read_image, write_image
 from likeness.media.images import output_suffix as photo_suffix
+from likeness.media.segments import OPTIONS as SEGMENT_OPTIONS
+from likeness.media.segments import SegmentEncoder
 from likeness.media.video import VideoReader, VideoWriter
 from likeness.media.video import output_suffix as video_suffix
 from likeness.pipeline.cards import Card, card_of, draw_cards, side_by_side
-from likeness.pipeline.clips import restore_clip
+from likeness.pipeline.clips import ClipState, restore_clip, step
 from likeness.pipeline.config import RestorerConfig, part_of
 from likeness.pipeline.reference import Comparison
 from likeness.pipeline.report import Tally, build, frame_record
+from likeness.pipeline.resume import SECONDS as PIECE_SECONDS
+from likeness.pipeline.resume import Piece, Pieces
 from likeness.pipeline.steps import Clock, FaceResult, Models, process
 from likeness.stages.background import choose_upscale
 from likeness.stages.background import enlarge as enlarge_background
@@ -150,6 +156,8 @@ class Job:
             InputError: if no frame can be decoded, or the reference ends too early.
         """
         config = self.config
+        if config.resume and self.kind == "video":
+            return self._stream_in_pieces(frames_log)
         with ExitStack() as stack:
             reader = _reader(self.source, self.kind, self.part)
             stack.enter_context(reader)
@@ -194,6 +202,66 @@ class Job:
             if self._untouched(upscale) and self.target.suffix == self.source.suffix:
                 shutil.copyfile(self.source, partial)
                 self.notes.append("nothing to restore: the file was copied, not encoded again")
+        return self._report(info, {"restored": self.target}, upscale)
+
+    def _stream_in_pieces(self, frames_log: Path | None) -> dict[str, Any]:
+        """The same for a video whose finished pieces outlive this run; goes on after the last of them.
+
+        Raises:
+            ConfigError: for a reference, whose figures would have to outlive it, too.
+        """
+        config = self.config
+        if self.reference is not None:
+            raise ConfigError("resume: got true with a reference, which is compared in one run; leave one of them out")
+        with ExitStack() as stack:
+            reader = VideoReader(self.source, self.part)
+            stack.enter_context(reader)
+            known, info = list(reader.notes), reader.info
+            upscale = choose_upscale(config.upscale, "video", info.width, info.height)
+            size = info.width * upscale, info.height * upscale
+            pieces = Pieces(self.target, self.source, config, self.models.hashes, upscale)
+            state = ClipState()
+            if done := pieces.last():
+                state, self.tally, self.cards = done.state, done.tally, done.cards
+                self.notes.append(f"{len(pieces)} pieces were done already, {self.tally.frames} frames")
+            skip = self.tally.frames
+            encoder: SegmentEncoder | None = None
+            log: list[str] = []
+            begun = Fraction(0)
+
+            def keep() -> None:
+                if encoder is not None:
+                    piece = Piece(encoder.finish(), list(log), state, self.tally, self.cards, begun)
+                    with self.clock.stage("write"):
+                        pieces.add(piece)
+                    log.clear()
+
+            for frame in islice(_timed(reader, self.clock, "read"), skip, None):
+                if encoder is None or frame.time - begun >= PIECE_SECONDS:
+                    keep()
+                    encoder, begun = SegmentEncoder(reader.source, self.target.suffix, *size), frame.time
+                result, state = step(state, frame, self.models, config, "video", upscale)
+                records = self._count(result.faces, result.seconds, frame.index)
+                with self.clock.stage("write"):
+                    log.append(json.dumps(frame_record(frame, records), allow_nan=False))
+                    encoder.write(Frame(result.pixels, frame.index, frame.time, frame.duration))
+                if self.progress:
+                    self.progress(self.tally.frames, info.frames)
+            keep()
+            if self.tally.frames == 0:
+                pieces.remove()
+                raise InputError(f"{self.source}: holds no frame that can be decoded; check the file")
+            partial = stack.enter_context(atomic_output(self.target))
+            with VideoWriter(partial, reader, *size, SEGMENT_OPTIONS) as writer:
+                writer.write_encoded(pieces.pictures())
+            self._remember(known, reader.notes, writer.notes)
+            if self._untouched(upscale) and self.target.suffix == self.source.suffix:
+                shutil.copyfile(self.source, partial)
+                self.notes.append("nothing to restore: the file was copied, not encoded again")
+            if frames_log:
+                with stack.enter_context(atomic_output(frames_log)).open("w") as file:
+                    file.writelines(f"{line}\n" for line in pieces.log())
+        pieces.remove()
         return self._report(info, {"restored": self.target}, upscale)
 
     def _compare(self, restored: np.ndarray, frame: Frame, truths: Iterator[Frame]) -> None:

@@ -31,6 +31,7 @@ Restores faces in photos, videos and GIFs (or folders of them) without changing 
   strength=0..1       share of the restored face
   faces.min=, faces.max=, faces.only=largest|NUMBER
   start=, end=, preview=SECONDS   a part of a clip
+  resume=true         videos: after a kill, go on where the last finished piece ended
   compare=auto|yes|no before | after beside the result (auto: photos and GIFs)
   device=auto|cpu|cuda|mps
   expert=external weights=FILE          any face restorer that spandrel can load

@@ -1,0 +1,74 @@
+"""A clip encoded piece by piece, so that finished pieces outlive a killed run.
+
+Each piece has an encoder of its own, with the same options, and begins with a picture that needs no other: what is
+decoded does not depend on where a run was broken off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import cast
+
+import av
+from av.codec.context import Flags
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from likeness.errors import OutputError
+from likeness.media.video import Encoded, check_frame, codec_of, configure, picture_of
+from likeness.media.video_source import VideoSource
+from likeness.types import Frame
+
+# Without pictures that wait for later ones, the pieces' time stamps follow one another.
+OPTIONS = {"bf": "0"}
+
+
+class SegmentEncoder:
+    """Encodes the frames of one piece; `VideoWriter.write_encoded` puts the pieces together.
+
+    Args:
+        source: the clip.
+        suffix: of the result, which decides on the codec.
+        width, height: of the frames.
+
+    Raises:
+        OutputError: if the encoder cannot be opened.
+    """
+
+    def __init__(self, source: VideoSource, suffix: str, width: int, height: int) -> None:
+        codec, options = codec_of(suffix)
+        self.source, self._size, self._last = source, (height, width), cast(Fraction | None, None)
+        context = cast(VideoCodecContext, av.CodecContext.create(codec, "w"))
+        context.options = {**options, **OPTIONS}
+        context.framerate = source.rate
+        context.flags |= Flags.global_header
+        self._format = configure(context, source, codec, width, height)
+        try:
+            context.open()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise OutputError(f"segment: the encoder {codec} cannot be opened ({error})") from error
+        self._context = context
+        self.packets: list[Encoded] = []
+
+    def write(self, frame: Frame) -> None:
+        """Encodes one frame.
+
+        Raises:
+            InputError: as `VideoWriter.write`.
+        """
+        self._last = check_frame(frame, self.source, self._size, self._last)
+        self._take(self._context.encode(picture_of(frame, self.source, self._format)))
+
+    def finish(self) -> list[Encoded]:
+        """All pictures of the piece; it takes no more."""
+        self._take(self._context.encode(None))
+        return self.packets
+
+    def _take(self, packets: Iterable[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            if packet.pts is None or packet.dts is None:  # an encoder gives both
+                raise OutputError("segment: the encoder gave a picture without a time")
+            duration = packet.duration or 0
+            self.packets.append(Encoded(bytes(packet), packet.pts, packet.dts, duration, packet.is_keyframe))
