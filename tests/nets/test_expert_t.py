@@ -109,7 +109,7 @@ def test_each_face_may_have_its_own_knobs(faces: Tensor, frozen: Frozen) -> None
 def test_the_quality_knob_goes_from_the_input_s_look_to_the_clean_one(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
     with torch.no_grad():
-        reading = net.read(faces, net.see(faces, frozen))
+        reading = net.read(net.see(faces, frozen))
         looks = [net.look(reading, share) for share in (0.0, 0.5, 1.0)]
     torch.testing.assert_close(looks[0], reading.quality)
     torch.testing.assert_close(looks[1], (reading.quality + reading.clean) / 2)
@@ -121,7 +121,7 @@ def test_the_look_reaches_codes_and_decoder(faces: Tensor, frozen: Frozen) -> No
     net = stirred(TINY)
     with torch.no_grad():
         seen = net.see(faces, frozen)
-        reading = net.read(faces, seen)
+        reading = net.read(seen)
         a, b = (net.render(reading, look, seen, frozen.prior, Knobs()) for look in (reading.quality, reading.clean))
         still = net.render(reading, reading.quality, seen, frozen.prior, Knobs())
     assert float((a.logits - b.logits).abs().mean()) > 1e-3
@@ -137,7 +137,7 @@ def test_the_encoder_starts_as_expert_f_s(faces: Tensor, frozen: Frozen) -> None
     with torch.no_grad():
         f64 = first.down64(first.enter64(leaky(first.skip128(haar_split((faces - 0.5) * INPUT_GAIN)))))
         expected = first.down32(first.enter32(f64))
-        reading = net.read(faces, net.see(faces, Frozen(frozen.prior, None)))
+        reading = net.read(net.see(faces, Frozen(frozen.prior, None)))
         torch.testing.assert_close(reading.maps[0], net.norm32(expected))
         torch.testing.assert_close(reading.maps[1], net.norm64(f64))
 
@@ -162,7 +162,29 @@ def test_it_can_do_without(faces: Tensor, frozen: Frozen, change: dict[str, bool
     torch.testing.assert_close(out, again)
     assert torch.isfinite(out).all()
     assert torch.equal(out, other) == ("split" in change)  # without the split there is no quality to turn
-    assert len(net.state_dict()) < len(ExpertT(TINY).state_dict()) or "codebook" in change
+    assert (len(net.state_dict()) < len(ExpertT(TINY).state_dict())) == ("split" in change)
+
+
+def test_the_features_of_expert_f_are_those_on_its_way(faces: Tensor, frozen: Frozen) -> None:
+    first = frozen.expert_f
+    assert first is not None
+    kept: dict[str, Tensor] = {}
+    for name in ("down64", "down32", "bottom", "up32", "up64"):
+        getattr(first, name).register_forward_hook(lambda _, __, out, name=name: kept.update({name: out}))
+    with torch.no_grad():
+        seen = ExpertT(TINY).see(faces, frozen)
+        expected_features, expected_low = frozen.prior.encode(F.avg_pool2d(first(faces).image.clamp(0, 1), 2))
+    given = [seen.maps.given64, seen.maps.given32, seen.maps.bottom, seen.maps.fine32, seen.maps.fine64]
+    for name, found in zip(kept, given, strict=True):
+        torch.testing.assert_close(found, kept[name], msg=name)
+    torch.testing.assert_close(seen.features, expected_features)
+    torch.testing.assert_close(seen.low, expected_low)
+    # At 128 the way down is followed by the way up.
+    down = leaky(first.skip128(haar_split((faces - 0.5) * INPUT_GAIN)))
+    torch.testing.assert_close(seen.maps.fine128[:, : down.shape[1]], down.detach())
+    half = seen.at(slice(1, None))
+    torch.testing.assert_close(half.maps.fine128, seen.maps.fine128[1:])
+    torch.testing.assert_close(half.low, seen.low[1:])
 
 
 def test_entropy_is_scipy_s() -> None:
@@ -188,6 +210,7 @@ def test_a_head_that_likes_eyes_looks_at_eyes() -> None:
 WRONG = {
     "prior": (alone(code_heads=1), True, Knobs(), "prior: got codes"),
     "decoder": (alone(decoded=(12, 8, 9)), True, Knobs(), "prior: got codes"),
+    "Expert-F": (alone(channels=(8, 8, 8, 16)), True, Knobs(), "expert_f: got features of"),
     "no Expert-F": (TINY, False, Knobs(), "expert_f: got none"),
     "look-up": (TINY, True, Knobs(lookup="best"), "lookup: got 'best'"),  # type: ignore[arg-type]
 }
@@ -204,4 +227,4 @@ def test_what_does_not_fit_is_refused(faces: Tensor, frozen: Frozen, name: str) 
 def test_an_encoder_of_another_size_is_refused(frozen: Frozen) -> None:
     assert frozen.expert_f is not None
     with pytest.raises(ConfigError, match="Expert-F's skip128 does not fit"):
-        ExpertT(alone(channels=(4, 8, 8, 12))).start_from(frozen.expert_f)
+        ExpertT(alone(channels=(4, 8, 8, 12), regress=False)).start_from(frozen.expert_f)

@@ -34,7 +34,8 @@ class Dimmer:
     def see(self, x: Tensor, frozen: Any) -> Any:
         return (x,)
 
-    def read(self, x: Tensor, seen: Any) -> Reading:
+    def read(self, seen: Any) -> Reading:
+        (x,) = seen
         return Reading(x, x, x, (x, x, x))
 
 

@@ -107,7 +107,7 @@ def test_the_first_stage_moves_all_but_fidelity_and_nothing_frozen(codes: Any, f
     before, after = state(logs / "steps/1.ckpt"), state(logs / "steps/8.ckpt")
     assert not any("prior" in n or "expert_f" in n for n in after), "frozen networks are no part of the state"
     found = moved(before, after)
-    assert {"skip128", "content", "quality", "clean", "renderer", "move", "sureness", "scale"} <= found
+    assert {"content", "quality", "clean", "renderer", "move", "sureness", "scale"} <= found
     assert not found & {"transforms", "fidelity"}
     for name, net in zip(("prior", "expert_f"), objects["model"].frozen, strict=True):
         stored = load_network(name, frozen[name])[0].state_dict()

@@ -52,7 +52,7 @@ def read_views(net: ExpertT, frozen: Frozen, truths: Tensor, inputs: Mapping[str
         for part in crops.split(BATCH):
             found = net.see(part, frozen)
             seen.setdefault(recipe, []).append(found)
-            readings.setdefault(recipe, []).append(net.read(part, found))
+            readings.setdefault(recipe, []).append(net.read(found))
     return Views(truths, inputs, readings, seen)
 
 

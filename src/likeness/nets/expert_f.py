@@ -72,6 +72,24 @@ class ExpertFOutput(NamedTuple):
     log_scale: Tensor
 
 
+class ExpertFInside(NamedTuple):
+    """Its features, for a network that stands on it.
+
+    Attributes:
+        encoded128, encoded64, encoded32: (B, C, S, S) of the way down: the input's own look.
+        bottom: (B, C, 16, 16).
+        decoded32, decoded64, decoded128: of the way up: the restored face.
+    """
+
+    encoded128: Tensor
+    encoded64: Tensor
+    encoded32: Tensor
+    bottom: Tensor
+    decoded32: Tensor
+    decoded64: Tensor
+    decoded128: Tensor
+
+
 def _blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
 
@@ -129,21 +147,26 @@ class ExpertF(nn.Module):
 
     def forward(self, x: Tensor) -> ExpertFOutput:
         """Restores (B, 3, 256, 256) RGB in [0, 1]."""
+        return self.see(x)[0]
+
+    def see(self, x: Tensor) -> tuple[ExpertFOutput, ExpertFInside]:
+        """`forward`, with the features on the way."""
         centred = (x - 0.5) * INPUT_GAIN
         f256 = leaky(self.skip256(centred))  # B 16 256 256
         f128 = leaky(self.skip128(haar_split(centred)))  # B 32 128 128
         f64 = self.down64(self.enter64(f128))  # B 64 64 64
         f32 = self.down32(self.enter32(f64))  # B 128 32 32
         f16 = self.bottom(self.enter16(f32))  # B 192 16 16
-        f32 = self.up32(f32 + self.leave16(f16))
-        f64 = self.up64(f64 + self.leave32(f32))
+        g32 = self.up32(f32 + self.leave16(f16))
+        g64 = self.up64(f64 + self.leave32(g32))
         # In place where the maps are large: fresh memory costs more than the sums.
-        g128 = leaky(self.up128(F.pixel_shuffle(self.leave64(f64), 2).add_(f128)))
+        g128 = leaky(self.up128(F.pixel_shuffle(self.leave64(g64), 2).add_(f128)))
         g256 = leaky(self.up256(F.pixel_shuffle(self.leave128(g128), 2).add_(f256)))
         residual = self.smooth512(F.pixel_shuffle(self.leave256(g256), 2))
         base = self.enlarge(x)
         # The scale head reads detached features: estimating the error must not change the image.
-        return ExpertFOutput(base.add_(residual.float(), alpha=OUTPUT_GAIN), self.scale(f64.detach()).float())
+        out = ExpertFOutput(base.add_(residual.float(), alpha=OUTPUT_GAIN), self.scale(g64.detach()).float())
+        return out, ExpertFInside(f128, f64, f32, f16, g32, g64, g128)
 
 
 def confidence(log_scale: Tensor, half: float) -> Tensor:

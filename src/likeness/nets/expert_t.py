@@ -1,7 +1,8 @@
 """Expert-T: reads a poor face into the prior, structure apart from surface, and says where it invents.
 
 Frozen Expert-F goes first; the prior's encoder sees its output, and Expert-T moves what it saw until the codes fit the
-face behind the picture. Its tokens (`nets/tokens.py`) tell what the face is from what the picture looks like, so the
+face behind the picture. It reads Expert-F's features, which know the input as well as the restored face, so that no
+second encoder is needed. Its tokens (`nets/tokens.py`) tell what the face is from what the picture looks like, so the
 same content can be rendered as it was, or clean. The prior's decoder draws the codes; on the way, features of the
 input change the decoder's (controllable feature transformation, CodeFormer, Zhou et al. 2022, eq. 5), as
 far as a fidelity map lets them: 0 = the prior alone, 1 = the input's own look.
@@ -44,11 +45,12 @@ class ExpertTConfig:
         heads: of the attention.
         quality: quality tokens.
         read, render: blocks that read the content tokens and that render them.
-        channels: of the encoder at 128, 64, 32 and 16 pixels; those of Expert-F, so that it may start from its encoder.
+        channels: of Expert-F's features at 128, 64, 32 and 16 pixels, and of an encoder of its own.
         hidden: channels inside the feature transformations at 32, 64 and 128.
         code_heads, code_width: of the prior's codebook.
         decoded: channels of the prior's decoder at 32, 64 and 128.
-        regress: Expert-F goes first; False = the prior's encoder and Expert-T see the input alone.
+        regress: Expert-F goes first; False = an encoder of its own, which starts as Expert-F's, and the prior's see the
+            input alone.
         split: quality tokens; False = content tokens alone.
         codebook: codes; False = continuous latents.
     """
@@ -95,18 +97,39 @@ class Knobs:
     lookup: LookUp = "soft"
 
 
-class Seen(NamedTuple):
-    """What the frozen networks see in the input.
+class Maps(NamedTuple):
+    """Features of the input, Expert-F's or those of an own encoder.
 
     Attributes:
-        image: (B, 3, 256, 256), Expert-F's output, or the input itself.
-        features: (B, D, 32, 32), the prior encoder's.
-        low: (B, 3, 16, 16), colour and light.
+        bottom: (B, C, 16, 16), what the content tokens start from.
+        given64, given32: of the way down: the input's own look, for the quality tokens.
+        fine32, fine64, fine128: for codes and decoder.
     """
 
-    image: Tensor
+    bottom: Tensor
+    given64: Tensor
+    given32: Tensor
+    fine32: Tensor
+    fine64: Tensor
+    fine128: Tensor
+
+
+class Seen(NamedTuple):
+    """What is seen in the input before anything is decided.
+
+    Attributes:
+        features: (B, D, 32, 32), the prior encoder's, of Expert-F's output or of the input itself.
+        low: (B, 3, 16, 16), colour and light of the same.
+        maps: features.
+    """
+
     features: Tensor
     low: Tensor
+    maps: Maps
+
+    def at(self, index: slice) -> Seen:
+        """The faces at `index`."""
+        return Seen(self.features[index], self.low[index], Maps(*(m[index] for m in self.maps)))
 
 
 class Reading(NamedTuple):
@@ -139,6 +162,26 @@ class ExpertTOutput(NamedTuple):
     logits: Tensor
     fidelity: Tensor
     log_scale: Tensor
+
+
+class OwnEncoder(nn.Module):
+    """Expert-F's way down, to be trained: (B, 3, 256, 256) to `Maps`, the fine ones those of the way down."""
+
+    def __init__(self, channels: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        c128, c64, c32, c16 = channels
+        self.skip128 = nn.Conv2d(12, c128, 3, padding=1)
+        self.enter64 = HaarDown(c128, c64)
+        self.down64 = nn.Sequential(ResidualBlock(c64), ResidualBlock(c64))
+        self.enter32 = HaarDown(c64, c32)
+        self.down32 = nn.Sequential(ResidualBlock(c32), ResidualBlock(c32))
+        self.enter16 = HaarDown(c32, c16)
+
+    def forward(self, x: Tensor) -> Maps:
+        f128 = leaky(self.skip128(haar_split((x - 0.5) * INPUT_GAIN)))
+        f64 = self.down64(self.enter64(f128))
+        f32 = self.down32(self.enter32(f64))
+        return Maps(self.enter16(f32), f64, f32, f32, f64, f128)
 
 
 class FeatureTransform(nn.Module):
@@ -174,15 +217,9 @@ class ExpertT(nn.Module):
         super().__init__()
         self.config = c = config or ExpertTConfig()
         c128, c64, c32, c16 = c.channels
-        # As in Expert-F, so that its weights fit; `enter_first` adds what Expert-F made of the input.
-        self.skip128 = nn.Conv2d(12, c128, 3, padding=1)
-        self.enter_first = nn.Conv2d(12, c128, 3, padding=1) if c.regress else None
-        self.enter64 = HaarDown(c128, c64)
-        self.down64 = nn.Sequential(ResidualBlock(c64), ResidualBlock(c64))
-        self.enter32 = HaarDown(c64, c32)
-        self.down32 = nn.Sequential(ResidualBlock(c32), ResidualBlock(c32))
-        self.enter16 = HaarDown(c32, c16)
+        self.encoder = None if c.regress else OwnEncoder(c.channels)
         self.norm16, self.norm32, self.norm64 = ChannelNorm(c16), ChannelNorm(c32), ChannelNorm(c64)
+        self.norm_given32, self.norm_given64 = ChannelNorm(c32), ChannelNorm(c64)
         self.content = ContentReader(c16, c.width, c.heads, GRID, c.read)
         if c.split:
             self.quality = QualityReader(c.quality, c.width, c.heads, (c32, c64))
@@ -196,9 +233,11 @@ class ExpertT(nn.Module):
         self.move = nn.Conv2d(c32, c.code_heads * c.code_width, 1)
         self.sureness = nn.Parameter(torch.full((c.code_heads,), math.log(30.0)))  # of the codes' softmax
         self.fidelity = nn.Conv2d(c32, 1, 1)
-        sizes = zip(MODULATED, c.decoded, (c32, c64, c128), c.hidden, strict=True)
+        # Of Expert-F both ways are given at 128: the input's pixels, and what it made of them.
+        own = c32, c64, 2 * c128 if c.regress else c128
+        sizes = zip(MODULATED, c.decoded, own, c.hidden, strict=True)
         self.transforms = nn.ModuleDict(
-            {str(size): FeatureTransform(there, own, inside, c.width, c.split) for size, there, own, inside in sizes}
+            {str(size): FeatureTransform(there, here, inside, c.width, c.split) for size, there, here, inside in sizes}
         )
         self.scale = nn.Sequential(nn.Conv2d(c32 + c.code_heads + 1, 32, 1), nn.LeakyReLU(0.2), nn.Conv2d(32, 1, 1))
         for layer in (self.move, self.fidelity):
@@ -206,15 +245,16 @@ class ExpertT(nn.Module):
             zero_bias(layer)
 
     def start_from(self, expert_f: ExpertF) -> None:
-        """Takes Expert-F's encoder as the start of its own.
+        """Takes Expert-F's encoder as the start of its own; without one there is nothing to do.
 
         Raises:
             ConfigError: if the sizes differ.
         """
-        parts = ("skip128", "enter64", "down64", "enter32", "down32", "enter16")
-        for part in parts:
+        if self.encoder is None:
+            return
+        for part, _ in self.encoder.named_children():
             try:
-                getattr(self, part).load_state_dict(getattr(expert_f, part).state_dict())
+                getattr(self.encoder, part).load_state_dict(getattr(expert_f, part).state_dict())
             except RuntimeError as error:
                 raise ConfigError(
                     f"expert_t.channels: got {self.config.channels}, which Expert-F's {part} does not fit; start "
@@ -225,7 +265,7 @@ class ExpertT(nn.Module):
         """Restores (B, 3, 256, 256) RGB in [0, 1]."""
         knobs = knobs or Knobs()
         seen = self.see(x, frozen)
-        reading = self.read(x, seen)
+        reading = self.read(seen)
         return self.render(reading, self.look(reading, knobs.quality), seen, frozen.prior, knobs)
 
     def see(self, x: Tensor, frozen: Frozen) -> Seen:
@@ -242,30 +282,36 @@ class ExpertT(nn.Module):
                 f"prior: got codes, dimensions and channels {given}, expected {expected}; give the prior that Expert-T "
                 "was trained with"
             )
+        if self.encoder is not None:
+            with torch.no_grad():
+                features, low = prior.encode(x)
+            return Seen(features, low, self.encoder(x))
+        if frozen.expert_f is None:
+            raise ConfigError("expert_f: got none, expected the network that goes first (regress=true)")
         with torch.no_grad():
-            image = x
-            if c.regress:
-                if frozen.expert_f is None:
-                    raise ConfigError("expert_f: got none, expected the network that goes first (regress=true)")
-                image = F.avg_pool2d(frozen.expert_f(x).image.clamp(0, 1), 2)
-            features, low = frozen.prior.encode(image)
-        return Seen(image, features, low)
+            out, inside = frozen.expert_f.see(x)
+            features, low = prior.encode(F.avg_pool2d(out.image.clamp(0, 1), 2))
+            fine128 = torch.cat([inside.encoded128, inside.decoded128], 1)
+        maps = Maps(inside.bottom, inside.encoded64, inside.encoded32, inside.decoded32, inside.decoded64, fine128)
+        channels = tuple(m.shape[1] for m in (inside.encoded128, maps.given64, maps.given32, maps.bottom))
+        if channels != tuple(c.channels):
+            raise ConfigError(
+                f"expert_f: got features of {channels} channels, expected {tuple(c.channels)}; give the Expert-F that "
+                "Expert-T was trained with"
+            )
+        return Seen(features, low, maps)
 
-    def read(self, x: Tensor, seen: Seen) -> Reading:
-        """The tokens of (B, 3, 256, 256)."""
-        f128 = self.skip128(haar_split((x - 0.5) * INPUT_GAIN))
-        if self.enter_first is not None:
-            f128 = f128 + self.enter_first(haar_split((seen.image - 0.5) * INPUT_GAIN))
-        f128 = leaky(f128)
-        f64 = self.down64(self.enter64(f128))
-        f32 = self.down32(self.enter32(f64))
-        content = self.content(self.norm16(self.enter16(f32)))
-        m32, m64 = self.norm32(f32), self.norm64(f64)
+    def read(self, seen: Seen) -> Reading:
+        """The tokens of what was seen."""
+        maps = seen.maps
+        content = self.content(self.norm16(maps.bottom))
+        fine = self.norm32(maps.fine32), self.norm64(maps.fine64), maps.fine128
         if not self.config.split:
             none = content[:, :0]
-            return Reading(content, none, none, (m32, m64, f128))
-        quality = self.quality(content, (m32, m64))
-        return Reading(content, quality, self.clean(content, quality), (m32, m64, f128))
+            return Reading(content, none, none, fine)
+        given = self.norm_given32(maps.given32), self.norm_given64(maps.given64)
+        quality = self.quality(content, given)
+        return Reading(content, quality, self.clean(content, quality), fine)
 
     def look(self, reading: Reading, quality: float | Tensor) -> Tensor:
         """The quality tokens between the input's own (0) and clean ones (1)."""

@@ -33,7 +33,8 @@ class TokenConfig:
         codes: weight of the cross-entropy of the clean face's codes.
         exchange: weight of rendering one person's content with another picture's quality.
         ends: share of the faces, in the stage fidelity, that train each end of that knob, 0 and 1.
-        start: where the encoder begins, where no weights are given: expert_f = with Expert-F's, scratch = anew.
+        start: where an encoder of its own (net.config.regress=false) begins, where no weights are given: expert_f = as
+            Expert-F's, scratch = anew.
     """
 
     stage: Stage = "codes"
@@ -123,7 +124,7 @@ class ExpertTModule(FaceModule):
         x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
         small = F.avg_pool2d(truth, 2)
         seen = net.see(x, self.frozen)
-        reading = net.read(x, seen)
+        reading = net.read(seen)
         fidelity = self._fidelity(len(x), draws).to(self.device)
         out = net.render(reading, reading.clean, seen, self.frozen.prior, Knobs(fidelity))
         # At fidelity 1 the input itself is asked for.
@@ -166,7 +167,7 @@ class ExpertTModule(FaceModule):
         look = reading.quality.roll(-1, 0)[half]
         own = Reading(reading.content[half], look, look, cast(Any, tuple(m[half] for m in reading.maps)))
         knobs = Knobs(fidelity=0.0 if self.tokens.stage == "codes" else 0.5)
-        out = net.render(own, look, Seen(*(s[half] for s in seen)), self.frozen.prior, knobs)
+        out = net.render(own, look, seen.at(half), self.frozen.prior, knobs)
         image = F.avg_pool2d(out.image, 2).float()
         every = torch.ones(len(image), device=image.device)
         return (image - wanted).abs().mean() + self.loss.weights.frequency * focal_frequency(image, wanted, every)
