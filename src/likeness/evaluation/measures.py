@@ -17,7 +17,7 @@ from likeness.metrics.identity import cosine, embedding_distance
 from likeness.metrics.images import round8
 from likeness.metrics.landmarks import Detector, find_landmarks, landmark_distance
 from likeness.metrics.lattice import axis_power
-from likeness.metrics.lpips import Lpips
+from likeness.metrics.lpips import FACE, Lpips
 from likeness.metrics.psnr import psnr
 from likeness.metrics.sharpness import laplacian_variance
 from likeness.metrics.ssim import ssim
@@ -84,7 +84,6 @@ REAL_METRICS = (
     MetricInfo("blocks", "blockiness", "-", 2, "unit", (256,)),
 )
 PER_IMAGE = (*METRICS, *CLIP_METRICS, *REAL_METRICS)
-FACE = (slice(None), slice(None), slice(69, 234), slice(45, 210))  # dlib's chip on the FFHQ-256 crop
 # Figures of a set, not of an image.
 LATTICE = MetricInfo("lattice", "lattice", "↓", 2)
 FRECHET = MetricInfo("frechet", "Fréchet distance of embeddings", "↓", 4, sizes=(256,))

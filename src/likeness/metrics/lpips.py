@@ -23,6 +23,7 @@ from likeness.metrics.images import ImageMean, check_pair
 
 _BACKBONES = {"squeeze": "squeezenet1_1", "alex": "alexnet", "vgg": "vgg16"}  # torchvision's names
 _TINY = 1e-20
+FACE = (slice(None), slice(None), slice(69, 234), slice(45, 210))  # of an FFHQ-256 crop: what dlib's recogniser reads
 
 
 class Lpips(nn.Module):
