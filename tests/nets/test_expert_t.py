@@ -188,10 +188,11 @@ def test_the_features_of_expert_f_are_those_on_its_way(faces: Tensor, frozen: Fr
 
 
 def test_entropy_is_scipy_s() -> None:
-    logits = torch.randn(2, 3, 5, 4, 4, generator=torch.Generator().manual_seed(0)) * 3
-    shares = logits.softmax(2).numpy()
-    expected = scipy.stats.entropy(shares, axis=2) / np.log(5)
-    np.testing.assert_allclose(entropy(logits), expected, atol=1e-6)
+    logits = torch.randn(2, 3, 4, 4, 5, generator=torch.Generator().manual_seed(0)) * 3
+    logits[0, 0, 0] *= 100  # sure of one code
+    shares = logits.softmax(-1)
+    expected = scipy.stats.entropy(shares.numpy(), axis=-1) / np.log(5)
+    np.testing.assert_allclose(entropy(logits, shares), expected, atol=1e-5)
 
 
 def test_a_head_that_likes_eyes_looks_at_eyes() -> None:

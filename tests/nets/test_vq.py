@@ -137,10 +137,10 @@ def test_select_puts_every_head_s_code_in_its_place(heads: int) -> None:
 
 def test_interpolate_is_the_mean_under_the_softmax() -> None:
     book = trained(2)
-    logits = torch.zeros(1, 2, SIZE, 1, 3)
-    logits[0, :, 4, 0, 0] = 100  # one code
-    logits[0, :, [4, 9], 0, 1] = 100  # two codes alike
-    found = book.interpolate(logits)[0, :, 0].view(2, WIDTH, 3)
+    logits = torch.zeros(1, 2, 1, 3, SIZE)
+    logits[0, :, 0, 0, 4] = 100  # one code
+    logits[0, :, 0, 1, [4, 9]] = 100  # two codes alike
+    found = book.interpolate(logits.softmax(-1))[0, :, 0].view(2, WIDTH, 3)
     for head in range(2):
         codes = book.vectors[head]
         torch.testing.assert_close(found[head, :, 0], codes[4])
@@ -150,9 +150,9 @@ def test_interpolate_is_the_mean_under_the_softmax() -> None:
 
 def test_interpolate_passes_gradients_to_the_logits() -> None:
     book = trained()
-    logits = torch.zeros(1, 1, SIZE, 1, 1, requires_grad=True)
+    logits = torch.zeros(1, 1, 1, 1, SIZE, requires_grad=True)
     target = book.vectors[0, 7].view(1, WIDTH, 1, 1)
-    (book.interpolate(logits) * target).sum().backward()
+    (book.interpolate(logits.softmax(-1)) * target).sum().backward()
     assert logits.grad is not None
     assert int(logits.grad.flatten().argmax()) == int((book.vectors[0] @ book.vectors[0, 7]).argmax())
 
@@ -183,7 +183,7 @@ WRONG = {
     "indices of too many heads": lambda b: b.select(torch.zeros(1, 2, 2, 2, dtype=torch.long)),
     "an index beyond the book": lambda b: b.select(torch.full((1, 2, 2, 1), SIZE)),
     "a negative index": lambda b: b.select(torch.full((1, 2, 2, 1), -1)),
-    "logits of another size": lambda b: b.interpolate(torch.zeros(1, 1, SIZE + 1, 2, 2)),
+    "shares of another size": lambda b: b.interpolate(torch.zeros(1, 1, 2, 2, SIZE + 1)),
 }
 
 

@@ -105,5 +105,5 @@ def test_expert_t_stands_on_the_released_networks(regress: bool) -> None:
         features, low = prior.encode(seen)
         # Untrained, it draws the mean of the codes by their cosine to the prior's own reading.
         logits = net._logits(features, prior)
-        expected = prior.decode(prior.codebook.interpolate(logits), low)
+        expected = prior.decode(prior.codebook.interpolate(logits.softmax(-1)), low)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)

@@ -153,7 +153,7 @@ class ExpertTOutput(NamedTuple):
 
     Attributes:
         image: (B, 3, 512, 512), about [0, 1], not clamped.
-        logits: (B, heads, codes, 32, 32).
+        logits: (B, heads, 32, 32, codes).
         fidelity: (B, 1, 32, 32), the map as used, 0..1.
         log_scale: (B, 1, 32, 32), natural logarithm of the Laplace scale of the error per cell.
     """
@@ -325,7 +325,8 @@ class ExpertT(nn.Module):
         f32 = self.norm_up(self.up32(self.leave16(f16) + self.join32(reading.maps[0])))
         features = seen.features.float() + self.move(f32).float()
         logits = self._logits(features, prior)
-        codes = self._codes(features, logits, seen, prior, knobs.lookup)
+        shares = logits.softmax(-1)
+        codes = self._codes(features, shares, seen, prior, knobs.lookup)
         shift = 2 * _per_face(knobs.fidelity, f32) - 1
         fidelity = (self.fidelity(f32).float().sigmoid() + shift).clamp(0, 1)
         mean = look.mean(1) if self.config.split else look.new_zeros(len(look), self.config.width)
@@ -338,33 +339,41 @@ class ExpertT(nn.Module):
 
         image = prior.decode(codes.to(f32.dtype), seen.low, modulate)
         # Detached: stating where an error is must not change the image.
-        doubt = torch.cat([f32.detach(), entropy(logits.detach()).to(f32.dtype), fidelity.detach().to(f32.dtype)], 1)
+        unsure = entropy(logits.detach(), shares.detach())
+        doubt = torch.cat([f32.detach(), unsure.to(f32.dtype), fidelity.detach().to(f32.dtype)], 1)
         return ExpertTOutput(image, logits, fidelity, self.scale(doubt).float())
 
     def _logits(self, features: Tensor, prior: Prior) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
-            parts = rearrange(features, "b (k d) h w -> b k d h w", k=self.config.code_heads)
-            cosines = torch.einsum("bkdhw,kcd->bkchw", F.normalize(parts, dim=2), prior.codebook.vectors)
-            return cosines * self.sureness.exp()[:, None, None, None]
+            parts = rearrange(features, "b (k d) h w -> b k h w d", k=self.config.code_heads)
+            wanted = F.normalize(parts, dim=-1) * self.sureness.exp()[:, None, None, None]
+            return torch.einsum("bkhwd,kcd->bkhwc", wanted, prior.codebook.vectors)
 
-    def _codes(self, features: Tensor, logits: Tensor, seen: Seen, prior: Prior, lookup: LookUp) -> Tensor:
+    def _codes(self, features: Tensor, shares: Tensor, seen: Seen, prior: Prior, lookup: LookUp) -> Tensor:
         book = prior.codebook
         if not self.config.codebook:
             parts = rearrange(features, "b (k d) h w -> b k d h w", k=self.config.code_heads)
             return F.normalize(parts, dim=2).flatten(1, 2)
         if lookup == "soft":
-            return book.interpolate(logits)
+            return book.interpolate(shares)
         if lookup == "hard":
-            return book.select(rearrange(logits.argmax(2), "b k h w -> b h w k"))
+            return book.select(rearrange(shares.argmax(-1), "b k h w -> b h w k"))
         if lookup == "nearest":
             return book.select(book.nearest(seen.features))
         raise ConfigError(f"lookup: got {lookup!r}, expected {', '.join(LOOK_UPS)}")
 
 
-def entropy(logits: Tensor) -> Tensor:
-    """Of the codes' probabilities, relative to even ones: (B, heads, codes, h, w) to (B, heads, h, w) in 0..1."""
-    log_shares = logits.float().log_softmax(2)
-    return -(log_shares.exp() * log_shares).sum(2) / math.log(logits.shape[2])
+def entropy(logits: Tensor, shares: Tensor) -> Tensor:
+    """Of the codes' shares, relative to even ones: (B, heads, h, w, codes) to (B, heads, h, w) in 0..1.
+
+    log Z - sum p l, with log Z taken where the share is largest: no logarithm of every share.
+
+    Args:
+        logits: l.
+        shares: p, their softmax.
+    """
+    log_z = logits.amax(-1) - shares.amax(-1).log()
+    return (log_z - torch.linalg.vecdot(shares, logits)).clamp(min=0) / math.log(logits.shape[-1])
 
 
 def _per_face(value: float | Tensor, like: Tensor) -> Tensor:

@@ -108,19 +108,22 @@ class Codebook(nn.Module):
         found = torch.stack([self.vectors[k][indices[..., k]] for k in range(self.heads)], -2)
         return rearrange(found, "b h w k d -> b (k d) h w")
 
-    def interpolate(self, logits: Tensor) -> Tensor:
-        """Soft look-up: the codes' mean under softmax(logits), (B, heads, size, h, w) to (B, D, h, w).
+    def interpolate(self, shares: Tensor) -> Tensor:
+        """Soft look-up: the codes' mean by their shares, (B, heads, h, w, size) to (B, D, h, w).
 
         The mean of unit vectors is shorter than they are: the decoder reads its length as doubt.
+
+        Args:
+            shares: of every code in its cell, from 0 up, with sum 1. The codes come last because that is how they lie
+                in memory side by side; the other way round the softmax alone took longer than a convolution.
 
         Raises:
             InputError: if the shape does not fit.
         """
-        if logits.ndim != 5 or logits.shape[1:3] != (self.heads, self.size):
-            raise InputError(f"logits: got {tuple(logits.shape)}, expected (B, {self.heads}, {self.size}, h, w)")
-        with torch.autocast(logits.device.type, enabled=False):
-            shares = logits.float().softmax(2)
-            return rearrange(torch.einsum("bkchw,kcd->bkdhw", shares, self.vectors), "b k d h w -> b (k d) h w")
+        if shares.ndim != 5 or shares.shape[1] != self.heads or shares.shape[4] != self.size:
+            raise InputError(f"shares: got {tuple(shares.shape)}, expected (B, {self.heads}, h, w, {self.size})")
+        with torch.autocast(shares.device.type, enabled=False):
+            return rearrange(torch.einsum("bkhwc,kcd->bkhwd", shares.float(), self.vectors), "b k h w d -> b (k d) h w")
 
     def _check(self, features: Tensor) -> None:
         if features.ndim != 4 or features.shape[1] != self.heads * self.width:

@@ -152,9 +152,9 @@ class ExpertTModule(FaceModule):
             wanted = rearrange(
                 self.frozen.prior.codebook.nearest(self.frozen.prior.encode(truth)[0]), "b h w k -> b k h w"
             )
-        logits = rearrange(out.logits.float(), "b k c h w -> b c k h w")
-        self.log("codes_right", (logits.detach().argmax(1) == wanted).float().mean())
-        return F.cross_entropy(logits, wanted)
+        logits = out.logits.float()
+        self.log("codes_right", (logits.detach().argmax(-1) == wanted).float().mean())
+        return F.cross_entropy(logits.flatten(0, -2), wanted.flatten())
 
     def _exchange(self, reading: Reading, seen: Seen, batch: dict[str, Any]) -> Tensor:
         """Every second face with the quality of the next one's picture: what comes out is known.
