@@ -72,7 +72,8 @@ def test_evaluates_writes_and_repeats_byte_for_byte(data: Path) -> None:
     backbone = Path("squeezenet1_1.safetensors")
     torch.manual_seed(0)
     save_file(torchvision.models.squeezenet1_1(weights=None).state_dict(), backbone)
-    cfg = _compose("recipe=mild", "limit=3", "methods=[input,lanczos]", f"weights.lpips={backbone}", "output=out")
+    options = ["benchmark=faces", "recipe=mild", "limit=3", "methods=[input,lanczos]", "output=out"]
+    cfg = _compose(*options, f"weights.lpips={backbone}")
     results = evaluate(cfg)
     assert {p.name for p in Path("out").iterdir()} == {
         "table.md", "table.csv", "table.json", "images.csv", "timing.csv",
@@ -141,12 +142,12 @@ def test_lfw_is_measured_and_verified(data: Path, tmp_path: Path) -> None:
 def test_says_what_is_wrong(options: list[str], error: type[LikenessError], message: str, data: Path) -> None:
     Path("taken").write_text("a file")
     with pytest.raises(error, match=message):
-        evaluate(_compose("methods=[input]", *options))
+        evaluate(_compose("benchmark=faces", "methods=[input]", *options))
 
 
 def test_the_command_ends_in_one_line_and_an_exit_code(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "evaluate.py"), "benchmark=lfw", "methods=[input]", f"data.lfw={tmp_path}"],
+        [sys.executable, str(ROOT / "evaluate.py"), "methods=[input]", f"data.lfw={tmp_path}"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "TORCH_HOME": str(tmp_path)},
         capture_output=True,

@@ -17,8 +17,9 @@ from likeness.data.photos import photo_of
 from likeness.data.recipes import degrade
 from likeness.evaluation import scores as stored
 from likeness.evaluation.benchmarks import Benchmark, Sample
+from likeness.evaluation.guarding import ACCEPTED, Guard
 from likeness.evaluation.measures import Measures, Truth
-from likeness.evaluation.methods import Method, at_both_sizes
+from likeness.evaluation.methods import INPUT, Method, at_both_sizes
 from likeness.evaluation.scores import TRUTH, Places, Run, Scores
 from likeness.ops.color import to_float, to_integer
 from likeness.ops.geometry import scale_of
@@ -61,6 +62,7 @@ def evaluate_methods(
     batch_size: int = 8,
     progress: Callable[[int], None] | None = None,
     parts: Path | None = None,
+    guard: Guard | None = None,
 ) -> Scores:
     """Runs the protocol.
 
@@ -75,6 +77,7 @@ def evaluate_methods(
         batch_size: faces at a time.
         progress: told after each batch, recipe and method how many faces were done.
         parts: folder that keeps each finished batch, from which an interrupted run goes on; None keeps none.
+        guard: asked about every restored crop; None leaves it out.
 
     Returns:
         The figures of every image.
@@ -89,7 +92,7 @@ def evaluate_methods(
                 progress((stop - start) * len(methods) * len(recipes))
             continue
         samples = [benchmark.load(i) for i in range(start, stop)]
-        found.append(_evaluate_batch(samples, methods, recipes, measures, seed, progress))
+        found.append(_evaluate_batch(samples, methods, recipes, measures, seed, progress, guard))
         if file:
             stored.save(found[-1], file)
     return stored.join(found)
@@ -102,6 +105,7 @@ def _evaluate_batch(
     measures: Measures,
     seed: int,
     progress: Callable[[int], None] | None,
+    guard: Guard | None,
 ) -> Scores:
     count = len(samples)
     scores = Scores([s.name for s in samples], np.array([s.group for s in samples], dtype="U32"), {})
@@ -125,6 +129,9 @@ def _evaluate_batch(
             for size, (inside, truth) in truths.items():
                 values, vectors = measures.compare(results[size][torch.from_numpy(inside)], truth)
                 scores.put(Run(recipe, method.name, size), inside, values, vectors)
+            if guard and method.name != INPUT:
+                said = guard(at_both_sizes(INPUT, crops, count)[256], [profile for _, profile in poor], results[256])
+                scores.put(Run(recipe, method.name, 256), np.arange(count), {ACCEPTED: said}, {})
             if any(s.frame is not None for s in samples):
                 before = at_both_sizes("input", _cut(samples, crops), count)[256]
                 # A face that was missed, or left alone, is as it was.

@@ -103,8 +103,15 @@ def recognise(pairs: Sequence[Pair], scores: Scores, firsts: Scores | None, seed
     return rows
 
 
-def to_markdown(rows: Sequence[Recognised], facts: Mapping[str, Any], title: str) -> str:
-    """One table a recogniser, with its provenance."""
+def judge_threshold(rows: Sequence[Recognised]) -> float | None:
+    """The cosine above which the judge takes clean pictures for one person, mean over the folds; None without judge."""
+    judge = RECOGNISERS[1].label
+    found = [row.found.thresholds for row in rows if (row.method, row.recogniser) == (CLEAN, judge)]
+    return -float(np.mean(found[0])) if found else None
+
+
+def to_markdown(rows: Sequence[Recognised], facts: Mapping[str, Any], title: str, section: str = "") -> str:
+    """One table a recogniser, then `section`, with the provenance."""
     pairs, folds = len(rows[0].distances), len(rows[0].found.thresholds)
     parts = [
         f"# {title}\n\nView 2, {pairs} pairs in {folds} folds, the second picture of each degraded and restored; the "
@@ -128,7 +135,7 @@ def to_markdown(rows: Sequence[Recognised], facts: Mapping[str, Any], title: str
                 ]
             )
         parts.append(f"## {label}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines))
-    return "\n".join([*parts, tables.provenance_section(facts)])
+    return "\n".join([*parts, *([section] if section else []), tables.provenance_section(facts)])
 
 
 def to_csv(rows: Sequence[Recognised], facts: Mapping[str, Any]) -> str:

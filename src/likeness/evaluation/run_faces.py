@@ -12,7 +12,7 @@ from typing import Any, cast
 from rich.progress import Progress
 
 from likeness.errors import ConfigError
-from likeness.evaluation import fairness, provenance, recognition, tables
+from likeness.evaluation import fairness, guarding, provenance, recognition, tables
 from likeness.evaluation.benchmarks import Benchmark, open_faces, open_groups, open_widths
 from likeness.evaluation.choices import Choice, add_choice, add_cost, by_cost, by_gate, by_rule
 from likeness.evaluation.config import EvaluateConfig
@@ -38,10 +38,11 @@ from likeness.evaluation.sheets import write_sheets
 from likeness.evaluation.summary import Row, summarise
 from likeness.log import get_logger
 from likeness.metrics.landmarks import Detector
+from likeness.nets.face_embedder import load_embedder
 from likeness.nets.gate import Gate
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.mtcnn import MtcnnDetector
-from likeness.stages.identity import read_calibration
+from likeness.stages.identity import GuardBounds, read_calibration
 from likeness.stages.route import RouteBounds, RouteConfig, route
 from likeness.weights.manifest import released
 from likeness.weights.networks import load_network
@@ -86,7 +87,7 @@ def evaluate_faces(options: EvaluateConfig) -> Results:
             with writing(folder):
                 write_texts(folder, {"groups.md": fairness.to_markdown(rows, facts)})
         if options.benchmark.verification:
-            _verify(options, methods, measures, hashes, notes, folder, bar)
+            _verify(options, methods, chosen, measures, hashes, notes, folder, bar)
     log.info("%s, %d faces: %s", benchmark.name, len(benchmark), folder / "table.md")
     return Results(rows, scores, facts, folder)
 
@@ -108,11 +109,14 @@ def _score(
     measures: Measures,
     facts: dict[str, Any],
     bar: Progress,
+    guard: guarding.Guard | None = None,
 ) -> Scores:
     """Runs the protocol, going on where the same one was interrupted; adds the inputs' hashes to `facts`."""
     tick = ticking(bar, benchmark.name, len(benchmark) * len(methods) * len(recipes))
     with parts_folder(options, facts, [benchmark.name, *(m.name for m in methods), *recipes]) as parts:
-        scores = evaluate_methods(benchmark, methods, recipes, measures, options.seed, options.batch_size, tick, parts)
+        scores = evaluate_methods(
+            benchmark, methods, recipes, measures, options.seed, options.batch_size, tick, parts, guard
+        )
     facts["inputs sha256"] = {recipe: scores.input_hash(recipe) for recipe in recipes}
     return scores
 
@@ -120,13 +124,17 @@ def _score(
 def _verify(
     options: EvaluateConfig,
     methods: Sequence[Method],
+    chosen: Sequence[str],
     measures: Measures,
     hashes: Mapping[str, str],
     notes: Sequence[str],
     folder: Path,
     bar: Progress,
 ) -> None:
-    """View 2 with the same methods; writes verification.md, .csv and a ROC plot a recipe."""
+    """View 2 with the same methods; writes verification.md, .csv and a ROC plot a recipe.
+
+    Of the choices between experts the rule alone: gate and oracle need figures that are not measured here.
+    """
     pairs, seconds, firsts = open_view_2(
         _lfw_folder(options),
         MtcnnDetector,
@@ -137,12 +145,26 @@ def _verify(
     )
     lean = replace(measures, detector=None, lpips=None)
     facts = _facts(options, seconds, hashes, notes)
-    scores = _score(options, seconds, methods, options.recipes, lean, facts, bar)
+    guard = guarding.make_guard(load_embedder().to(options.device), _guard_bounds())
+    scores = _score(options, seconds, methods, options.recipes, lean, facts, bar, guard)
+    if "rule" in chosen:
+        add_choice(scores, "rule", CHOICES["rule"](None))
     others = _score(options, firsts, (), (), lean, _facts(options, firsts, hashes, notes), bar) if firsts else None
     rows = recognition.recognise(pairs, scores, others, options.seed)
     title = f"Verification on LFW, recipe {options.recipe}"
+    threshold = recognition.judge_threshold(rows)
+    told = [] if threshold is None else guarding.guarded(scores, threshold, options.seed)
+    for row in told:
+        log.info(
+            "%s, %s: the guard accepts %.1f %% of the faces; %.1f %% are accepted and rejected by the judge",
+            row.recipe,
+            row.method,
+            100 * row.accepted.value,
+            100 * row.deceived.value,
+        )
+    section = "" if threshold is None else guarding.to_markdown(told, threshold)
     texts = {
-        "verification.md": recognition.to_markdown(rows, facts, title),
+        "verification.md": recognition.to_markdown(rows, facts, title, section),
         "verification.csv": recognition.to_csv(rows, facts),
     }
     with writing(folder):
@@ -156,6 +178,11 @@ def _facts(
 ) -> dict[str, Any]:
     about = {benchmark.name: f"{len(benchmark)} images", **benchmark.facts}
     return describe(options, about, benchmark.data_hash, hashes, notes, options.recipes)
+
+
+def _guard_bounds() -> GuardBounds:
+    fitted = read_calibration(released("calibration"))["guard"]
+    return GuardBounds(tuple(fitted["sharpness"]), tuple(fitted["same95"]), tuple(fitted["other05"]))
 
 
 def _bounds() -> RouteBounds:
