@@ -121,7 +121,7 @@ def test_a_perfect_method_is_perfect_and_better_than_its_input(benchmark: Benchm
     oracle = Method("oracle", lambda crops: [next(truths) + np.float32(0.3 / 255) for _ in crops])
     scores = evaluate_methods(benchmark, [*_methods("input"), oracle], ["gfpgan"], measures)
     rows = {(r.view, r.method, r.metric): r for r in summarise(scores, benchmark.views)}
-    expected = {"psnr": np.inf, "ssim": 1, "gmsd": 0, "sharpness": 1, "distance": 0, "landmarks": 0}
+    expected = {"psnr": np.inf, "ssim": 1, "gmsd": 0, "sharpness": 1, "distance": 0, "retained": 1, "landmarks": 0}
     for metric, value in expected.items():
         assert rows["all, 256", "oracle", metric].figure.value == pytest.approx(value, abs=1e-5), metric
     ssim, gmsd = rows["all, 256", "oracle", "ssim"], rows["all, 256", "oracle", "gmsd"]
@@ -218,7 +218,7 @@ def test_without_a_detector_only_who_it_is_is_measured(benchmark: Benchmark, mea
     full = evaluate_methods(benchmark, _methods("input"), ["mild"], measures)
     lean = evaluate_methods(benchmark, _methods("input"), ["mild"], replace(measures, detector=None))
     run = Run("mild", "input", 256)
-    assert set(lean.values[run]) == {"distance"}
+    assert set(lean.values[run]) == {"distance", "retained"}
     np.testing.assert_array_equal(lean.values[run]["distance"], full.values[run]["distance"])
     ours, truth = (lean.vectors["embedding"][r] for r in (run, Run("", TRUTH, 256)))
     np.testing.assert_allclose(np.linalg.norm(ours - truth, axis=1), lean.values[run]["distance"], rtol=1e-5)

@@ -21,6 +21,7 @@ from likeness.metrics.lpips import FACE, Lpips
 from likeness.metrics.psnr import psnr
 from likeness.metrics.sharpness import laplacian_variance
 from likeness.metrics.ssim import ssim
+from likeness.nets.face_embedder import SAME_PERSON
 from likeness.nets.recogniser import OnnxRecogniser
 
 Values = npt.NDArray[np.float64]
@@ -55,6 +56,7 @@ METRICS = (
     MetricInfo("lpips_face", "LPIPS of the face", "↓", 4, "percent", (256,)),
     MetricInfo("sharpness", "sharpness ratio", "→ 1", 3),
     MetricInfo("distance", "embedder distance", "↓", 4, "percent", (256,)),
+    MetricInfo("retained", "share below distance .6", "↑", 3, "unit", (256,)),  # dlib: the same person
     MetricInfo("judge", "judge cosine", "↑", 4, "unit", (256,)),
     MetricInfo("landmarks", "landmark distance px at 512", "↓", 2),
     MetricInfo("iris", "iris colour ΔE", "↓", 2, "unit", (256,)),
@@ -196,6 +198,7 @@ class Measures:
         if truth.embedding is not None:
             embedding = self.embed(images)
             found["distance"] = embedding_distance(embedding, truth.embedding)
+            found["retained"] = (found["distance"] < SAME_PERSON).double()
         if self.judge is not None and truth.judged is not None:
             judged = self.judge.embed_aligned(images)
             found["judge"] = cosine(judged, truth.judged)
