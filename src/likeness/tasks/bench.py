@@ -29,9 +29,13 @@ from likeness.evaluation import provenance
 from likeness.nets.face_embedder import load_embedder, weights_file
 from likeness.pipeline.restorer import Restorer
 from likeness.stages.detect.mtcnn import MtcnnDetector
+from likeness.stages.restore.base import Expert
 from likeness.stages.restore.expert_f import load_expert_f
+from likeness.stages.restore.expert_t import load_expert_t
 from likeness.tasks.arguments import parse
 from likeness.tasks.clips import moving, write_clip
+
+EXPERT_T = "Expert-T, with Expert-F and the prior under it"
 
 # Published face restorers: the module that holds the network, its class and its arguments.
 OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -76,9 +80,14 @@ class Row:
     batch: int
     times: Sequence[float]
 
+    @property
+    def median(self) -> float:
+        """Milliseconds a face."""
+        return statistics.median(self.times)
+
     def markdown(self) -> str:
         """The line."""
-        middle, low, high = statistics.median(self.times), min(self.times), max(self.times)
+        middle, low, high = self.median, min(self.times), max(self.times)
         return f"| {self.what} | {self.precision} | {self.batch} | {middle:.1f} | {low:.1f} | {high:.1f} |"
 
 
@@ -98,10 +107,12 @@ def networks(runs: int) -> Iterator[Row]:
     """Our own networks, and dlib's recogniser where it is installed."""
     crop = np.random.default_rng(0).random((256, 256, 3), np.float32)
     for precision in ("fp32", "bf16"):
-        expert = load_expert_f(bf16=precision == "bf16")
-        for batch in (1, 4):
-            times = timed(lambda e=expert, n=batch: e.restore([crop] * n), runs)  # type: ignore[misc]
-            yield Row("Expert-F", precision, batch, [t / batch for t in times])
+        bf16 = precision == "bf16"
+        experts: dict[str, Expert] = {"Expert-F": load_expert_f(bf16=bf16), EXPERT_T: load_expert_t(bf16=bf16)}
+        for name, expert in experts.items():
+            for batch in (1, 4):
+                times = timed(lambda e=expert, n=batch: e.restore([crop] * n), runs)  # type: ignore[misc]
+                yield Row(name, precision, batch, [t / batch for t in times])
     embedder, view = load_embedder(), torch.rand(1, 3, 256, 256)
     with torch.inference_mode():
         yield Row("embedder, one view", "fp32", 1, timed(lambda: embedder.embed_aligned(view), runs))
@@ -125,6 +136,19 @@ def published(runs: int) -> Iterator[Row | str]:
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 yield Row(f"{name}'s network, random weights", precision, 1, timed(lambda n=net: n(face), runs, 1))  # type: ignore[misc]
         del net
+
+
+def ratios(rows: Sequence[Row]) -> list[str]:
+    """What our experts cost beside the other networks that were timed, one face at the same precision."""
+    single = [r for r in rows if r.batch == 1]
+    ours = [r for r in single if r.what in ("Expert-F", EXPERT_T)]
+    others = [r for r in single if r.what.partition("'")[0] in OTHERS]
+    return [
+        f"- {mine.what} costs 1/{other.median / mine.median:.0f} of {other.what.partition(',')[0]} in {mine.precision}"
+        for mine in ours
+        for other in others
+        if mine.precision == other.precision
+    ]
 
 
 def clip(count: int) -> list[str]:
@@ -164,7 +188,8 @@ def run(options: BenchOptions) -> list[str]:
             else:
                 rows.append(row)
     head = ["| what | precision | batch | median ms a face | least | largest |", "|---|---|---|---|---|---|"]
-    return ["## Networks", "", *head, *(r.markdown() for r in rows), "", *notes, "## A clip", "", *made_of_a_clip]
+    table = [*head, *(r.markdown() for r in rows), "", *ratios(rows), *notes, ""]
+    return ["## Networks", "", *table, "## A clip", "", *made_of_a_clip]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
