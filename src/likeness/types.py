@@ -192,11 +192,26 @@ class Restored:
         image: (size, size, 3) float32 in [0, 1], size = the expert's output size.
         confidence: (h, w) float32 in [0, 1], low where the model invents; None if it has no such head.
         extras: anything else an expert wants to show.
+        past: what an expert that follows faces over time wants to be given with the next frame of this one.
     """
 
     image: FloatArray
     confidence: FloatArray | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
+    past: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What goes with a crop of a clip.
+
+    Attributes:
+        past: `Restored.past` of this face's last frame; None for a new face.
+        weight: above 0, how much the present picture's texture counts beside the others: the sharper, the more.
+    """
+
+    past: Any
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -229,3 +231,47 @@ def test_an_encoder_of_another_size_is_refused(frozen: Frozen) -> None:
     assert frozen.expert_f is not None
     with pytest.raises(ConfigError, match="Expert-F's skip128 does not fit"):
         ExpertT(alone(channels=(4, 8, 8, 12), regress=False)).start_from(frozen.expert_f)
+
+
+def followed(net: ExpertT, frozen: Frozen, frames: list[Tensor], pool: bool, threshold: float) -> list[Tensor]:
+    """The images of one face over time."""
+    past, images = None, []
+    with torch.no_grad():
+        for x in frames:
+            out, past = net.follow(x, frozen, Knobs(), [past], torch.ones(1), pool, threshold)
+            images.append(out.image)
+    return images
+
+
+def test_a_first_frame_is_restored_as_a_photo_and_equal_frames_stay_equal(faces: Tensor, frozen: Frozen) -> None:
+    net, x = stirred(TINY), faces[:1]
+    with torch.no_grad():
+        alone = net(x, frozen).image
+    for pool, threshold in ((True, 0.0), (False, 0.8), (True, 0.8)):
+        images = followed(net, frozen, [x, x.clone(), x.clone()], pool, threshold)
+        assert all(torch.equal(image, alone) for image in images)
+
+
+def test_held_faces_change_less_and_follow_nothing_without_options(faces: Tensor, frozen: Frozen) -> None:
+    net, generator = stirred(TINY), torch.Generator().manual_seed(0)
+    frames = [faces[:1] + 0.02 * torch.randn(1, 3, 256, 256, generator=generator) for _ in range(4)]
+    with torch.no_grad():
+        each = [net(x, frozen).image for x in frames]
+    free = followed(net, frozen, frames, False, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(each, free, strict=True))
+
+    def flicker(images: list[Tensor]) -> float:
+        return float(torch.stack([(a - b).square().mean() for a, b in pairwise(images)]).mean())
+
+    assert flicker(followed(net, frozen, frames, True, 0.0)) < flicker(free)
+    assert flicker(followed(net, frozen, frames, False, 1.5)) < flicker(free)
+
+
+def test_faces_of_a_batch_keep_their_own_past(faces: Tensor, frozen: Frozen) -> None:
+    net = stirred(TINY)
+    with torch.no_grad():
+        _, first = net.follow(faces[:1], frozen, Knobs(), [None], torch.tensor([5.0]), True, 0.5)
+        both, past = net.follow(faces, frozen, Knobs(), [first, None], torch.tensor([1.0, 2.0]), True, 0.5)
+        alone, _ = net.follow(faces[1:], frozen, Knobs(), [None], torch.tensor([2.0]), True, 0.5)
+    torch.testing.assert_close(both.image[1:], alone.image, atol=2e-3, rtol=0)
+    torch.testing.assert_close(past.weight, torch.tensor([6.0, 2.0]))

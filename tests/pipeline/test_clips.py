@@ -14,6 +14,7 @@ from likeness.ops.geometry import similarity
 from likeness.pipeline.clips import ClipState, restore_clip, step
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.models import load_models
+from likeness.pipeline.steps import process
 from likeness.stages.route import RouteBounds
 from likeness.types import Faces, Frame, Restored
 
@@ -230,3 +231,41 @@ def test_a_track_that_comes_back_keeps_its_route_within_the_margin(scene, face_a
 
     assert routes() == ["expert_f"] * 2 + ["expert_t"] * 2 + ["expert_f"] * 2
     assert routes("video.reentry.distance=0") == ["expert_f"] * 2 + ["expert_t"] * 4
+
+
+class Following:
+    """An expert that notes what it is given with every face, and hands out numbers as pasts."""
+
+    name, input_size, output_size, sha256 = "expert_f", 256, 512, ""
+    follows = True
+
+    def __init__(self):
+        self.given, self.next = [], 0
+
+    def restore(self, crops):
+        return [Restored(cv2.resize(c, (512, 512), interpolation=cv2.INTER_CUBIC)) for c in crops]
+
+    def follow(self, crops, befores):
+        self.given.append([b.past for b in befores])
+        assert all(b.weight >= 1 for b in befores)
+        found = []
+        for restored in self.restore(crops):
+            self.next += 1
+            found.append(replace(restored, past=self.next))
+        return found
+
+
+def test_an_expert_that_follows_is_given_what_it_kept_of_each_face_within_a_shot(scene, face_at, together, make_models):
+    expert, two = Following(), together(face_at(150, 110, 120), face_at(270, 60, 80))
+    away = scene[::-1].copy()
+    run([scene] * 3 + [away], make_models(two, face_at(100, 120, 80), expert=expert), "video.reentry.distance=0")
+    # Larger faces first; after the cut nothing is left of them.
+    assert expert.given == [[None, None], [1, 2], [3, 4], [None]]
+    expert.given.clear()
+    config = from_overrides([])
+    photo = process(scene, face_at(150, 110, 120), make_models(expert=expert), config, "photo", 1)
+    assert photo.faces[0].restored is not None
+    assert expert.given == []
+    expert.follows = False
+    run([scene] * 2, make_models(face_at(150, 110, 120), expert=expert))
+    assert expert.given == []

@@ -16,6 +16,7 @@ Reads (B, 3, 256, 256) RGB in [0, 1]; writes (B, 3, 512, 512). Neither the prior
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from likeness.errors import ConfigError
 from likeness.nets.blocks import ChannelNorm, HaarDown, HaarUp, ResidualBlock, haar_split, leaky, zero_bias
 from likeness.nets.expert_f import INPUT_GAIN, ExpertF
+from likeness.nets.hold import Hold, Past, held, pooled, stacked
 from likeness.nets.prior import Prior
 from likeness.nets.tokens import CleanQuality, ContentReader, QualityReader, Renderer
 
@@ -156,12 +158,14 @@ class ExpertTOutput(NamedTuple):
         logits: (B, heads, 32, 32, codes).
         fidelity: (B, 1, 32, 32), the map as used, 0..1.
         log_scale: (B, 1, 32, 32), natural logarithm of the Laplace scale of the error per cell.
+        codes: (B, D, 32, 32), as they were drawn.
     """
 
     image: Tensor
     logits: Tensor
     fidelity: Tensor
     log_scale: Tensor
+    codes: Tensor
 
 
 class OwnEncoder(nn.Module):
@@ -268,6 +272,37 @@ class ExpertT(nn.Module):
         reading = self.read(seen)
         return self.render(reading, self.look(reading, knobs.quality), seen, frozen.prior, knobs)
 
+    def follow(
+        self,
+        x: Tensor,
+        frozen: Frozen,
+        knobs: Knobs,
+        pasts: Sequence[Past | None],
+        weights: Tensor,
+        pool: bool,
+        threshold: float,
+    ) -> tuple[ExpertTOutput, Past]:
+        """The same for frames of faces that were seen before; see `nets.hold`.
+
+        Args:
+            x: (B, 3, 256, 256).
+            frozen, knobs: as in `forward`.
+            pasts: what this method returned for the same face's last frame, `Past.of`; None for a new face.
+            weights: (B,), of these frames.
+            pool, threshold: see `Hold`.
+
+        Returns:
+            The output, and what is to be given with the next frames.
+        """
+        seen = self.see(x, frozen)
+        reading = self.read(seen)
+        past = stacked(pasts, reading.clean, seen.features.float())
+        hold = Hold(past, weights.to(past.weight), pool, threshold)
+        if pool and self.config.split:
+            reading = reading._replace(clean=pooled(reading.clean, hold))
+        out = self.render(reading, self.look(reading, knobs.quality), seen, frozen.prior, knobs, hold)
+        return out, Past(reading.clean, out.codes, past.weight + hold.weights)
+
     def see(self, x: Tensor, frozen: Frozen) -> Seen:
         """What the frozen networks see in (B, 3, 256, 256).
 
@@ -318,8 +353,10 @@ class ExpertT(nn.Module):
         share = _per_face(quality, reading.quality)
         return reading.quality + share * (reading.clean - reading.quality)
 
-    def render(self, reading: Reading, look: Tensor, seen: Seen, prior: Prior, knobs: Knobs) -> ExpertTOutput:
-        """The face of `reading` as the quality tokens `look` (B, K, width) say."""
+    def render(
+        self, reading: Reading, look: Tensor, seen: Seen, prior: Prior, knobs: Knobs, hold: Hold | None = None
+    ) -> ExpertTOutput:
+        """The face of `reading` as the quality tokens `look` (B, K, width) say, its codes held where `hold` says so."""
         tokens = self.norm_tokens(self.renderer(reading.content, look))
         f16 = rearrange(tokens, "b (h w) c -> b c h w", h=GRID)
         f32 = self.norm_up(self.up32(self.leave16(f16) + self.join32(reading.maps[0])))
@@ -327,6 +364,8 @@ class ExpertT(nn.Module):
         logits = self._logits(features, prior)
         shares = logits.softmax(-1)
         codes = self._codes(features, shares, seen, prior, knobs.lookup)
+        if hold is not None:
+            codes = held(codes, hold, self.config.code_heads)
         shift = 2 * _per_face(knobs.fidelity, f32) - 1
         fidelity = (self.fidelity(f32).float().sigmoid() + shift).clamp(0, 1)
         mean = look.mean(1) if self.config.split else look.new_zeros(len(look), self.config.width)
@@ -341,7 +380,7 @@ class ExpertT(nn.Module):
         # Detached: stating where an error is must not change the image.
         unsure = entropy(logits.detach(), shares.detach())
         doubt = torch.cat([f32.detach(), unsure.to(f32.dtype), fidelity.detach().to(f32.dtype)], 1)
-        return ExpertTOutput(image, logits, fidelity, self.scale(doubt).float())
+        return ExpertTOutput(image, logits, fidelity, self.scale(doubt).float(), codes)
 
     def _logits(self, features: Tensor, prior: Prior) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):

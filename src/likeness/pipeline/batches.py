@@ -7,14 +7,21 @@ from collections.abc import Sequence
 import torch
 
 from likeness.errors import MemoryExceeded
-from likeness.stages.restore.base import Expert
-from likeness.types import FloatArray, Restored
+from likeness.stages.restore.base import Expert, FollowingExpert
+from likeness.types import Before, FloatArray, Restored
 
 LARGEST = 8  # faces at once; a crowd would otherwise take memory without being any faster
 
 
-def restore_in_batches(expert: Expert, crops: Sequence[FloatArray]) -> tuple[list[Restored], int]:
+def restore_in_batches(
+    expert: Expert, crops: Sequence[FloatArray], befores: Sequence[Before] | None = None
+) -> tuple[list[Restored], int]:
     """Restores all crops, halving the batch as often as memory runs out.
+
+    Args:
+        expert: restores.
+        crops: the faces.
+        befores: in clips, what an expert that follows faces is given with each; None: each face for itself.
 
     Returns:
         The restored faces in order, and how often the batch was halved.
@@ -26,7 +33,11 @@ def restore_in_batches(expert: Expert, crops: Sequence[FloatArray]) -> tuple[lis
     done: list[Restored] = []
     while len(done) < len(crops):
         try:
-            done += expert.restore(crops[len(done) : len(done) + size])
+            part = slice(len(done), len(done) + size)
+            if befores is not None and isinstance(expert, FollowingExpert) and expert.follows:
+                done += expert.follow(crops[part], befores[part])
+            else:
+                done += expert.restore(crops[part])
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise

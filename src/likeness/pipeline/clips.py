@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.steps import CROP, Clock, FrameResult, Held, Models, process
+from likeness.pipeline.steps import CROP, Clock, FaceResult, FrameResult, Held, Models, process
 from likeness.stages.align import align
 from likeness.stages.identity import embed
 from likeness.stages.temporal.cuts import is_cut, thumbnail
@@ -108,10 +108,7 @@ def step(
     present = {t.id for t in tracks}
     new = ClipState(
         tracks=tuple(tracks),
-        held={
-            t.id: Held(r.decision, r.profile, r.verdict, r.share if r.restored is not None else None, r.memory)
-            for t, r in zip(tracks, faces, strict=True)
-        },
+        held={t.id: _held(r) for t, r in zip(tracks, faces, strict=True)},
         grey=grey,
         thumb=thumb,
         since=0 if detecting else state.since + 1,
@@ -120,9 +117,11 @@ def step(
         poses={number: pose for number, (_, pose) in steadied.items()},
         time=frame.time,
         known=known,
-        # Neither a share to ramp from nor a face to fuse with outlives the track.
+        # Neither a share to ramp from nor a face to fuse with outlives the track, nor what its expert kept.
         lost={
-            k.id: replace(past[k.id], share=None, memory=None) for k in known if k.id in past and k.id not in present
+            k.id: replace(past[k.id], share=None, memory=None, past=None)
+            for k in known
+            if k.id in past and k.id not in present
         },
     )
     return replace(result, faces=faces), new
@@ -150,6 +149,12 @@ def _recognised(
     named = [replace(t, id=names.get(t.id, t.id)) for t in tracks]
     seen = {names.get(number, number): view for number, view in views.items()}
     return named, next_id, remember(state.known, seen, frame.time, reentry)
+
+
+def _held(r: FaceResult) -> Held:
+    if r.restored is None:
+        return Held(r.decision, r.profile, r.verdict, memory=r.memory)
+    return Held(r.decision, r.profile, r.verdict, r.share, r.memory, r.restored.past)
 
 
 def _area(track: Track) -> float:

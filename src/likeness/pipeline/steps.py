@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from likeness.nets.face_embedder import FaceEmbedder
 from likeness.nets.gate import FEATURES, Gate, gate_features
@@ -26,7 +27,19 @@ from likeness.stages.measure import measure
 from likeness.stages.restore.base import Expert
 from likeness.stages.route import RouteBounds, by_gate, reroute, route
 from likeness.stages.temporal.fuse import Memory, fuse
-from likeness.types import Crop, Decision, Faces, FloatArray, MediaKind, Opinion, Pixels, Profile, Restored, Verdict
+from likeness.types import (
+    Before,
+    Crop,
+    Decision,
+    Faces,
+    FloatArray,
+    MediaKind,
+    Opinion,
+    Pixels,
+    Profile,
+    Restored,
+    Verdict,
+)
 
 CROP = 256
 LIMITED_FROM = 768  # output pixels under a crop from which its restored detail visibly ends early
@@ -62,6 +75,7 @@ class Held:
         decision, profile, verdict: of the last detection.
         share: how much of the restored face was used last, ramped; None where it was not restored yet.
         memory: the last restored face, for fusion over time.
+        past: what its expert keeps of it.
     """
 
     decision: Decision
@@ -69,6 +83,7 @@ class Held:
     verdict: Verdict | None
     share: float | None = None
     memory: Memory | None = None
+    past: Any = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +173,10 @@ def process(
         _look(pixels, face, i, past, points[i] if points else face.landmarks[0], models, config, refresh, clock)
         for i, (face, past) in enumerate(zip(faces, remembered, strict=True))
     ]
-    results = _restore(pixels, results, models, clock)
+    befores = None
+    if kind != "photo":
+        befores = [Before(p.past if p else None, _weight(r)) for p, r in zip(remembered, results, strict=True)]
+    results = _restore(pixels, results, befores, models, clock)
     if config.video.fuse.share > 0:
         with clock.stage("fuse"):
             results = [_fused(r, past, config) for r, past in zip(results, remembered, strict=True)]
@@ -254,7 +272,14 @@ def _limited(r: FaceResult, config: RestorerConfig, upscale: int) -> str | None:
     return f"limited detail: the face covers {covered:.0f} px, {r.final.shape[0]} are written"
 
 
-def _restore(pixels: Pixels, results: list[FaceResult], models: Models, clock: Clock) -> list[FaceResult]:
+def _weight(r: FaceResult) -> float:
+    """How much this frame's texture counts among those of its track; never nothing."""
+    return 1.0 + r.profile.sharpness
+
+
+def _restore(
+    pixels: Pixels, results: list[FaceResult], befores: Sequence[Before] | None, models: Models, clock: Clock
+) -> list[FaceResult]:
     """Runs each expert once over all of its faces."""
     done = list(results)
     for name in sorted({r.decision.expert for r in results if r.decision.expert}):
@@ -264,7 +289,8 @@ def _restore(pixels: Pixels, results: list[FaceResult], models: Models, clock: C
         with clock.stage("align"):
             crops = [_crop_for(pixels, results[i], expert.input_size) for i in which]
         with clock.stage("restore"):
-            outputs, halved = restore_in_batches(expert, [crop.image for crop in crops])
+            own = None if befores is None else [befores[i] for i in which]
+            outputs, halved = restore_in_batches(expert, [crop.image for crop in crops], own)
         each = 1000 * (time.perf_counter() - start) / len(which)
         said = (f"memory ran out: the batch was halved {halved} times",) if halved else ()
         for i, crop, output in zip(which, crops, outputs, strict=True):

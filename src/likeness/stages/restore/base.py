@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from likeness.errors import ConfigError, InputError
 from likeness.nets.expert_f import confidence
-from likeness.types import FloatArray, Restored
+from likeness.types import Before, FloatArray, Restored
 
 EXPERTS = ("auto", "expert_t", "expert_f", "external")
 
@@ -54,6 +54,17 @@ class Expert(Protocol):
 
     def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
         """Restores (input_size, input_size, 3) float32 crops in [0, 1] to output_size, in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class FollowingExpert(Expert, Protocol):
+    """An expert that can go on from what it made of a face in the last frame."""
+
+    follows: bool  # whether its options ask for that
+
+    def follow(self, crops: Sequence[FloatArray], befores: Sequence[Before]) -> list[Restored]:
+        """Like `restore`; every result holds the `past` of its face."""
         ...
 
 

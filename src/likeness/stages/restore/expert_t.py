@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +14,7 @@ from likeness.nets.blocks import store_as_bf16
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF
 from likeness.nets.expert_t import LOOK_UPS, ExpertT, Frozen, Knobs, LookUp
 from likeness.stages.restore.base import split_faces, stack_crops
-from likeness.types import FloatArray, Restored
+from likeness.types import Before, FloatArray, Restored
 from likeness.weights.networks import load_network, load_prior
 
 
@@ -26,16 +26,23 @@ class KnobsConfig:
         fidelity: 0..1; 0 = what the prior knows of faces, 1 = the input's own look.
         quality: 0..1; 0 = the input's own surface (blur, noise), 1 = clean.
         lookup: soft (mean of the likely codes), hard (the likeliest one: sharper, and off more often) or nearest.
+        pool: clips: a face's texture is the mean over its frames, the sharper ones counting more.
+        hold: clips: how far a cell's code must move, 0..2, until it displaces the last frame's wholly; 0 decides every
+            frame anew.
     """
 
     fidelity: float = 0.5
     quality: float = 1.0
     lookup: str = "soft"
+    pool: bool = False
+    hold: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("fidelity", "quality"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"expert_t.{name}: got {getattr(self, name)}, expected 0 to 1")
+        if not 0 <= self.hold <= 2:
+            raise ConfigError(f"expert_t.hold: got {self.hold}, expected 0 to 2, the distance of two opposite codes")
         if self.lookup not in LOOK_UPS:
             raise ConfigError(f"expert_t.lookup: got {self.lookup!r}, expected {', '.join(LOOK_UPS)}")
 
@@ -59,6 +66,8 @@ class ExpertTExpert:
         self.device, self.bf16, self.sha256, self.half = torch.device(device), bf16, sha256, half
         knobs = knobs or KnobsConfig()
         self.knobs = Knobs(knobs.fidelity, knobs.quality, cast(LookUp, knobs.lookup))
+        self.pool, self.hold = knobs.pool, knobs.hold
+        self.follows = self.pool or self.hold > 0
         self.net, self.frozen = net, frozen
         for part in (net, *frozen):
             if part is not None:
@@ -79,6 +88,22 @@ class ExpertTExpert:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             out = self.net(batch, self.frozen, self.knobs)
         return split_faces(out.image, out.log_scale, self.half)
+
+    def follow(self, crops: Sequence[FloatArray], befores: Sequence[Before]) -> list[Restored]:
+        """See `FollowingExpert`.
+
+        Raises:
+            InputError: if a crop has another shape.
+        """
+        if not crops:
+            return []
+        batch = stack_crops(crops, self.input_size, self.name, self.device)
+        weights = torch.tensor([b.weight for b in befores], device=self.device)
+        pasts = [b.past for b in befores]
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            out, past = self.net.follow(batch, self.frozen, self.knobs, pasts, weights, self.pool, self.hold)
+        restored = split_faces(out.image, out.log_scale, self.half)
+        return [replace(face, past=past.of(i)) for i, face in enumerate(restored)]
 
 
 def load_expert_t(
