@@ -147,6 +147,16 @@ def test_a_plain_checkpoint_says_that_nothing_was_averaged(tmp_path: Path, net: 
     assert load_weights(export(options(file, tmp_path / "e.safetensors")), "expert_f").notes["averaged"] is False
 
 
+def test_the_last_weights_come_without_the_figures_of_the_averaged_ones(
+    stored: Path, tmp_path: Path, net: ExpertF
+) -> None:
+    file = load_weights(export(options(stored, tmp_path / "e.safetensors", "averaged=false")), "expert_f")
+    assert file.notes["averaged"] is False
+    assert "metrics" not in file.notes
+    for name, tensor in net.state_dict().items():
+        torch.testing.assert_close(file.tensors[name], (tensor + 1).half().float())
+
+
 BAD_OPTIONS = {
     "ending": (["dst=a.pt"], "dst: got 'a.pt', expected a file that ends in .safetensors"),
     "unknown size": (["config.width=[1,2,3]"], "config: got width, expected some of widths, encoder"),

@@ -207,7 +207,10 @@ class FeatureTransform(nn.Module):
 
     def forward(self, features: Tensor, own: Tensor, fidelity: Tensor, look: Tensor) -> Tensor:
         """`own` (B, E, S, S), `fidelity` (B, 1, S, S), `look` (B, width), the mean quality token."""
-        hidden = self.enter(torch.cat([self.norm(features), own, fidelity.to(own.dtype)], 1))
+        # A map of one channel has no memory layout, and joined to the others would lose theirs: it is added instead.
+        joined, alone = self.enter.weight[:, :-1], self.enter.weight[:, -1:].view(1, -1, 1, 1)
+        hidden = F.conv2d(torch.cat([self.norm(features), own], 1), joined, self.enter.bias)
+        hidden = hidden + fidelity.to(hidden.dtype) * alone.to(hidden.dtype)
         if self.look is not None:
             scale, shift = self.look(look)[..., None, None].chunk(2, 1)
             hidden = hidden * (1 + scale) + shift

@@ -32,7 +32,7 @@ from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, Frozen
 from likeness.nets.face_embedder import load_embedder
 from likeness.tasks import arguments
-from likeness.tasks.export import averaged_weights, read_checkpoint
+from likeness.tasks.export import averaged_weights, last_weights, read_checkpoint
 from likeness.training.base import as_tensor
 from likeness.weights.networks import NETWORKS, load_network, load_prior, plain_config
 
@@ -91,17 +91,6 @@ def restoring(net: nn.Module) -> Callable[[Tensor], Tensor]:
     first = cast(ExpertF, load_network("expert_f")[0].eval()) if net.config.regress else None
     frozen = Frozen(load_prior()[0], first)
     return lambda x: net(x, frozen).image
-
-
-def last_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The network's last weights, where Lightning keeps them beside the averaged ones.
-
-    Raises:
-        InputError: if there are none.
-    """
-    state: Mapping[str, Tensor] = checkpoint.get("current_model_state", checkpoint["state_dict"])
-    plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return averaged_weights({"state_dict": plain})
 
 
 @torch.inference_mode()

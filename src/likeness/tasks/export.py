@@ -28,7 +28,7 @@ _PREFIX = "net."
 
 @dataclass
 class ExportOptions:
-    """Exports the averaged (EMA) weights of a training checkpoint as fp16 safetensors.
+    """Exports the weights of a training checkpoint, averaged (EMA) or last, as fp16 safetensors.
 
     Beside `dst` a JSON file of the same name states what is in it.
 
@@ -38,6 +38,8 @@ class ExportOptions:
         dst: the file to write, ending in .safetensors.
         card: Markdown text about the network (data, use, limits, licence); copied beside `dst` with the
             facts of this export below it. Empty = none.
+        averaged: the averaged weights; False = the last ones: where a GAN moves a texture to and fro, its average is
+            smoother than any of them.
         config: `config.widths=[64,128,192]` and the like: size of the network, only for a checkpoint
             that does not state it.
     """
@@ -45,6 +47,7 @@ class ExportOptions:
     ckpt: str = MISSING
     dst: str = MISSING
     card: str = ""
+    averaged: bool = True
     config: dict[str, Any] = field(default_factory=dict)
 
 
@@ -72,7 +75,10 @@ def export(options: ExportOptions) -> Path:
     config = _config(kind, checkpoint.get("net_config"), options.config)
     net = make(config)
     notes = training_notes(checkpoint)
-    tensors = averaged_weights(checkpoint)
+    tensors = averaged_weights(checkpoint) if options.averaged else last_weights(checkpoint)
+    if not options.averaged:
+        notes["averaged"] = False
+        notes.pop("metrics", None)  # they were measured on the averaged ones
     save_weights(target, network, config.to_dict(), tensors, notes)
     # Read back what was written: a file that does not fit its own config must not stay.
     try:
@@ -126,6 +132,17 @@ def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     if not tensors:
         raise InputError(f"ckpt: no weight begins with {_PREFIX!r}; expected a checkpoint that train.py wrote")
     return tensors
+
+
+def last_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The network's last weights, where Lightning keeps them beside the averaged ones.
+
+    Raises:
+        InputError: if there are none.
+    """
+    state: Mapping[str, Tensor] = checkpoint.get("current_model_state", checkpoint["state_dict"])
+    plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return averaged_weights({"state_dict": plain})
 
 
 def training_notes(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
