@@ -203,7 +203,8 @@ def test_from_the_command_to_the_tables(clip: TrueClip, tmp_path: Path, monkeypa
     clip.file.rename(tmp_path / "clips_good" / "clip.mp4")
     (tmp_path / "clips_good" / "index.csv").write_text("file,factor\nclip.mp4,1\n")
     with initialize_config_dir(str(Path(__file__).parents[2] / "configs"), version_base="1.3"):
-        cfg = compose("evaluate", ["benchmark=video", "recipe=strong", "output=out", "benchmark.frames=14"])
+        more = ["+benchmark.variants.nothing=[strength=0]", "methods=[input,temporal_mean,per_frame,pipeline,nothing]"]
+        cfg = compose("evaluate", ["benchmark=video", "recipe=strong", "output=out", "benchmark.frames=14", *more])
         wrong = compose("evaluate", ["benchmark=video", "recipe=heavy"])
         alone = compose("evaluate", ["benchmark=video", "methods=[pipeline]"])
     results = evaluate(cfg)
@@ -211,6 +212,9 @@ def test_from_the_command_to_the_tables(clip: TrueClip, tmp_path: Path, monkeypa
     assert {p.name for p in Path("out").iterdir()} == names | {"faces-256.png", "frames.png"}
     rows = {(r.view, r.method, r.metric): r for r in results.rows}
     assert rows["faces, 256", "pipeline", "restored"].figure.value == 1
+    # A variant differs from the pipeline by its options alone; at strength 0 that is the input.
+    same = [rows["faces, 256", name, "psnr"].figure.value for name in ("nothing", "input", "pipeline")]
+    assert same[0] == same[1] != same[2]
     # A mean over five frames wins the plain T-MSE, and the excess shows why: it holds back true motion.
     assert rows["faces, 256", "temporal_mean", "tmse"].figure.value < rows["faces, 256", "input", "tmse"].figure.value
     assert rows["faces, 256", "temporal_mean", "tmse_excess"].figure.value < 0

@@ -13,6 +13,7 @@ import numpy as np
 
 from likeness.data.recipes import gaussian_kernel
 from likeness.errors import ConfigError
+from likeness.media.video import REPEATABLE
 from likeness.types import Pixels
 
 
@@ -93,7 +94,7 @@ def write_poor_clip(
     sigma = drawn.sigma / scale
     kernel = gaussian_kernel(sigma, drawn.kernel_ratio, drawn.angle, 2 * int(np.ceil(3 * sigma)) + 1)
     with av.open(str(file), "w") as out:
-        stream = out.add_stream("libx264", rate=rate, options={"crf": str(drawn.crf), "preset": "medium"})
+        stream = out.add_stream("libx264", rate=rate, options={"crf": str(drawn.crf), "preset": "medium", **REPEATABLE})
         stream.pix_fmt = "yuv420p"
         for i, frame in enumerate(frames):
             height, width = frame.shape[:2]

@@ -26,6 +26,7 @@ class BenchmarkConfig:
         verification: lfw: View 2's protocol, too.
         frames: video: so many of each clip; None for all.
         groups: video: file name to group, where clips share people.
+        variants: video: name of a row to the options of infer.py by which it differs from `pipeline`.
         widths: faces: instead of the crops, photos of faces of these widths in pixels.
     """
 
@@ -35,6 +36,7 @@ class BenchmarkConfig:
     verification: bool = False
     frames: int | None = None
     groups: dict[str, str] = field(default_factory=dict)
+    variants: dict[str, list[str]] = field(default_factory=dict)
     widths: list[float] = field(default_factory=list)
 
 

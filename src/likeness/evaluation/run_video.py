@@ -42,7 +42,7 @@ from likeness.evaluation.video import (
 )
 from likeness.log import get_logger
 from likeness.media.video import VideoReader
-from likeness.pipeline.config import RestorerConfig, WeightsConfig
+from likeness.pipeline.config import from_overrides
 from likeness.pipeline.models import load_models
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.mtcnn import MtcnnDetector
@@ -96,19 +96,25 @@ def _methods(options: EvaluateConfig) -> tuple[dict[str, ClipMethod], Mapping[st
     """What is compared, and the hashes of the weights under it.
 
     Raises:
-        ConfigError: for an unknown name, or without the input, which all are compared with.
+        ConfigError: for an unknown name, a wrong option of a variant, or without the input, which all are compared
+            with.
     """
-    if not set(options.methods) <= set(NAMES) or NAMES[0] not in options.methods:
-        raise ConfigError(f"methods: got {options.methods}, expected {NAMES[0]} and others out of {', '.join(NAMES)}")
+    variants = options.benchmark.variants
+    known = [*NAMES, *variants]
+    if not set(options.methods) <= set(known) or NAMES[0] not in options.methods or set(NAMES) & set(variants):
+        raise ConfigError(
+            f"methods: got {options.methods}, expected {NAMES[0]} and others out of {', '.join(known)}, each name once"
+        )
     made: dict[str, ClipMethod] = {"input": enlarged, "temporal_mean": temporal_mean}
-    hashes: Mapping[str, str] = {}
-    if {ALONE, PIPELINE} & set(options.methods):
-        w = options.weights
-        weights = WeightsConfig(expert_f=w.expert_f or "", expert_t=w.expert_t or "", prior=w.prior or "")
-        config = RestorerConfig(device=options.device, weights=weights)
+    hashes: dict[str, str] = {}
+    w = options.weights
+    named = {name: getattr(w, name) for name in ("expert_f", "expert_t", "prior")}
+    shared = [f"device={options.device}", *(f"weights.{name}={file}" for name, file in named.items() if file)]
+    for name in (m for m in options.methods if m not in made):
+        config = from_overrides([*shared, *variants.get(name, [])])
         models = load_models(config)
-        made |= {ALONE: per_frame(models, config), PIPELINE: pipeline(models, config)}
-        hashes = models.hashes
+        made[name] = (per_frame if name == ALONE else pipeline)(models, config)
+        hashes |= models.hashes
     return {name: made[name] for name in options.methods}, hashes
 
 

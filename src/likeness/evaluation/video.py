@@ -156,7 +156,7 @@ def evaluate_clip(
         methods: name to what restores, `input` among them.
         strengths: names of clip recipes.
         measures: what measures the face crops; with a detector.
-        folder: keeps the degraded clips: an encoder does not give the same bytes twice on every machine.
+        folder: keeps the degraded clips.
         seed: of the degradation.
         count: at most so many frames; None for all.
         progress: told how many frames were done.

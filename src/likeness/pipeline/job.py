@@ -23,6 +23,7 @@ from likeness.media.files import PHOTO_SUFFIXES, atomic_output, kind_of
 from likeness.media.gif import GifReader, GifWriter
 from likeness.media.images import ImageMeta, Picture, read_image, write_image
 from likeness.media.images import output_suffix as photo_suffix
+from likeness.media.overlap import Behind, ahead, behind
 from likeness.media.segments import OPTIONS as SEGMENT_OPTIONS
 from likeness.media.segments import SegmentEncoder
 from likeness.media.video import VideoReader, VideoWriter
@@ -37,7 +38,7 @@ from likeness.pipeline.resume import Piece, Pieces
 from likeness.pipeline.steps import Clock, FaceResult, Models, process
 from likeness.stages.background import choose_upscale
 from likeness.stages.background import enlarge as enlarge_background
-from likeness.types import Frame, MediaInfo, MediaKind, Part
+from likeness.types import Frame, MediaInfo, MediaKind, Part, Pixels
 
 Progress = Callable[[int, int | None], None]
 Item = TypeVar("Item")
@@ -179,17 +180,24 @@ class Job:
                     if opened:
                         writers.enter_context(opened)
                 log = writers.enter_context(log_path.open("w")) if log_path else None
-                frames = _timed(reader, self.clock, "read")
+
+                def write(done: tuple[Frame, Pixels]) -> None:
+                    frame, pixels = done
+                    alpha = None if frame.alpha is None else enlarge_background(frame.alpha, upscale)
+                    writer.write(Frame(pixels, frame.index, frame.time, frame.duration, alpha))
+                    if second:
+                        both = side_by_side(frame.pixels, pixels)
+                        second.write(Frame(both, frame.index, frame.time, frame.duration))
+
+                # Entered after what they read from and write to, so that they are done before that is closed.
+                queue = writers.enter_context(behind(write))
+                frames = _timed(writers.enter_context(ahead(reader)), self.clock, "read")
                 for frame, result in restore_clip(frames, self.models, config, self.kind, upscale):
                     records = self._count(result.faces, result.seconds, frame.index)
                     with self.clock.stage("write"):
                         if log:
                             log.write(json.dumps(frame_record(frame, records), allow_nan=False) + "\n")
-                        alpha = None if frame.alpha is None else enlarge_background(frame.alpha, upscale)
-                        writer.write(Frame(result.pixels, frame.index, frame.time, frame.duration, alpha))
-                        if second:
-                            both = side_by_side(frame.pixels, result.pixels)
-                            second.write(Frame(both, frame.index, frame.time, frame.duration))
+                        queue.put((frame, result.pixels))
                     if self.comparison is not None and truths is not None:
                         with self.clock.stage("reference"):
                             self._compare(result.pixels, frame, truths)
@@ -226,25 +234,30 @@ class Job:
                 self.notes.append(f"{len(pieces)} pieces were done already, {self.tally.frames} frames")
             skip = self.tally.frames
             encoder: SegmentEncoder | None = None
+            queue: Behind[Frame] | None = None
             log: list[str] = []
             begun = Fraction(0)
 
             def keep() -> None:
-                if encoder is not None:
+                if encoder is not None and queue is not None:
+                    with self.clock.stage("write"):
+                        queue.finish()
                     piece = Piece(encoder.finish(), list(log), state, self.tally, self.cards, begun)
                     with self.clock.stage("write"):
                         pieces.add(piece)
                     log.clear()
 
-            for frame in islice(_timed(reader, self.clock, "read"), skip, None):
-                if encoder is None or frame.time - begun >= PIECE_SECONDS:
+            stack.callback(lambda: queue.stop() if queue else None)  # after an error nobody else does
+            for frame in islice(_timed(stack.enter_context(ahead(reader)), self.clock, "read"), skip, None):
+                if encoder is None or queue is None or frame.time - begun >= PIECE_SECONDS:
                     keep()
                     encoder, begun = SegmentEncoder(reader.source, self.target.suffix, *size), frame.time
+                    queue = Behind(encoder.write)
                 result, state = step(state, frame, self.models, config, "video", upscale)
                 records = self._count(result.faces, result.seconds, frame.index)
                 with self.clock.stage("write"):
                     log.append(json.dumps(frame_record(frame, records), allow_nan=False))
-                    encoder.write(Frame(result.pixels, frame.index, frame.time, frame.duration))
+                    queue.put(Frame(result.pixels, frame.index, frame.time, frame.duration))
                 if self.progress:
                     self.progress(self.tally.frames, info.frames)
             keep()
