@@ -133,7 +133,7 @@ def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[
         ConfigError: for knobs of an expert that does not run.
     """
     name, weights = config.expert.name, config.weights
-    has_t = name == "expert_t" or (name == "auto" and bool(weights.expert_t or "expert_t" in RELEASED))
+    has_t = name == "expert_t" or (name == "auto" and bool(weights.expert_t or not RELEASED["expert_t"].interim))
     if not has_t and config.expert_t != KnobsConfig():
         raise ConfigError(
             f"expert_t: got {config.expert_t}, but with expert.name={name} Expert-T does not run; "
