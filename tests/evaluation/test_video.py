@@ -203,7 +203,7 @@ def test_from_the_command_to_the_tables(clip: TrueClip, tmp_path: Path, monkeypa
     clip.file.rename(tmp_path / "clips_good" / "clip.mp4")
     (tmp_path / "clips_good" / "index.csv").write_text("file,factor\nclip.mp4,1\n")
     with initialize_config_dir(str(Path(__file__).parents[2] / "configs"), version_base="1.3"):
-        more = ["+benchmark.variants.nothing=[strength=0]", "methods=[input,temporal_mean,per_frame,pipeline,nothing]"]
+        more = ["+benchmark.variants.nothing=['strength=0']", "methods=[input,temporal_mean,per_frame,pipeline,nothing]"]
         cfg = compose("evaluate", ["benchmark=video", "recipe=strong", "output=out", "benchmark.frames=14", *more])
         wrong = compose("evaluate", ["benchmark=video", "recipe=heavy"])
         alone = compose("evaluate", ["benchmark=video", "methods=[pipeline]"])
