@@ -20,7 +20,7 @@ from likeness.evaluation.clips import TrueClip, open_clips, true_faces, true_fra
 from likeness.evaluation.measures import Measures
 from likeness.evaluation.run import evaluate
 from likeness.evaluation.scores import Run
-from likeness.evaluation.video import ClipResult, enlarged, evaluate_clip, gather, temporal_mean
+from likeness.evaluation.video import ClipResult, enlarged, evaluate_clip, gather, poor_clip, temporal_mean
 from likeness.media.video import VideoReader
 from likeness.ops import geometry
 from likeness.tasks.clips import write_clip
@@ -203,7 +203,10 @@ def test_from_the_command_to_the_tables(clip: TrueClip, tmp_path: Path, monkeypa
     clip.file.rename(tmp_path / "clips_good" / "clip.mp4")
     (tmp_path / "clips_good" / "index.csv").write_text("file,factor\nclip.mp4,1\n")
     with initialize_config_dir(str(Path(__file__).parents[2] / "configs"), version_base="1.3"):
-        more = ["+benchmark.variants.nothing=['strength=0']", "methods=[input,temporal_mean,per_frame,pipeline,nothing]"]
+        more = [
+            "+benchmark.variants.nothing=['strength=0']",
+            "methods=[input,temporal_mean,per_frame,pipeline,nothing]",
+        ]
         cfg = compose("evaluate", ["benchmark=video", "recipe=strong", "output=out", "benchmark.frames=14", *more])
         wrong = compose("evaluate", ["benchmark=video", "recipe=heavy"])
         alone = compose("evaluate", ["benchmark=video", "methods=[pipeline]"])
@@ -234,6 +237,12 @@ def test_from_the_command_to_the_tables(clip: TrueClip, tmp_path: Path, monkeypa
         evaluate(wrong)
     with pytest.raises(ConfigError, match="expected input and others"):
         evaluate(alone)
+
+
+@pytest.mark.parametrize(("count", "told"), [(None, "any frame"), (3, "the first 3 frames")])
+def test_a_clip_without_a_face_is_said_so(clip: TrueClip, count: int | None, told: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"no face was found in {told} of .*benchmark.frames"):
+        poor_clip(clip, [], "weak", tmp_path, 0, count)
 
 
 def test_clips_of_one_group_count_once_and_unrestored_ones_not_at_all() -> None:

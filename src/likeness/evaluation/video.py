@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from likeness.data.clips import draw_clip, write_poor_clip
+from likeness.errors import DataError
 from likeness.evaluation.clips import TrueClip, TrueFace, rate_of, true_frames
 from likeness.evaluation.measures import Measures
 from likeness.evaluation.scores import Run, Scores
@@ -182,7 +183,14 @@ def evaluate_clip(
 def poor_clip(
     clip: TrueClip, faces: Sequence[TrueFace], strength: str, folder: Path, seed: int, count: int | None
 ) -> Path:
-    """The clip degraded by a recipe; made once, then found in `folder`."""
+    """The clip degraded by a recipe; made once, then found in `folder`.
+
+    Raises:
+        DataError: if no face was found in it: the recipe's numbers are for a face's scale.
+    """
+    if not faces:
+        part = "any frame" if count is None else f"the first {count} frames"
+        raise DataError(f"video: no face was found in {part} of {clip.file}; take more with benchmark.frames")
     rng = np.random.default_rng([seed, *clip.name.encode(), *strength.encode()])
     drawn = draw_clip(strength, rng)
     scale = 2 * EYE_DISTANCE_256 / float(np.median([f.width for f in faces]))
