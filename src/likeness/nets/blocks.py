@@ -84,10 +84,13 @@ class HaarUp(nn.Module):
         weight = self.mix.weight.view(4, -1, self.mix.in_channels)
         kernel = torch.einsum("boi,bhw->iohw", weight, self.basis)
         y = F.conv_transpose2d(x, kernel, stride=2)
-        # The bias differs over the 2 x 2 cell. Repeated channels last, as y lies in memory: added to a plane of the
-        # other layout it took longer than the convolution.
+        # The bias differs over the 2 x 2 cell. Channels last, as y lies in memory: added to a plane of the other layout
+        # it took longer than the convolution.
         cell = torch.einsum("bo,bhw->hwo", cast(Tensor, self.mix.bias).view(4, -1), self.basis).to(y.dtype)
-        return y.add_(cell.repeat(x.shape[2], x.shape[3], 1).permute(2, 0, 1))
+        if torch.is_grad_enabled():  # changing a view in place costs the backward pass copies
+            return y.add_(cell.repeat(x.shape[2], x.shape[3], 1).permute(2, 0, 1))
+        cells = y.view(len(y), -1, x.shape[2], 2, x.shape[3], 2)
+        return cells.add_(cell.permute(2, 0, 1)[:, None, :, None]).view(y.shape)
 
 
 class StrideDown(nn.Module):
