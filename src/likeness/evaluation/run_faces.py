@@ -42,7 +42,7 @@ from likeness.nets.face_embedder import load_embedder
 from likeness.nets.gate import Gate
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.mtcnn import MtcnnDetector
-from likeness.stages.identity import GuardBounds, read_calibration
+from likeness.stages.identity import guard_bounds, read_calibration
 from likeness.stages.route import RouteBounds, RouteConfig, route
 from likeness.weights.manifest import released
 from likeness.weights.networks import load_network
@@ -145,7 +145,9 @@ def _verify(
     )
     lean = replace(measures, detector=None, lpips=None)
     facts = _facts(options, seconds, hashes, notes)
-    guard = guarding.make_guard(load_embedder().to(options.device), _guard_bounds())
+    guard = guarding.make_guard(
+        load_embedder().to(options.device), guard_bounds(read_calibration(released("calibration")))
+    )
     scores = _score(options, seconds, methods, options.recipes, lean, facts, bar, guard)
     if "rule" in chosen:
         add_choice(scores, "rule", CHOICES["rule"](None))
@@ -178,11 +180,6 @@ def _facts(
 ) -> dict[str, Any]:
     about = {benchmark.name: f"{len(benchmark)} images", **benchmark.facts}
     return describe(options, about, benchmark.data_hash, hashes, notes, options.recipes)
-
-
-def _guard_bounds() -> GuardBounds:
-    fitted = read_calibration(released("calibration"))["guard"]
-    return GuardBounds(tuple(fitted["sharpness"]), tuple(fitted["same95"]), tuple(fitted["other05"]))
 
 
 def _bounds() -> RouteBounds:

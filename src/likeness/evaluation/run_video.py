@@ -42,8 +42,9 @@ from likeness.evaluation.video import (
 )
 from likeness.log import get_logger
 from likeness.media.video import VideoReader
-from likeness.pipeline.config import from_overrides
+from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.models import load_models
+from likeness.pipeline.steps import Models
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.mtcnn import MtcnnDetector
 
@@ -110,11 +111,14 @@ def _methods(options: EvaluateConfig) -> tuple[dict[str, ClipMethod], Mapping[st
     w = options.weights
     named = {name: getattr(w, name) for name in ("expert_f", "expert_t", "prior")}
     shared = [f"device={options.device}", *(f"weights.{name}={file}" for name, file in named.items() if file)]
+    loaded: dict[tuple[str, ...], tuple[Models, RestorerConfig]] = {}
     for name in (m for m in options.methods if m not in made):
-        config = from_overrides([*shared, *variants.get(name, [])])
-        models = load_models(config)
-        made[name] = (per_frame if name == ALONE else pipeline)(models, config)
-        hashes |= models.hashes
+        own = tuple(variants.get(name, []))
+        if own not in loaded:
+            config = from_overrides([*shared, *own])
+            loaded[own] = load_models(config), config
+        made[name] = (per_frame if name == ALONE else pipeline)(*loaded[own])
+        hashes |= loaded[own][0].hashes
     return {name: made[name] for name in options.methods}, hashes
 
 

@@ -17,7 +17,7 @@ from likeness.stages.background import Background, enlarge, external
 from likeness.stages.detect.base import Detector
 from likeness.stages.detect.mtcnn import MtcnnDetector, weight_files
 from likeness.stages.detect.retinaface import RetinaFaceDetector
-from likeness.stages.identity import GuardBounds, Recogniser, read_calibration
+from likeness.stages.identity import Recogniser, guard_bounds, read_calibration
 from likeness.stages.restore.base import Expert
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.stages.restore.expert_t import KnobsConfig, load_expert_t
@@ -86,7 +86,7 @@ def load_models(config: RestorerConfig) -> Models:
         experts={expert.name: expert for expert in experts},
         embedder=embedder,
         recogniser=recogniser,
-        guard_bounds=GuardBounds(tuple(guard["sharpness"]), tuple(guard["same95"]), tuple(guard["other05"])),
+        guard_bounds=guard_bounds(fitted),
         route_bounds=RouteBounds(
             route["q_low"], route["detail_low"], route["blockiness_high"], route["noise_high"]
         ),

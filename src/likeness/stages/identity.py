@@ -93,6 +93,12 @@ def read_calibration(path: Path) -> Mapping[str, Any]:
     return data
 
 
+def guard_bounds(calibration: Mapping[str, Any]) -> GuardBounds:
+    """The guard's bounds out of what `read_calibration` gave."""
+    fitted = calibration["guard"]
+    return GuardBounds(tuple(fitted["sharpness"]), tuple(fitted["same95"]), tuple(fitted["other05"]))
+
+
 def embed(recogniser: Recogniser, image: FloatArray, views: int = 4) -> torch.Tensor:
     """(D,) embedding of an aligned (S, S, 3) crop in [0, 1]; the mean of its views, or one view."""
     x = torch.from_numpy(np.ascontiguousarray(_half(image))).permute(2, 0, 1)[None]
