@@ -40,6 +40,21 @@ def demuxed(path: Path, kind: str) -> list[tuple[bytes, Fraction]]:
         return [(bytes(p), p.pts * p.time_base) for p in container.demux(stream) if p.size]
 
 
+@pytest.mark.parametrize(
+    ("effort", "said"), [("fast", b"subme=2"), ("medium", b"subme=7"), ("slow", b"subme=8")], ids=lambda v: str(v)
+)
+def test_effort_reaches_the_encoder(make_video, portrait, tmp_path, effort, said):
+    """x264 writes its settings into the stream; these are its presets veryfast, medium and slow."""
+    source, out = make_video("in.mp4", moving(portrait, 4), [0, 20, 40, 60], Fraction(1, 600)), tmp_path / "out.mp4"
+    with VideoReader(source) as reader:
+        size = reader.info.width, reader.info.height
+        with VideoWriter(out, reader, *size, effort=effort) as writer:
+            for frame in reader:
+                writer.write(frame)
+    assert said in out.read_bytes()
+    assert b"mbtree=0" in out.read_bytes()
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize(
     "ticks", [pytest.param(list(range(0, 160, 20)), id="constant"), pytest.param(VARIABLE, id="variable")]

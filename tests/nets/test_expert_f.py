@@ -112,3 +112,12 @@ def test_inputs_unchanged(awake: ExpertF) -> None:
     before = x.clone()
     awake(x)
     assert torch.equal(x, before)
+
+
+def test_half_is_the_mean_of_the_whole(awake: ExpertF) -> None:
+    x = images(2)
+    torch.nn.init.normal_(awake.smooth512.weight, std=0.3, generator=torch.Generator().manual_seed(3))
+    inside = awake.see(x)
+    whole = awake.draw(x, inside)
+    assert whole.std() > 0.1
+    assert torch.allclose(awake.draw_half(x, inside), F.avg_pool2d(whole, 2), atol=1e-5)

@@ -60,7 +60,7 @@ def stirred(config: ExpertTConfig, seed: int = 0) -> ExpertT:
 def test_it_starts_as_the_prior_s_own_reading_of_expert_f(faces: Tensor, frozen: Frozen, lookup: str) -> None:
     assert frozen.expert_f is not None
     with torch.no_grad():
-        first = F.avg_pool2d(frozen.expert_f(faces).image.clamp(0, 1), 2)
+        first = F.avg_pool2d(frozen.expert_f(faces).image, 2).clamp(0, 1)
         expected = frozen.prior(first).image
         out = ExpertT(TINY).eval()(faces, frozen, Knobs(lookup=lookup))  # type: ignore[arg-type]
     torch.testing.assert_close(out.image, expected)
@@ -175,11 +175,11 @@ def test_the_features_of_expert_f_are_those_on_its_way(faces: Tensor, frozen: Fr
         getattr(first, name).register_forward_hook(lambda _, __, out, name=name: kept.update({name: out}))
     with torch.no_grad():
         seen = ExpertT(TINY).see(faces, frozen)
-        expected_features, expected_low = frozen.prior.encode(F.avg_pool2d(first(faces).image.clamp(0, 1), 2))
+        expected_features, expected_low = frozen.prior.encode(F.avg_pool2d(first(faces).image, 2).clamp(0, 1))
     given = [seen.maps.given64, seen.maps.given32, seen.maps.bottom, seen.maps.fine32, seen.maps.fine64]
     for name, found in zip(kept, given, strict=True):
         torch.testing.assert_close(found, kept[name], msg=name)
-    torch.testing.assert_close(seen.features, expected_features)
+    torch.testing.assert_close(seen.features, expected_features, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(seen.low, expected_low)
     # At 128 the way down is followed by the way up.
     down = leaky(first.skip128(haar_split((faces - 0.5) * INPUT_GAIN)))

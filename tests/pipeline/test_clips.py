@@ -203,6 +203,45 @@ def test_fusion_stills_what_flickers_and_only_within_a_shot(scene, face_at, make
     np.testing.assert_array_equal(cut[2], alone[2])  # nothing comes over the cut
 
 
+@pytest.mark.parametrize(
+    ("every", "ran"), [(1, list(range(10))), (2, [0, 2, 4, 5, 7, 9]), (3, [0, 3, 5, 8])], ids=["all", "second", "third"]
+)
+def test_the_expert_runs_on_every_nth_frame_and_at_detections(scene, face_at, make_models, stub_expert, every, ran):
+    expert = stub_expert()
+    config = from_overrides([f"video.carry.every={every}", "video.detect_every=5", "composite.method=feather"])
+    models = make_models(face_at(150, 110, 120), expert=expert)
+    moving = [np.roll(scene, i, 1) for i in range(10)]
+    state, at, results = ClipState(), [], []
+    for frame in frames_of(moving):
+        before = len(expert.seen)
+        result, state = step(state, frame, models, config, "video", 1)
+        results.append(result)
+        if len(expert.seen) > before:
+            at.append(frame.index)
+    assert at == ran
+    assert [r.faces[0].since == 0 for r in results] == [i in ran for i in range(10)]
+    assert all(r.faces[0].final is not None for r in results)
+    still = run([scene] * 10, make_models(face_at(150, 110, 120)), f"video.carry.every={every}")
+    for result in still[1:]:
+        np.testing.assert_array_equal(result.pixels, still[0].pixels)
+
+
+def test_a_cut_is_never_carried_over(scene, face_at, make_models):
+    other = scene[::-1].copy()
+    pictures = [scene, scene, other, other]
+    results = run(pictures, make_models(face_at(150, 110, 120)), "video.carry.every=4")
+    assert [r.faces[0].since for r in results] == [0, 1, 0, 1]
+
+
+def test_the_distance_may_be_measured_at_detections_only(scene, face_at, make_models):
+    results = run([scene] * 7, make_models(face_at(150, 110, 120)), "guard.every_frame=false")
+    assert [r.faces[0].distance is not None for r in results] == [True] + [False] * 4 + [True, False]
+    everywhere = run([scene] * 7, make_models(face_at(150, 110, 120)))
+    assert all(r.faces[0].distance == everywhere[0].faces[0].distance for r in everywhere)
+    for mine, theirs in zip(results, everywhere, strict=True):
+        np.testing.assert_array_equal(mine.pixels, theirs.pixels)
+
+
 def test_a_face_that_comes_back_is_the_same_track(scene, face_at, make_models):
     """Cut away and back: the number, the route and the verdict are those of before, and fusion starts anew."""
     away = scene[::-1].copy()

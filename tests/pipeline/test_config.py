@@ -34,6 +34,10 @@ SAME = [
     ["detect.score=0.5", "detect.max_side=800"],
     ["device=cuda:1", "precision=bf16", "cards=3"],
     ["weights.expert_f=/a/b.safetensors"],
+    ["preset=balanced"],
+    ["preset=speed"],
+    ["preset=quality"],
+    ["video.carry.every=2", "preset=speed", "precision=fp32"],
 ]
 
 
@@ -50,7 +54,7 @@ def test_both_ways_give_the_same(words, hydra_config):
     ours = from_overrides(words)
     assert isinstance(ours, RestorerConfig)
     assert to_config(hydra_config(words)) == ours
-    assert (ours == RestorerConfig()) == (words in ([], ["faces.min=null"]))
+    assert (ours == RestorerConfig()) == (words in ([], ["faces.min=null"], ["preset=balanced"]))
 
 
 def test_known_values():
@@ -60,6 +64,23 @@ def test_known_values():
     assert (config.upscale, config.strength, config.faces.min, config.faces.only) == ("4", 0.5, 60.0, "2")
     assert (config.guard.enabled, config.video.detect_every) == (False, 7)
     assert from_overrides(["strength=0.1", "strength=0.2"]).strength == 0.2
+
+
+def test_presets_set_what_their_files_say_and_words_come_on_top():
+    speed, default = from_overrides(["preset=speed"]), RestorerConfig()
+    assert (speed.precision, speed.video.carry.every, speed.video.effort) == ("fast", 3, "fast")
+    assert (speed.guard.every_frame, default.guard.every_frame) == (False, True)
+    assert speed.route == default.route
+    mine = from_overrides(["video.carry.every=2", "preset=speed"])
+    assert (mine.video.carry.every, mine.video.detect_every) == (2, speed.video.detect_every)
+    assert from_overrides(["preset=speed", "preset=balanced"]) == default
+
+
+@pytest.mark.parametrize("name", ["speed", "balanced", "quality"])
+def test_presets_survive_json(name):
+    config = from_overrides([f"preset={name}", "strength=0.5"])
+    assert from_json(to_json(config)) == config
+    assert from_json(json.dumps({"preset": name})) == from_overrides([f"preset={name}"])
 
 
 @pytest.mark.parametrize("name", ["1e3", "no", "a, b [c] {d}.safetensors", "x=y", "ü 中", "12"])
@@ -77,6 +98,9 @@ BAD = [
     ("cards=25", "cards"),
     ("cards=2.5", "cards"),
     ("precision=fp8", "precision"),
+    ("preset=fastest", "preset"),
+    ("video.effort=none", "video.effort"),
+    ("video.carry.every=0", "video.carry"),
     ("faces.only=smallest", "faces.only"),
     ("faces.only=-1", "faces.only"),
     ("composite.method=glue", "composite.method"),

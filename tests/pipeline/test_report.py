@@ -13,7 +13,7 @@ from PIL import Image
 from likeness.metrics.psnr import psnr
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.reference import _tensor
-from likeness.pipeline.report import Tally, summary
+from likeness.pipeline.report import Spread, Tally, summary
 from likeness.pipeline.restorer import Restorer
 from likeness.types import Faces
 
@@ -157,7 +157,10 @@ def test_clips(restore, make_clip, make_gif, scene, face_at, kind):
     np.testing.assert_allclose([line["time"] for line in lines], times, atol=1e-3)
     (face,) = report["faces"]
     assert (face["track"], face["frames"], face["restored_frames"]) == (0, 8, 8)
-    assert lines[-1]["faces"][0] == {k: v for k, v in face.items() if k not in ("frames", "restored_frames")}
+    added = ("frames", "restored_frames", "carried_frames", "identity_spread")
+    assert lines[-1]["faces"][0] == {k: v for k, v in face.items() if k not in added}
+    assert face["carried_frames"] == 0
+    assert 0 <= face["identity_spread"] < 0.05
     assert report["totals"]["frames"] == 8
     assert report["totals"]["fallbacks"] == {"expert_t is not available yet, expert_f ran instead": 8}
     assert "track" in report["totals"]["seconds_by_stage"]
@@ -220,9 +223,9 @@ def test_an_equal_reference_has_no_infinite_figure(restore, photo):
     assert "identity_distance" not in report["reference"]["output"]
 
 
-def face(route="expert_f", restored=1, w=120.0, reason="", guard=None, expert="expert_f"):
+def face(route="expert_f", restored=1, w=120.0, reason="", guard=None, expert="expert_f", carried=0):
     return {"route": route, "restored_frames": restored, "w": w, "reason": reason, "guard": guard,
-            "expert": expert if route.startswith("expert") else None}  # fmt: skip
+            "expert": expert if route.startswith("expert") else None, "carried_frames": carried}  # fmt: skip
 
 
 PULLED = {"verdict": "pulled back"}
@@ -240,10 +243,28 @@ CHOSEN = {"route": "skip", "restored": 0, "reason": "not chosen: faces.only=larg
         ([face(**SMALL)] * 6, "6 faces: 6 too small (38, 38, 38, 38 px)"),
         ([face(**CHOSEN)], "1 face: 1 not chosen"),
         ([face(restored=0)], "1 face: 1 left as it was"),
+        (
+            [face(restored=8, carried=4), face(restored=2)],
+            "2 faces: 2 restored (40% of their frames carried along from the last restored one)",
+        ),
     ],
 )
 def test_summary(faces, expected):
     assert summary(faces) == expected
+
+
+def test_the_spread_is_the_distance_to_the_mean():
+    vectors = np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)
+    spread = Spread()
+    assert spread.value() is None
+    for vector in vectors:
+        spread.add(vector)
+    apart = np.linalg.norm(vectors - vectors.mean(0), axis=1)
+    assert spread.value() == pytest.approx(np.sqrt((apart**2).mean()), rel=1e-5)
+    same = Spread()
+    for _ in range(3):
+        same.add(vectors[0])
+    assert same.value() == pytest.approx(0, abs=1e-3)
 
 
 def test_an_empty_tally():

@@ -12,13 +12,13 @@ import torch
 from likeness.data.drawn import draw_face
 from likeness.errors import ConfigError, WeightsError
 from likeness.nets.face_embedder import FaceEmbedder, load_embedder
+from likeness.ops.geometry import enlarged
 from likeness.stages.align import align
 from likeness.stages.identity import (
     GuardBounds,
     GuardConfig,
     distance,
     embed,
-    enlarge,
     guard,
     mix,
     read_calibration,
@@ -44,7 +44,7 @@ def stranger() -> np.ndarray:
 
 
 def test_the_same_face_passes_untouched(embedder, face):
-    verdict = guard(embedder, face, enlarge(face, 512), 0.3)
+    verdict = guard(embedder, face, enlarged(face, 512), 0.3)
     assert verdict.verdict == "same"
     assert verdict.mix == 1
     assert verdict.distance == verdict.final_distance < 0.1
@@ -128,15 +128,15 @@ def test_knots_must_make_sense(knots):
 
 def test_mix_ends(face, stranger):
     assert mix(face, stranger, 1) is stranger
-    np.testing.assert_array_equal(mix(face, stranger, 0.0), enlarge(face, 512))
+    np.testing.assert_array_equal(mix(face, stranger, 0.0), enlarged(face, 512))
     half = mix(face, stranger, 0.5)
-    np.testing.assert_allclose(half, (enlarge(face, 512) + stranger) / 2, atol=1e-6)
+    np.testing.assert_allclose(half, (enlarged(face, 512) + stranger) / 2, atol=1e-6)
 
 
 def test_enlarge_is_bicubic_and_stays_in_range(face):
-    assert enlarge(face, 256) is face
+    assert enlarged(face, 256) is face
     np.testing.assert_array_equal(
-        enlarge(face, 512), np.clip(cv2.resize(face, (512, 512), interpolation=cv2.INTER_CUBIC), 0, 1)
+        enlarged(face, 512), np.clip(cv2.resize(face, (512, 512), interpolation=cv2.INTER_CUBIC), 0, 1)
     )
 
 

@@ -32,13 +32,14 @@ class SegmentEncoder:
         source: the clip.
         suffix: of the result, which decides on the codec.
         width, height: of the frames.
+        effort: fast, medium or slow, how long the encoder searches.
 
     Raises:
         OutputError: if the encoder cannot be opened.
     """
 
-    def __init__(self, source: VideoSource, suffix: str, width: int, height: int) -> None:
-        codec, options = codec_of(suffix)
+    def __init__(self, source: VideoSource, suffix: str, width: int, height: int, effort: str = "medium") -> None:
+        codec, options = codec_of(suffix, effort)
         self.source, self._size, self._last = source, (height, width), cast(Fraction | None, None)
         context = cast(VideoCodecContext, av.CodecContext.create(codec, "w"))
         context.options = {**options, **OPTIONS}

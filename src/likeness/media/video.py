@@ -30,8 +30,10 @@ _MILLISECOND_SUFFIXES = (".mkv", ".webm")
 # With its macroblock tree x264 encodes the same pictures differently every fortieth time or so (seen on AMD EPYC, with
 # one thread, too); without, the same input gives the same file, and a resumed video is the uninterrupted one.
 REPEATABLE = {"x264-params": "mbtree=0"}
-_H264 = ("libx264", {"crf": "17", "preset": "medium", **REPEATABLE})
-_VP9 = ("libvpx-vp9", {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"})
+_H264 = ("libx264", {"crf": "17", **REPEATABLE})
+_VP9 = ("libvpx-vp9", {"crf": "20", "b": "0", "deadline": "good", "row-mt": "1"})
+# How long the encoders search; the quality stays, the file grows where they search less.
+EFFORTS = {"fast": ("veryfast", "8"), "medium": ("medium", "4"), "slow": ("slow", "2")}
 
 
 def output_suffix(path: str | Path) -> str:
@@ -190,6 +192,7 @@ class VideoWriter:
         source: whose streams are kept.
         width, height: of the frames to be written, in pixels; odd ones are padded by one.
         options: of the encoder, beside or in the place of those here.
+        effort: fast, medium or slow, how long the encoder searches.
 
     Attributes:
         notes: for a person, what is not as in the source.
@@ -206,8 +209,9 @@ class VideoWriter:
         width: int,
         height: int,
         options: Mapping[str, str] | None = None,
+        effort: str = "medium",
     ) -> None:
-        self.path, self._options = Path(path), dict(options or {})
+        self.path, self._options, self._effort = Path(path), dict(options or {}), effort
         self.source = source.source if isinstance(source, VideoReader) else probe(source)
         self.notes: list[str] = []
         self._size = (height, width)
@@ -234,7 +238,7 @@ class VideoWriter:
         return self
 
     def _add_video(self, container: OutputContainer) -> VideoStream:
-        codec, options = codec_of(self.path.suffix)
+        codec, options = codec_of(self.path.suffix, self._effort)
         source, (height, width) = self.source, self._size
         stream = cast(VideoStream, container.add_stream(codec, rate=source.rate, options={**options, **self._options}))
         context = stream.codec_context
@@ -327,9 +331,12 @@ class Encoded(NamedTuple):
     key: bool
 
 
-def codec_of(suffix: str) -> tuple[str, dict[str, str]]:
-    """The encoder of a container, and its options."""
-    return _VP9 if suffix.lower() == ".webm" else _H264
+def codec_of(suffix: str, effort: str = "medium") -> tuple[str, dict[str, str]]:
+    """The encoder of a container, and its options; `effort` is one of `EFFORTS`."""
+    preset, used = EFFORTS[effort]
+    if suffix.lower() == ".webm":
+        return _VP9[0], {**_VP9[1], "cpu-used": used}
+    return _H264[0], {**_H264[1], "preset": preset}
 
 
 def configure(context: VideoCodecContext, source: VideoSource, codec: str, width: int, height: int) -> str:

@@ -89,8 +89,9 @@ class HaarUp(nn.Module):
         cell = torch.einsum("bo,bhw->hwo", cast(Tensor, self.mix.bias).view(4, -1), self.basis).to(y.dtype)
         if torch.is_grad_enabled():  # changing a view in place costs the backward pass copies
             return y.add_(cell.repeat(x.shape[2], x.shape[3], 1).permute(2, 0, 1))
-        cells = y.view(len(y), -1, x.shape[2], 2, x.shape[3], 2)
-        return cells.add_(cell.permute(2, 0, 1)[:, None, :, None]).view(y.shape)
+        # A whole line of cells at a time: cell by cell it took as long as the convolution again in bf16.
+        lines = cell.repeat(1, x.shape[3], 1).permute(2, 0, 1)[:, None]
+        return y.view(len(y), -1, x.shape[2], 2, y.shape[3]).add_(lines).view(y.shape)
 
 
 class StrideDown(nn.Module):
@@ -141,6 +142,12 @@ class BicubicTwice(nn.Module):
             padded = F.pad(x.float(), (2, 2, 2, 2), mode="replicate")
             return F.pixel_shuffle(F.conv2d(padded, self.kernel), 2)
 
+    def means(self, x: Tensor) -> Tensor:
+        """The 2 x 2 means of the enlargement, (B, 3, H, W) to the same."""
+        with torch.autocast(x.device.type, enabled=False):
+            padded = F.pad(x.float(), (2, 2, 2, 2), mode="replicate")
+            return F.conv2d(padded, self.kernel.unflatten(0, (3, 4)).mean(1))
+
 
 def _keys(distance: float, a: float = -0.75) -> float:
     d = distance
@@ -154,12 +161,25 @@ class SmallBlur(nn.Conv2d):
     may sharpen it.
     """
 
+    spread: Tensor
+
     def __init__(self) -> None:
         super().__init__(3, 3, 3, padding=1, bias=False)
         row = torch.tensor([1.0, 2.0, 1.0]) / 4
+        spread = torch.zeros(2, 3, 3)  # phase in its cell, cell, tap: where the two pixels of a mean look
+        for pixel in range(2):
+            for tap in range(3):
+                cell, phase = divmod(pixel + tap - 1, 2)
+                spread[phase, cell + 1, tap] += 0.5
+        self.register_buffer("spread", spread, persistent=False)
         nn.init.zeros_(self.weight)
         for channel in range(3):
             self.weight.data[channel, channel] = torch.outer(row, row)
+
+    def kernel_of_means(self) -> Tensor:
+        """(3, 12, 3, 3): applied before the shuffle, it gives the 2 x 2 means of what this gives after it."""
+        kernel = torch.einsum("oiab,yha,xwb->oiyxhw", self.weight, self.spread, self.spread)
+        return kernel.flatten(1, 3)
 
 
 class ChannelNorm(nn.LayerNorm):

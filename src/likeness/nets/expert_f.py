@@ -78,7 +78,7 @@ class ExpertFInside(NamedTuple):
     Attributes:
         encoded128, encoded64, encoded32: (B, C, S, S) of the way down: the input's own look.
         bottom: (B, C, 16, 16).
-        decoded32, decoded64, decoded128: of the way up: the restored face.
+        decoded32, decoded64, decoded128, decoded256: of the way up: the restored face.
     """
 
     encoded128: Tensor
@@ -88,6 +88,7 @@ class ExpertFInside(NamedTuple):
     decoded32: Tensor
     decoded64: Tensor
     decoded128: Tensor
+    decoded256: Tensor
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:
@@ -147,10 +148,12 @@ class ExpertF(nn.Module):
 
     def forward(self, x: Tensor) -> ExpertFOutput:
         """Restores (B, 3, 256, 256) RGB in [0, 1]."""
-        return self.see(x)[0]
+        inside = self.see(x)
+        # The scale head reads detached features: estimating the error must not change the image.
+        return ExpertFOutput(self.draw(x, inside), self.scale(inside.decoded64.detach()).float())
 
-    def see(self, x: Tensor) -> tuple[ExpertFOutput, ExpertFInside]:
-        """`forward`, with the features on the way."""
+    def see(self, x: Tensor) -> ExpertFInside:
+        """The features of (B, 3, 256, 256)."""
         centred = (x - 0.5) * INPUT_GAIN
         f256 = leaky(self.skip256(centred))  # B 16 256 256
         f128 = leaky(self.skip128(haar_split(centred)))  # B 32 128 128
@@ -162,11 +165,17 @@ class ExpertF(nn.Module):
         # In place where the maps are large: fresh memory costs more than the sums.
         g128 = leaky(self.up128(F.pixel_shuffle(self.leave64(g64), 2).add_(f128)))
         g256 = leaky(self.up256(F.pixel_shuffle(self.leave128(g128), 2).add_(f256)))
-        residual = self.smooth512(F.pixel_shuffle(self.leave256(g256), 2))
-        base = self.enlarge(x)
-        # The scale head reads detached features: estimating the error must not change the image.
-        out = ExpertFOutput(base.add_(residual.float(), alpha=OUTPUT_GAIN), self.scale(g64.detach()).float())
-        return out, ExpertFInside(f128, f64, f32, f16, g32, g64, g128)
+        return ExpertFInside(f128, f64, f32, f16, g32, g64, g128, g256)
+
+    def draw(self, x: Tensor, inside: ExpertFInside) -> Tensor:
+        """The image of what `see` saw in `x`: (B, 3, 512, 512)."""
+        residual = self.smooth512(F.pixel_shuffle(self.leave256(inside.decoded256), 2))
+        return self.enlarge(x).add_(residual.float(), alpha=OUTPUT_GAIN)
+
+    def draw_half(self, x: Tensor, inside: ExpertFInside) -> Tensor:
+        """The 2 x 2 mean of `draw`, (B, 3, 256, 256), without ever drawing 512: shuffle and mean lie in the kernels."""
+        residual = F.conv2d(self.leave256(inside.decoded256), self.smooth512.kernel_of_means(), padding=1)
+        return self.enlarge.means(x).add_(residual.float(), alpha=OUTPUT_GAIN)
 
 
 def confidence(log_scale: Tensor, half: float) -> Tensor:

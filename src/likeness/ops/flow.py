@@ -52,8 +52,14 @@ def motion(before: FloatArray, now: FloatArray) -> Motion:
     return Motion(where, inside & (apart < _MEET_SHARE * length + _MEET_PIXELS))
 
 
-def carried(picture: FloatArray, moved: Motion) -> FloatArray:
-    """An earlier HWC picture moved along to the later frame; of the motion's size, or a whole multiple of it."""
+def carried(picture: FloatArray, moved: Motion, method: int = cv2.INTER_LINEAR) -> FloatArray:
+    """An earlier HWC picture moved along to the later frame; of the motion's size, or a whole multiple of it.
+
+    Args:
+        picture: what is moved.
+        moved: how.
+        method: OpenCV's interpolation; the linear one takes some sharpness away between pixels.
+    """
     height, width = moved.where.shape[:2]
     factor = picture.shape[1] // width
     where = moved.where
@@ -61,7 +67,7 @@ def carried(picture: FloatArray, moved: Motion) -> FloatArray:
         large = width * factor, height * factor
         # The displacements are enlarged, not the places: at rest they are 0, and the picture is carried exactly.
         where = _grid(*large) + np.float32(factor) * cv2.resize(where - _grid(width, height), large)
-    return np.asarray(cv2.remap(picture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)  # type: ignore[call-overload]
+    return np.asarray(cv2.remap(picture, where, None, method, borderMode=cv2.BORDER_REPLICATE), np.float32)  # type: ignore[call-overload]
 
 
 def _grid(width: int, height: int) -> FloatArray:

@@ -142,3 +142,10 @@ def warp(
     if factor > 1:
         out = cv2.resize(out, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(out, np.float32)
+
+
+def enlarged(crop: FloatArray, size: int) -> FloatArray:
+    """Bicubic enlargement of a square crop, clipped to [0, 1]; what the residual is taken against."""
+    if crop.shape[0] == size:
+        return crop
+    return np.clip(cv2.resize(crop, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1)

@@ -154,7 +154,7 @@ def _recognised(
 def _held(r: FaceResult) -> Held:
     if r.restored is None:
         return Held(r.decision, r.profile, r.verdict, memory=r.memory)
-    return Held(r.decision, r.profile, r.verdict, r.share, r.memory, r.restored.past)
+    return Held(r.decision, r.profile, r.verdict, r.share, r.memory, r.restored.past, r.since)
 
 
 def _area(track: Track) -> float:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from likeness.errors import ConfigError
+from likeness.pipeline.presets import DEFAULT, read_preset
 from likeness.stages.background import UPSCALES, BackgroundConfig
 from likeness.stages.composite import CompositeConfig
 from likeness.stages.detect.base import DetectConfig
@@ -97,7 +98,9 @@ class RestorerConfig:
         compare: auto (photos and GIFs), yes or no: write before | after.
         cards: how many faces get a card, at most 24.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.
-        precision: auto (bf16 on CUDA, fp32 elsewhere), fp32 or bf16.
+        precision: auto (bf16 on CUDA, fp32 elsewhere), fp32, bf16 or fast (bf16 where the processor has it, too).
+        preset: name of the preset that the options began from; by itself it sets nothing here, `from_overrides`,
+            `from_json` and Hydra read it.
     """
 
     upscale: str = "auto"
@@ -110,6 +113,7 @@ class RestorerConfig:
     cards: int = 24
     device: str = "auto"
     precision: str = "auto"
+    preset: str = DEFAULT
     faces: FacesConfig = field(default_factory=FacesConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
     route: RouteConfig = field(default_factory=RouteConfig)
@@ -144,8 +148,8 @@ class RestorerConfig:
                 f"pipeline.gate: got learned with expert.name={self.expert.name}, which leaves nothing to choose; "
                 "leave one of them out"
             )
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise ConfigError(f"precision: got {self.precision!r}, expected auto, fp32 or bf16")
+        if self.precision not in ("auto", "fp32", "bf16", "fast"):
+            raise ConfigError(f"precision: got {self.precision!r}, expected auto, fp32, bf16 or fast")
 
 
 def part_of(config: RestorerConfig) -> Part | None:
@@ -161,13 +165,16 @@ def part_of(config: RestorerConfig) -> Part | None:
 def from_overrides(overrides: Sequence[str]) -> RestorerConfig:
     """Fills the dataclasses from `key=value` words such as `faces.min=60`; of a key given twice the last counts.
 
+    `preset=NAME` comes first wherever it stands, as in Hydra: other words change what it sets.
+
     Values of text options are taken as they stand ("no" is a word, not a truth value, and a file may be
     called "1e3"); `null` empties an option that may be empty.
 
     Raises:
         ConfigError: for an unknown key or a value of the wrong kind.
     """
-    node = OmegaConf.structured(RestorerConfig)
+    named = [word.partition("=")[2] for word in overrides if word.startswith("preset=")]
+    node = OmegaConf.merge(OmegaConf.structured(RestorerConfig), read_preset(named[-1] if named else DEFAULT))
     for word in overrides:
         key, equals, value = word.partition("=")
         if not key or not equals:
@@ -185,7 +192,7 @@ def to_json(config: RestorerConfig) -> str:
 
 
 def from_json(text: str) -> RestorerConfig:
-    """The options that `to_json` wrote; what is not there has its default.
+    """The options that `to_json` wrote; what is not there is as the preset that it names has it.
 
     Raises:
         ConfigError: for text that is no JSON object, an unknown key or a value of the wrong kind.
@@ -194,7 +201,8 @@ def from_json(text: str) -> RestorerConfig:
         stored = json.loads(text)
         if not isinstance(stored, dict):
             raise ConfigError(f"settings: got a JSON {type(stored).__name__}, expected an object of options")
-        return to_config(OmegaConf.merge(OmegaConf.structured(RestorerConfig), stored))
+        begun = read_preset(str(stored.get("preset", DEFAULT)))
+        return to_config(OmegaConf.merge(OmegaConf.structured(RestorerConfig), begun, stored))
     except (json.JSONDecodeError, OmegaConfBaseException) as error:
         raise ConfigError(f"settings: {str(error).splitlines()[0]}; see RestorerConfig for the options") from error
 

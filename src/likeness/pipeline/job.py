@@ -174,8 +174,9 @@ class Job:
                 stack.enter_context(truth)
             truths = iter(truth) if truth else None
             with ExitStack() as writers:
-                writer = _writer(partial, reader, width, height)
-                second = _writer(side, reader, 2 * width + 4, height) if side else None
+                effort = config.video.effort
+                writer = _writer(partial, reader, width, height, effort)
+                second = _writer(side, reader, 2 * width + 4, height, effort) if side else None
                 for opened in (writer, second):
                     if opened:
                         writers.enter_context(opened)
@@ -251,7 +252,8 @@ class Job:
             for frame in islice(_timed(stack.enter_context(ahead(reader)), self.clock, "read"), skip, None):
                 if encoder is None or queue is None or frame.time - begun >= PIECE_SECONDS:
                     keep()
-                    encoder, begun = SegmentEncoder(reader.source, self.target.suffix, *size), frame.time
+                    encoder = SegmentEncoder(reader.source, self.target.suffix, *size, config.video.effort)
+                    begun = frame.time
                     queue = Behind(encoder.write)
                 result, state = step(state, frame, self.models, config, "video", upscale)
                 records = self._count(result.faces, result.seconds, frame.index)
@@ -265,7 +267,7 @@ class Job:
                 pieces.remove()
                 raise InputError(f"{self.source}: holds no frame that can be decoded; check the file")
             partial = stack.enter_context(atomic_output(self.target))
-            with VideoWriter(partial, reader, *size, SEGMENT_OPTIONS) as writer:
+            with VideoWriter(partial, reader, *size, SEGMENT_OPTIONS, config.video.effort) as writer:
                 writer.write_encoded(pieces.pictures())
             self._remember(known, reader.notes, writer.notes)
             if self._untouched(upscale) and self.target.suffix == self.source.suffix:
@@ -365,8 +367,8 @@ def _reader(path: Path, kind: MediaKind, part: Part | None) -> VideoReader | Gif
 
 
 def _writer(
-    path: Path, reader: VideoReader | GifReader, width: int, height: int
+    path: Path, reader: VideoReader | GifReader, width: int, height: int, effort: str
 ) -> VideoWriter | GifWriter | AnimationWriter:
     if isinstance(reader, VideoReader):
-        return VideoWriter(path, reader, width, height)
+        return VideoWriter(path, reader, width, height, effort=effort)
     return (AnimationWriter if path.suffix.lower() in ANIMATED else GifWriter)(path, reader.info)

@@ -49,6 +49,14 @@ def pick_device(option: str) -> torch.device:
     return device
 
 
+def computes_in_bf16(precision: str, device: torch.device) -> bool:
+    """What the option `precision` means on this device."""
+    if precision == "fast" and device.type == "cpu":
+        # Without such instructions bf16 is emulated and several times as slow as fp32.
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return precision == "bf16" or (precision in ("auto", "fast") and device.type == "cuda")
+
+
 def load_models(config: RestorerConfig) -> Models:
     """Detector, expert, embedder and bounds, on the configured device.
 
@@ -57,7 +65,7 @@ def load_models(config: RestorerConfig) -> Models:
         WeightsError: where a file is missing or does not fit.
     """
     device = pick_device(config.device)
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+    bf16 = computes_in_bf16(config.precision, device)
     calibration = Path(config.weights.calibration) if config.weights.calibration else released("calibration")
     fitted = read_calibration(calibration)
     guard, route = fitted["guard"], fitted["route"]

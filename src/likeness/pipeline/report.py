@@ -10,9 +10,12 @@ from dataclasses import asdict, dataclass, field
 from math import floor
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.steps import FaceResult
-from likeness.types import Frame, MediaInfo
+from likeness.types import FloatArray, Frame, MediaInfo
 
 SCHEMA_VERSION = 1
 
@@ -56,6 +59,7 @@ def face_record(result: FaceResult, number: int) -> dict[str, Any]:
         if result.restored is None or result.restored.confidence is None
         else round(float(result.restored.confidence.mean()), 4),
         "share": round(result.share, 4),
+        "carried": result.since > 0,
         "milliseconds": round(result.milliseconds, 2),
         "notes": list(result.notes),
     }
@@ -64,6 +68,32 @@ def face_record(result: FaceResult, number: int) -> dict[str, Any]:
 def frame_record(frame: Frame, faces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One line of the frames log: the frame and the records of its faces; times in seconds."""
     return {"schema": SCHEMA_VERSION, "frame": frame.index, "time": float(frame.time), "faces": list(faces)}
+
+
+@dataclass
+class Spread:
+    """How far the embeddings of one face lie apart over its frames; its size does not grow.
+
+    Attributes:
+        count: embeddings.
+        total: (D,) their sum.
+        squares: sum of their squared lengths.
+    """
+
+    count: int = 0
+    total: npt.NDArray[np.float64] | float = 0.0
+    squares: float = 0.0
+
+    def add(self, embedding: FloatArray) -> None:
+        """One more."""
+        exact = embedding.astype(np.float64)
+        self.count, self.total, self.squares = self.count + 1, self.total + exact, self.squares + float(exact @ exact)
+
+    def value(self) -> float | None:
+        """Root mean square distance to their mean; None for fewer than two."""
+        if self.count < 2:
+            return None
+        return float(max(0.0, self.squares / self.count - np.square(self.total / self.count).sum()) ** 0.5)
 
 
 @dataclass
@@ -76,6 +106,7 @@ class Tally:
         fallbacks: how often each happened.
         errors: how often each was met and passed over.
         faces: last record of every face (photos) or track (clips), by number.
+        spreads: of the restored face's embeddings, by the same number.
         changed: whether any face was restored.
     """
 
@@ -84,6 +115,7 @@ class Tally:
     fallbacks: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     faces: dict[int, dict[str, Any]] = field(default_factory=dict)
+    spreads: dict[int, Spread] = field(default_factory=dict)
     changed: bool = False
 
     def add(self, results: Sequence[FaceResult], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -98,9 +130,16 @@ class Tally:
             first = self.faces.get(key)
             times = first["frames"] if first else 0
             restored = first["restored_frames"] if first else 0
+            carried = first["carried_frames"] if first else 0
+            spread = self.spreads.setdefault(key, Spread())
+            if result.embedding is not None:
+                spread.add(result.embedding)
+            apart = spread.value()
             self.faces[key] = record | {
                 "frames": times + 1,
                 "restored_frames": restored + (result.final is not None),
+                "carried_frames": carried + (result.final is not None and record["carried"]),
+                "identity_spread": None if apart is None else round(apart, 4),
             }
         return records
 
@@ -195,7 +234,12 @@ def summary(faces: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     if restored:
         pulled = sum(f["guard"] is not None and f["guard"]["verdict"] == "pulled back" for f in restored)
-        parts.append(f"{len(restored)} restored" + (f" ({pulled} held closer to the original)" if pulled else ""))
+        said = [f"{pulled} held closer to the original"] if pulled else []
+        carried = sum(f["carried_frames"] for f in restored)
+        if carried:
+            share = carried / sum(f["restored_frames"] for f in restored)
+            said.append(f"{share:.0%} of their frames carried along from the last restored one")
+        parts.append(f"{len(restored)} restored" + (f" ({', '.join(said)})" if said else ""))
     small = [f for f in rest if f["route"] == "skip" and f["reason"].startswith("too small")]
     if small:
         parts.append(f"{len(small)} too small ({', '.join(str(floor(f['w'])) for f in small[:4])} px)")

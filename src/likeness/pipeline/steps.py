@@ -1,6 +1,6 @@
 """The data flow on one page: frame and faces in, restored frame and what happened to each face out.
 
-align -> measure -> route -> restore -> fuse -> guard -> composite. Everything here is a function of its
+align -> measure -> route -> restore (or carry) -> fuse -> guard -> composite. Everything here is a function of its
 arguments; what a clip remembers from frame to frame comes in as `Held` and goes out with the result.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from likeness.nets.face_embedder import FaceEmbedder
 from likeness.nets.gate import FEATURES, Gate, gate_features
-from likeness.ops.geometry import resized, scale_of
+from likeness.ops.geometry import enlarged, resized, scale_of
 from likeness.pipeline.batches import restore_in_batches
 from likeness.pipeline.config import RestorerConfig
 from likeness.stages.align import align, align_with
@@ -22,10 +22,11 @@ from likeness.stages.background import Background
 from likeness.stages.background import enlarge as lanczos
 from likeness.stages.composite import Patch, paste
 from likeness.stages.detect.base import Detector
-from likeness.stages.identity import GuardBounds, Recogniser, distance, embed, enlarge, guard, mix
+from likeness.stages.identity import GuardBounds, Recogniser, distance, embed, guard, mix
 from likeness.stages.measure import measure
 from likeness.stages.restore.base import Expert
 from likeness.stages.route import RouteBounds, by_gate, reroute, route
+from likeness.stages.temporal.carry import carried_face
 from likeness.stages.temporal.fuse import Memory, fuse
 from likeness.types import (
     Before,
@@ -74,8 +75,9 @@ class Held:
     Attributes:
         decision, profile, verdict: of the last detection.
         share: how much of the restored face was used last, ramped; None where it was not restored yet.
-        memory: the last restored face, for fusion over time.
+        memory: the last restored face, for fusion over time and for frames between.
         past: what its expert keeps of it.
+        since: frames since its expert ran.
     """
 
     decision: Decision
@@ -84,6 +86,7 @@ class Held:
     share: float | None = None
     memory: Memory | None = None
     past: Any = None
+    since: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,10 @@ class FaceResult:
         crop: at 256 pixels, what was measured.
         seen: what the expert read: the same, or a crop of its own size; None where no expert ran.
         final: what was pasted, None where nothing was: no expert ran, or nothing of it was to be used.
+        distance: of the embedder, between the input's crop and what was used; None where it was not measured.
+        embedding: (128,) of what was used, along with `distance`.
         memory: what the face's track keeps for the next frame.
+        since: frames since its expert ran; above 0 what it added then was carried along.
     """
 
     face: Faces
@@ -110,7 +116,9 @@ class FaceResult:
     milliseconds: float = 0.0
     notes: tuple[str, ...] = ()
     track: int | None = None
+    embedding: FloatArray | None = None
     memory: Memory | None = None
+    since: int = 0
 
 
 @dataclass(frozen=True)
@@ -173,11 +181,14 @@ def process(
         _look(pixels, face, i, past, points[i] if points else face.landmarks[0], models, config, refresh, clock)
         for i, (face, past) in enumerate(zip(faces, remembered, strict=True))
     ]
+    if config.video.carry.every > 1 and not refresh:
+        with clock.stage("carry"):
+            results = [_carried(r, past, config) for r, past in zip(results, remembered, strict=True)]
     befores = None
     if kind != "photo":
         befores = [Before(p.past if p else None, _weight(r)) for p, r in zip(remembered, results, strict=True)]
     results = _restore(pixels, results, befores, models, clock)
-    if config.video.fuse.share > 0:
+    if config.video.fuse.share > 0 or config.video.carry.every > 1:
         with clock.stage("fuse"):
             results = [_fused(r, past, config) for r, past in zip(results, remembered, strict=True)]
     results = [
@@ -195,7 +206,7 @@ def process(
         start = time.perf_counter()
         with clock.stage("composite"):
             size, seen = r.final.shape[0], r.seen.image
-            patch = Patch(r.final, enlarge(seen, size), resized(r.seen.matrix, target=size / seen.shape[0]))
+            patch = Patch(r.final, enlarged(seen, size), resized(r.seen.matrix, target=size / seen.shape[0]))
             canvas, note = paste(canvas, patch, upscale, method, config.composite.residual, config.composite.grain)
         spent = r.milliseconds + 1000 * (time.perf_counter() - start)
         said = [n for n in (note, _limited(r, config, upscale)) if n]
@@ -282,8 +293,9 @@ def _restore(
 ) -> list[FaceResult]:
     """Runs each expert once over all of its faces."""
     done = list(results)
-    for name in sorted({r.decision.expert for r in results if r.decision.expert}):
-        which = [i for i, r in enumerate(results) if r.decision.expert == name]
+    waiting = {i: r.decision.expert for i, r in enumerate(results) if r.restored is None and r.decision.expert}
+    for name in sorted(set(waiting.values())):
+        which = [i for i, expert in waiting.items() if expert == name]
         start = time.perf_counter()
         expert = models.experts[name]
         with clock.stage("align"):
@@ -300,9 +312,22 @@ def _restore(
     return done
 
 
+def _carried(r: FaceResult, past: Held | None, config: RestorerConfig) -> FaceResult:
+    """What the last restored frame added, on this frame's crop, where its turn has not come and the face is steady."""
+    if past is None or past.memory is None or r.decision.expert is None or past.since + 1 >= config.video.carry.every:
+        return r
+    start = time.perf_counter()
+    image = carried_face(r.crop.image, past.memory, config.video.carry)
+    if image is None:
+        return r
+    restored = Restored(image, past.memory.confidence, past=past.past)
+    spent = r.milliseconds + 1000 * (time.perf_counter() - start)
+    return replace(r, seen=r.crop, restored=restored, memory=past.memory, since=past.since + 1, milliseconds=spent)
+
+
 def _fused(r: FaceResult, past: Held | None, config: RestorerConfig) -> FaceResult:
-    """Mixes the last frame's face into this one's."""
-    if r.restored is None or r.seen is None:
+    """Mixes the last frame's face into this one's, and remembers it."""
+    if r.restored is None or r.seen is None or r.since:
         return r
     memory = fuse(r.seen.image, r.restored, past.memory if past else None, config.video.fuse)
     return replace(r, restored=replace(r.restored, image=memory.image), memory=memory)
@@ -335,7 +360,12 @@ def _guard(
             step = 1 / config.video.ramp
             share = min(max(wanted, past.share - step), past.share + step)
         used = mix(crop, r.restored.image, share * fade)
-        moved = distance(embed(models.embedder, crop, 1), embed(models.embedder, used, 1))
+        moved = embedding = None
+        if refresh or past is None or config.guard.every_frame:
+            after = embed(models.embedder, used, 1)
+            moved, embedding = distance(embed(models.embedder, crop, 1), after), after.cpu().numpy()
     spent = r.milliseconds + 1000 * (time.perf_counter() - start)
     final = used if share * fade > 0 else None
-    return replace(r, verdict=verdict, final=final, distance=moved, share=share, milliseconds=spent)
+    return replace(
+        r, verdict=verdict, final=final, distance=moved, embedding=embedding, share=share, milliseconds=spent
+    )

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from likeness.errors import ConfigError, WeightsError
+from likeness.ops.geometry import enlarged
 from likeness.types import FloatArray, Verdict
 
 _MIXES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.1, 0.0)
@@ -27,11 +28,14 @@ class GuardConfig:
         strictness: the calibrated bound is divided by it; above 1 pulls back earlier.
         recogniser: an ONNX file of the user's own that takes the embedder's place (ArcFace's input: 112 x 112 RGB).
             Its bounds are fitted by `likeness.tasks.calibrate recogniser=FILE`.
+        every_frame: clips: the identity distance stands in the record of every frame; False = of those with a
+            detection, where the guard decides anyway.
     """
 
     enabled: bool = True
     strictness: float = 1.0
     recogniser: str = ""
+    every_frame: bool = True
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.strictness <= 10:
@@ -115,15 +119,8 @@ def mix(crop: FloatArray, restored: FloatArray, share: float) -> FloatArray:
     """`share` of the restored face, the rest the enlarged input; share 1 returns the restored face itself."""
     if share == 1:
         return restored
-    base = enlarge(crop, restored.shape[0])
+    base = enlarged(crop, restored.shape[0])
     return base + np.float32(share) * (restored - base)
-
-
-def enlarge(crop: FloatArray, size: int) -> FloatArray:
-    """Bicubic enlargement of a square crop, clipped to [0, 1]; what the residual is taken against."""
-    if crop.shape[0] == size:
-        return crop
-    return np.clip(cv2.resize(crop, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
 def guard(

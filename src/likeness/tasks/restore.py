@@ -33,6 +33,7 @@ Restores faces in photos, videos and GIFs (or folders of them) without changing 
   start=, end=, preview=SECONDS   a part of a clip
   resume=true         videos: after a kill, go on where the last finished piece ended
   compare=auto|yes|no before | after beside the result (auto: photos and GIFs)
+  preset=speed|balanced|quality   clips: how much time a frame may take
   device=auto|cpu|cuda|mps
   expert=external weights=FILE          any face restorer that spandrel can load
   background=external background.weights=FILE   any super-resolution network, likewise

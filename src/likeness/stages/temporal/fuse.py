@@ -46,10 +46,12 @@ class Memory:
     Attributes:
         seen: (256, 256, 3) float32 in [0, 1], the crop that the expert read.
         image: (S, S, 3) float32, what was made of it.
+        confidence: (h, w) float32 in [0, 1], the expert's; None if it has none.
     """
 
     seen: FloatArray
     image: FloatArray
+    confidence: FloatArray | None = None
 
 
 def fuse(seen: FloatArray, restored: Restored, before: Memory | None, config: FuseConfig) -> Memory:
@@ -67,7 +69,7 @@ def fuse(seen: FloatArray, restored: Restored, before: Memory | None, config: Fu
     """
     image = restored.image
     if before is None or config.share == 0 or before.image.shape != image.shape or before.seen.shape != seen.shape:
-        return Memory(seen, image)
+        return Memory(seen, image, restored.confidence)
     moved = motion(before.seen * np.float32(255), seen * np.float32(255))
     changed = np.abs(seen - carried(before.seen, moved)).mean(2) * 255 / config.change
     share = config.share * moved.visible * np.exp(-np.square(changed))
@@ -76,4 +78,4 @@ def fuse(seen: FloatArray, restored: Restored, before: Memory | None, config: Fu
     # Softened, so that no edge of the mask shows.
     share = cv2.resize(cv2.GaussianBlur(share.astype(np.float32), (0, 0), 2.0), image.shape[1::-1])
     last = carried(before.image, moved)
-    return Memory(seen, image + share[..., None] * (last - image))
+    return Memory(seen, image + share[..., None] * (last - image), restored.confidence)

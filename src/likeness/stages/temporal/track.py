@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from likeness.errors import ConfigError
+from likeness.media.video import EFFORTS
+from likeness.stages.temporal.carry import CarryConfig
 from likeness.stages.temporal.flow import carry
 from likeness.stages.temporal.fuse import FuseConfig
 from likeness.stages.temporal.reentry import ReentryConfig
@@ -27,6 +29,8 @@ class VideoConfig:
         reentry: when a new face is one that was lost.
         smooth: how steadily a face is aligned.
         fuse: how much of its last frame stays in a restored face.
+        effort: fast, medium or slow: how long the encoder of a video searches for a smaller file.
+        carry: which of its frames are restored, and which carry on what was added to the last one.
     """
 
     detect_every: int = 5
@@ -34,11 +38,15 @@ class VideoConfig:
     match: float = 0.3
     ramp: int = 10
     hysteresis: float = 0.1
+    effort: str = "medium"
     reentry: ReentryConfig = field(default_factory=ReentryConfig)
     smooth: SmoothConfig = field(default_factory=SmoothConfig)
     fuse: FuseConfig = field(default_factory=FuseConfig)
+    carry: CarryConfig = field(default_factory=CarryConfig)
 
     def __post_init__(self) -> None:
+        if self.effort not in EFFORTS:
+            raise ConfigError(f"video.effort: got {self.effort!r}, expected {', '.join(EFFORTS)}")
         if self.detect_every < 1 or self.ramp < 1 or self.cut <= 0 or not 0 < self.match < 1 or self.hysteresis < 0:
             raise ConfigError(
                 f"video: got detect_every={self.detect_every}, ramp={self.ramp}, cut={self.cut}, match={self.match}, "
