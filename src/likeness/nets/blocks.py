@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import deepcopy
 from typing import cast
 
 import torch
@@ -246,8 +248,64 @@ class FourierUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = leaky(self.enter(x))
         with torch.autocast(x.device.type, enabled=False):
-            spectrum = torch.fft.rfft2(y.float(), norm="ortho")
-            mixed = self.mix(torch.cat([spectrum.real, spectrum.imag], 1))
-            real, imag = mixed.chunk(2, 1)
-            y = torch.fft.irfft2(torch.complex(real.contiguous(), imag.contiguous()), s=y.shape[-2:], norm="ortho")
+            y = self._back(self.mix(self._there(y.float())), y.shape)
         return x + self.leave(y.to(x.dtype))
+
+    def _there(self, y: Tensor) -> Tensor:
+        """(B, C, H, W) to real parts, then imaginary ones, (B, 2C, H, W // 2 + 1)."""
+        spectrum = torch.fft.rfft2(y, norm="ortho")
+        return torch.cat([spectrum.real, spectrum.imag], 1)
+
+    def _back(self, parts: Tensor, shape: Sequence[int]) -> Tensor:
+        """The inverse, to `shape` (B, C, H, W)."""
+        real, imag = parts.chunk(2, 1)
+        spectrum = torch.complex(real.contiguous(), imag.contiguous())
+        return torch.fft.irfft2(spectrum, s=tuple(shape[-2:]), norm="ortho")
+
+
+class MatrixFourierUnit(FourierUnit):
+    """A `FourierUnit` for pictures of one size, its transform a product with a matrix.
+
+    Slower than the fast transform, but for runtimes that know no complex numbers.
+
+    Args:
+        unit: whose weights it shares.
+        height, width: of the pictures.
+    """
+
+    to_spectrum: Tensor
+    from_spectrum: Tensor
+
+    def __init__(self, unit: FourierUnit, height: int, width: int) -> None:
+        nn.Module.__init__(self)
+        self.hidden, self.enter, self.mix, self.leave = unit.hidden, unit.enter, unit.mix, unit.leave
+        self.columns = width // 2 + 1
+        pixels, waves = height * width, height * self.columns
+        to = unit._there(torch.eye(pixels).view(pixels, 1, height, width)).flatten(1)
+        back = unit._back(torch.eye(2 * waves).view(-1, 2, height, self.columns), (1, 1, height, width)).flatten(1)
+        self.register_buffer("to_spectrum", to, persistent=False)
+        self.register_buffer("from_spectrum", back, persistent=False)
+
+    def _there(self, y: Tensor) -> Tensor:
+        real, imag = (y.flatten(2) @ self.to_spectrum).chunk(2, 2)
+        return torch.cat([real, imag], 1).unflatten(2, (y.shape[2], self.columns))
+
+    def _back(self, parts: Tensor, shape: Sequence[int]) -> Tensor:
+        real, imag = parts.flatten(2).chunk(2, 1)
+        return (torch.cat([real, imag], 2) @ self.from_spectrum).unflatten(2, (shape[2], shape[3]))
+
+
+def without_complex_numbers(net: nn.Module, inputs: Sequence[Tensor]) -> nn.Module:
+    """A copy of a network with a `MatrixFourierUnit` for every Fourier unit, for inputs of these shapes."""
+    made, sizes = deepcopy(net), dict[nn.Module, Sequence[int]]()
+    units = [m for m in made.modules() if isinstance(m, FourierUnit)]
+    hooks = [u.register_forward_pre_hook(lambda unit, given: sizes.update({unit: given[0].shape})) for u in units]
+    with torch.no_grad():
+        made(*inputs)
+    for hook in hooks:
+        hook.remove()
+    for parent in list(made.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, FourierUnit):
+                setattr(parent, name, MatrixFourierUnit(child, *sizes[child][2:]))
+    return made

@@ -22,6 +22,7 @@ from likeness.stages.detect.base import DetectConfig
 from likeness.stages.identity import GuardConfig
 from likeness.stages.restore.base import ExpertConfig
 from likeness.stages.restore.expert_t import KnobsConfig
+from likeness.stages.restore.portable import RUNTIMES
 from likeness.stages.route import RouteConfig
 from likeness.stages.temporal.track import VideoConfig
 from likeness.types import Part
@@ -73,6 +74,7 @@ class WeightsConfig:
         prior: the codebook prior under it.
         gate: the learned gate.
         calibration: bounds of guard and router.
+        onnx: folder that `likeness.tasks.export format=onnx` wrote, for `runtime`.
         lpips: torchvision's SqueezeNet features, for figures against a reference.
     """
 
@@ -81,6 +83,7 @@ class WeightsConfig:
     prior: str = ""
     gate: str = ""
     calibration: str = ""
+    onnx: str = ""
     lpips: str = ""
 
 
@@ -99,6 +102,8 @@ class RestorerConfig:
         cards: how many faces get a card, at most 24.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.
         precision: auto (bf16 on CUDA, fp32 elsewhere), fp32, bf16 or fast (bf16 where the processor has it, too).
+        runtime: torch, onnx (ONNX Runtime) or openvino: what runs the own experts, on the CPU; the latter two need
+            weights.onnx.
         preset: name of the preset that the options began from; by itself it sets nothing here, `from_overrides`,
             `from_json` and Hydra read it.
     """
@@ -113,6 +118,7 @@ class RestorerConfig:
     cards: int = 24
     device: str = "auto"
     precision: str = "auto"
+    runtime: str = "torch"
     preset: str = DEFAULT
     faces: FacesConfig = field(default_factory=FacesConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
@@ -148,8 +154,33 @@ class RestorerConfig:
                 f"pipeline.gate: got learned with expert.name={self.expert.name}, which leaves nothing to choose; "
                 "leave one of them out"
             )
+        self._check_runtime()
         if self.precision not in ("auto", "fp32", "bf16", "fast"):
             raise ConfigError(f"precision: got {self.precision!r}, expected auto, fp32, bf16 or fast")
+
+    def _check_runtime(self) -> None:
+        if self.runtime not in RUNTIMES:
+            raise ConfigError(f"runtime: got {self.runtime!r}, expected {', '.join(RUNTIMES)}")
+        if self.runtime == "torch":
+            if self.weights.onnx:
+                raise ConfigError(f"weights.onnx: got {self.weights.onnx}, but runtime=torch does not use it")
+            return
+        if not self.weights.onnx:
+            raise ConfigError(
+                f"runtime: got {self.runtime} without weights.onnx=DIR; write the folder with "
+                "`python -m likeness.tasks.export format=onnx dst=DIR`"
+            )
+        if self.expert.name == "external" or self.device not in ("auto", "cpu"):
+            raise ConfigError(
+                f"runtime: got {self.runtime} with expert.name={self.expert.name} and device={self.device}; "
+                "it runs the own experts on the CPU; leave them out or give runtime=torch"
+            )
+        knobs = self.expert_t
+        if knobs.pool or knobs.hold or knobs.lookup != "soft":
+            raise ConfigError(
+                f"runtime: got {self.runtime} with expert_t.pool={knobs.pool}, hold={knobs.hold}, "
+                f"lookup={knobs.lookup}, which its graph does not have; leave them out or give runtime=torch"
+            )
 
 
 def part_of(config: RestorerConfig) -> Part | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -22,11 +23,13 @@ from likeness.stages.restore.base import Expert
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.stages.restore.expert_t import KnobsConfig, load_expert_t
 from likeness.stages.restore.external import ExternalExpert
+from likeness.stages.restore.portable import load_portable
 from likeness.stages.route import RouteBounds
 from likeness.weights.external import load_external
 from likeness.weights.files import file_hash
 from likeness.weights.manifest import RELEASED, released
 from likeness.weights.networks import load_network
+from likeness.weights.portable import check_graph
 
 
 def pick_device(option: str) -> torch.device:
@@ -49,9 +52,9 @@ def pick_device(option: str) -> torch.device:
     return device
 
 
-def computes_in_bf16(precision: str, device: torch.device) -> bool:
+def computes_in_bf16(precision: str, device: torch.device, runtime: str = "torch") -> bool:
     """What the option `precision` means on this device."""
-    if precision == "fast" and device.type == "cpu":
+    if precision == "fast" and device.type == "cpu" and runtime != "onnx":
         # Without such instructions bf16 is emulated and several times as slow as fp32.
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return precision == "bf16" or (precision in ("auto", "fast") and device.type == "cuda")
@@ -65,7 +68,7 @@ def load_models(config: RestorerConfig) -> Models:
         WeightsError: where a file is missing or does not fit.
     """
     device = pick_device(config.device)
-    bf16 = computes_in_bf16(config.precision, device)
+    bf16 = computes_in_bf16(config.precision, device, config.runtime)
     calibration = Path(config.weights.calibration) if config.weights.calibration else released("calibration")
     fitted = read_calibration(calibration)
     guard, route = fitted["guard"], fitted["route"]
@@ -134,6 +137,19 @@ def _detector(config: RestorerConfig, device: torch.device) -> tuple[Detector, d
     return MtcnnDetector(config.detect, device), weight_files()
 
 
+def _portable(config: RestorerConfig, names: Sequence[str], bf16: bool) -> list[Expert]:
+    """The experts on another runtime, if their files were made of the weights that torch would run."""
+    given = {"expert_f": config.weights.expert_f, "expert_t": config.weights.expert_t, "prior": config.weights.prior}
+    parts = {"expert_f": ("expert_f",), "expert_t": ("expert_t", "prior", "expert_f")}
+    knobs = {"expert_t": {"fidelity": config.expert_t.fidelity, "quality": config.expert_t.quality}}
+    experts: list[Expert] = []
+    for name in names:
+        weights = {part: file_hash(given[part] or released(part)) for part in parts[name]}
+        check_graph(Path(config.weights.onnx) / f"{name}.onnx", weights)
+        experts.append(load_portable(name, config.weights.onnx, config.runtime, knobs.get(name), bf16))
+    return experts
+
+
 def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[list[Expert], dict[str, Path]]:
     """The experts that may be needed, and the weight files under them by name.
 
@@ -152,6 +168,8 @@ def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[
         return [ExternalExpert(net, config.expert.size)], {}
     experts: list[Expert] = []
     files: dict[str, Path] = {}
+    if config.runtime != "torch":
+        return _portable(config, ["expert_f"] * (name != "expert_t") + ["expert_t"] * has_t, bf16), files
     if name != "expert_t":
         experts.append(load_expert_f(weights.expert_f or None, device, bf16))
     if has_t:

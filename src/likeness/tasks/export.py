@@ -1,11 +1,14 @@
-"""Turns a checkpoint into weights: `python -m likeness.tasks.export ckpt=FILE dst=expert_f.safetensors`."""
+"""Turns a checkpoint into weights: `python -m likeness.tasks.export ckpt=FILE dst=expert_f.safetensors`.
+
+`format=onnx dst=DIR` writes the released networks for other runtimes instead, see `likeness.tasks.export_onnx`.
+"""
 
 from __future__ import annotations
 
 import json
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,8 @@ from likeness import __version__
 from likeness.errors import ConfigError, InputError, OutputError, WeightsError
 from likeness.log import get_logger
 from likeness.tasks import arguments
+from likeness.tasks import export_onnx as export_onnx_module
+from likeness.tasks.export_onnx import OnnxOptions, export_onnx
 from likeness.weights.files import file_hash, load_into, load_weights, save_weights
 from likeness.weights.networks import NETWORKS, plain_config
 
@@ -212,5 +217,13 @@ def _write_text(file: Path, text: str) -> None:
         raise OutputError(f"dst: cannot write {file} ({error}); give another path") from error
 
 
+def main(given: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    words = [word for word in given if word != "format=weights"]
+    if any(word.startswith("format=") for word in words):
+        return arguments.main(OnnxOptions, export_onnx, words, export_onnx_module.__doc__ or "")
+    return arguments.main(ExportOptions, export, words, __doc__ or "")
+
+
 if __name__ == "__main__":
-    sys.exit(arguments.main(ExportOptions, export, about=__doc__ or ""))
+    sys.exit(main(sys.argv[1:]))

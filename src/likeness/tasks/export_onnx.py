@@ -1,0 +1,95 @@
+"""Writes the experts and the gate as ONNX files: `python -m likeness.tasks.export format=onnx dst=DIR`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from omegaconf import MISSING
+
+from likeness.errors import ConfigError, WeightsError
+from likeness.log import get_logger
+from likeness.nets.expert_f import ExpertF
+from likeness.nets.expert_t import ExpertT, Frozen
+from likeness.nets.gate import Gate
+from likeness.stages.restore.portable import open_graph
+from likeness.weights.manifest import RELEASED
+from likeness.weights.networks import load_network, load_prior
+from likeness.weights.portable import Graph, expert_f_graph, expert_t_graph, gate_graph, write_graph
+
+log = get_logger(__name__)
+
+PARITY = 2e-3  # of [0, 1]: half of an 8-bit step; the gate's probability is far within
+
+
+@dataclass
+class OnnxOptions:
+    """Writes `expert_f.onnx`, `expert_t.onnx` and, where there is one, `gate.onnx`, each with a JSON file of its facts.
+
+    Every file is run once beside torch, and refused where the two differ by more than half an 8-bit step.
+
+    Attributes:
+        format: onnx.
+        dst: the folder; give it to infer.py as weights.onnx=DIR with runtime=onnx or runtime=openvino.
+        expert_f, expert_t, prior, gate: weight files; empty = the released ones.
+    """
+
+    format: str = "onnx"
+    dst: str = MISSING
+    expert_f: str = ""
+    expert_t: str = ""
+    prior: str = ""
+    gate: str = ""
+
+
+def export_onnx(options: OnnxOptions) -> list[Path]:
+    """Writes the files.
+
+    Returns:
+        The ONNX files.
+
+    Raises:
+        ConfigError: for another format, or if torch lacks what it needs to write ONNX.
+        WeightsError: if a weight file is missing or does not fit, or a graph does not do as its network does.
+        OutputError: if a file cannot be written.
+    """
+    if options.format != "onnx":
+        raise ConfigError(f"format: got {options.format!r}, expected onnx or weights")
+    expert_f, f_hash = load_network("expert_f", options.expert_f or None)
+    expert_t, t_hash = load_network("expert_t", options.expert_t or None)
+    prior, prior_hash = load_prior(options.prior or None)
+    first, second = cast(ExpertF, expert_f), cast(ExpertT, expert_t)
+    under = {"prior": prior_hash} | ({"expert_f": f_hash} if second.config.regress else {})
+    frozen = Frozen(prior.to(memory_format=torch.contiguous_format), first if second.config.regress else None)  # type: ignore[call-overload]
+    graphs = {
+        "expert_f": (expert_f_graph(first), {"expert_f": f_hash}),
+        "expert_t": (expert_t_graph(second, frozen), {"expert_t": t_hash, **under}),
+    }
+    if options.gate or "gate" in RELEASED:
+        gate, gate_hash = load_network("gate", options.gate or None)
+        graphs["gate"] = gate_graph(cast(Gate, gate)), {"gate": gate_hash}
+    else:
+        log.info("no gate is released yet, and none was given: gate.onnx is not written")
+    written = []
+    for name, (graph, weights) in graphs.items():
+        path = Path(options.dst) / f"{name}.onnx"
+        write_graph(graph, path, weights)
+        apart = difference(graph, path)
+        if apart > PARITY:
+            path.unlink()
+            raise WeightsError(f"{path}: differs from torch by {apart:.2g}, expected at most {PARITY}; not kept")
+        log.info("%s: %.1f MB, differs from torch by %.1g at most", path, path.stat().st_size / 1e6, apart)
+        written.append(path)
+    return written
+
+
+def difference(graph: Graph, path: Path) -> float:
+    """The largest difference of the first output, between torch and ONNX Runtime, on the graph's examples."""
+    with torch.inference_mode():
+        found = graph.net(*graph.inputs.values())
+    ours = (found[0] if isinstance(found, tuple) else found).numpy()
+    theirs = open_graph(path, "onnx")({name: tensor.numpy() for name, tensor in graph.inputs.items()})[0]
+    return float(np.abs(ours - theirs).max())

@@ -1,0 +1,152 @@
+"""Networks as ONNX graphs, for runtimes other than torch. Each reads one face at a time.
+
+Beside a graph lies a JSON file of the same name that states which weights it was made of.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from likeness.errors import ConfigError, OutputError, WeightsError
+from likeness.nets.blocks import without_complex_numbers
+from likeness.nets.expert_f import ExpertF
+from likeness.nets.expert_t import ExpertT, Frozen, Knobs
+from likeness.nets.gate import FEATURES, Gate
+
+OPSET = 20
+SIZE = 256
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network with named inputs and outputs.
+
+    Attributes:
+        net: takes the inputs in order.
+        inputs: an example of each by its name.
+        outputs: their names.
+    """
+
+    net: nn.Module
+    inputs: Mapping[str, Tensor]
+    outputs: Sequence[str]
+
+
+class _Face(nn.Module):
+    def __init__(self, net: ExpertF) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, face: Tensor) -> tuple[Tensor, Tensor]:
+        out = self.net(face)
+        return out.image, out.log_scale
+
+
+class _Tokens(nn.Module):
+    def __init__(self, net: ExpertT, frozen: Frozen) -> None:
+        super().__init__()
+        self.net, self.prior, self.expert_f = net, frozen.prior, frozen.expert_f
+
+    def forward(self, face: Tensor, fidelity: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        out = self.net(face, Frozen(self.prior, self.expert_f), Knobs(fidelity, quality))
+        return out.image, out.log_scale
+
+
+class _Better(nn.Module):
+    def __init__(self, net: Gate) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (self.net(features) / self.net.temperature).sigmoid()
+
+
+def expert_f_graph(net: ExpertF) -> Graph:
+    """face (1, 3, 256, 256) RGB in [0, 1] to image (1, 3, 512, 512), not clamped, and log_scale (1, 1, 64, 64)."""
+    return Graph(_Face(net), {"face": torch.rand(1, 3, SIZE, SIZE)}, ("image", "log_scale"))
+
+
+def expert_t_graph(net: ExpertT, frozen: Frozen) -> Graph:
+    """The same with the networks under it, and its knobs: face, fidelity (1,), quality (1,); soft codes."""
+    inputs = {"face": torch.rand(1, 3, SIZE, SIZE), "fidelity": torch.full((1,), 0.5), "quality": torch.ones(1)}
+    return Graph(_Tokens(net, frozen), inputs, ("image", "log_scale"))
+
+
+def gate_graph(net: Gate) -> Graph:
+    """features (1, 6) in the order of `nets.gate.FEATURES` to probability (1,) that Expert-T is the better expert."""
+    return Graph(_Better(net), {"features": torch.rand(1, len(FEATURES)) * 100}, ("probability",))
+
+
+def write_graph(graph: Graph, path: Path, weights: Mapping[str, str]) -> None:
+    """Writes the ONNX file and, beside it, what it was made of.
+
+    Args:
+        graph: the network; it is set to evaluation.
+        path: ends in .onnx.
+        weights: sha256 of every weight file in it, by name.
+
+    Raises:
+        ConfigError: if what torch needs to write ONNX is not installed.
+        OutputError: if a file cannot be written.
+    """
+    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"format: got onnx, which needs {' and '.join(missing)}: pip install 'likeness[onnx]'")
+
+    net = without_complex_numbers(graph.net.eval(), list(graph.inputs.values()))
+    with _quiet():
+        program = torch.onnx.export(
+            net, tuple(graph.inputs.values()), dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=list(graph.inputs), output_names=list(graph.outputs),
+        )  # fmt: skip
+    assert program is not None  # it is None only where torch itself writes the file
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        program.save(str(partial))
+        path.with_suffix(".json").write_text(json.dumps({"opset": OPSET, "weights": dict(weights)}, indent=1) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"dst: cannot write {path} ({error}); give another folder") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the line that the writers log for every constant which they touch or leave as it is."""
+    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def check_graph(path: Path, weights: Mapping[str, str]) -> None:
+    """Whether a file was made of these weights.
+
+    Raises:
+        WeightsError: if it is missing or was made of others.
+    """
+    again = "write it with `python -m likeness.tasks.export format=onnx dst=DIR`"
+    try:
+        stored: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise WeightsError(f"weights.onnx: {path} or the JSON file beside it is missing ({error}); {again}") from error
+    if not path.is_file() or stored.get("weights") != dict(weights):
+        raise WeightsError(f"weights.onnx: {path} was made of other weights than those in use; {again}")

@@ -1,0 +1,178 @@
+"""The networks on other runtimes do what they do in torch, and only the files that belong to the weights are run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from likeness.data.drawn import draw_face
+from likeness.errors import ConfigError, InputError, WeightsError
+from likeness.nets.blocks import FourierUnit, MatrixFourierUnit, without_complex_numbers
+from likeness.nets.expert_f import ExpertF, ExpertFConfig
+from likeness.nets.expert_t import ExpertT, ExpertTConfig
+from likeness.nets.gate import Gate
+from likeness.nets.prior import Prior, PriorConfig
+from likeness.pipeline.config import from_overrides
+from likeness.pipeline.models import load_models
+from likeness.stages.restore.portable import open_graph
+from likeness.tasks.export import main
+from likeness.tasks.export_onnx import OnnxOptions, export_onnx
+from likeness.types import FloatArray
+from likeness.weights.files import save_weights
+
+PRIOR = PriorConfig(codes=16, code_width=4, heads=2, widths=(12, 8, 8, 4), encoder=(0, 1, 1), decoder=(1, 1, 1))
+FIRST = ExpertFConfig(widths=(8, 8, 12), encoder=(2, 2, 2), decoder=(1, 1), skips=(4, 8), fourier=4)
+TINY = ExpertTConfig(
+    width=12, heads=2, quality=3, read=1, render=1, channels=(8, 8, 8, 12), hidden=(8, 8, 8), code_width=4,
+    decoded=(12, 8, 8),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crop() -> FloatArray:
+    return (draw_face(256, 3) / 255).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Weight files of four tiny networks, every weight of which does something."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    nets: dict[str, Any] = {
+        "expert_f": ExpertF(FIRST),
+        "expert_t": ExpertT(TINY),
+        "prior": Prior(PRIOR),
+        "gate": Gate(),
+    }
+    nets["prior"].train()(torch.rand(2, 3, 256, 256))  # starts the codes
+    for name, net in nets.items():
+        for key, weight in net.named_parameters():
+            if "codebook" not in key:
+                torch.nn.init.normal_(weight, mean=float(weight.detach().mean()), std=0.1)
+        save_weights(folder / f"{name}.safetensors", name, net.config.to_dict(), net.state_dict(), {})
+    return {name: str(folder / f"{name}.safetensors") for name in nets}
+
+
+@pytest.fixture(scope="module")
+def folder(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("onnx")
+    paths = export_onnx(OnnxOptions(dst=str(made), **files))
+    assert [p.name for p in paths] == ["expert_f.onnx", "expert_t.onnx", "gate.onnx"]
+    return made
+
+
+def options(files: dict[str, str], *more: str) -> list[str]:
+    return ["device=cpu", *(f"weights.{name}={file}" for name, file in files.items() if name != "gate"), *more]
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+@pytest.mark.parametrize("knobs", [(), ("expert_t.fidelity=0.9", "expert_t.quality=0.2")], ids=["default", "knobs"])
+def test_every_runtime_restores_as_torch_does(
+    files: dict[str, str], folder: Path, crop: FloatArray, runtime: str, knobs: tuple[str, ...]
+) -> None:
+    ours = load_models(from_overrides(options(files, *knobs)))
+    theirs = load_models(from_overrides(options(files, *knobs, f"runtime={runtime}", f"weights.onnx={folder}")))
+    assert set(theirs.experts) == set(ours.experts) == {"expert_f", "expert_t"}
+    before = crop.copy()
+    for name in ours.experts:
+        expected = ours.experts[name].restore([crop, crop[::-1].copy()])
+        found = theirs.experts[name].restore([crop, crop[::-1].copy()])
+        for a, b in zip(expected, found, strict=True):
+            assert a.image.std() > 0.05
+            np.testing.assert_allclose(b.image, a.image, atol=2e-3)
+            assert a.confidence is not None
+            assert b.confidence is not None
+            np.testing.assert_allclose(b.confidence, a.confidence, atol=2e-3)
+        assert theirs.hashes[name] != ours.hashes[name]
+    np.testing.assert_array_equal(crop, before)
+
+
+def test_the_knobs_reach_the_graph(folder: Path, crop: FloatArray) -> None:
+    run, face = open_graph(folder / "expert_t.onnx", "onnx"), crop.transpose(2, 0, 1)[None]
+
+    def image(fidelity: float, quality: float) -> FloatArray:
+        return run({"face": face, "fidelity": np.float32([fidelity]), "quality": np.float32([quality])})[0]
+
+    usual = image(0.5, 1.0)
+    assert np.abs(image(0.0, 1.0) - usual).max() > 1e-3
+    assert np.abs(image(0.5, 0.0) - usual).max() > 1e-4
+
+
+def test_the_gate_gives_its_calibrated_probability(files: dict[str, str], folder: Path) -> None:
+    from likeness.weights.networks import load_network
+
+    gate = load_network("gate", files["gate"])[0].eval()
+    for seed in range(3):
+        features = np.random.default_rng(seed).random((1, 6), np.float32) * 100
+        (found,) = open_graph(folder / "gate.onnx", "onnx")({"features": features})
+        np.testing.assert_allclose(found, gate.probability(features), atol=1e-5)  # type: ignore[operator]
+
+
+def test_bf16_is_openvino_s(folder: Path, files: dict[str, str], crop: FloatArray) -> None:
+    words = options(files, f"weights.onnx={folder}", "precision=bf16")
+    with pytest.raises(ConfigError, match="bf16"):
+        load_models(from_overrides([*words, "runtime=onnx"]))
+    rough = load_models(from_overrides([*words, "runtime=openvino"])).experts["expert_f"].restore([crop])[0].image
+    exact = load_models(from_overrides(options(files))).experts["expert_f"].restore([crop])[0].image
+    assert np.abs(rough - exact).mean() < 0.01
+
+
+def test_a_graph_of_other_weights_is_refused(files: dict[str, str], folder: Path, tmp_path: Path) -> None:
+    words = [w for w in options(files) if "expert_f" not in w]  # the released Expert-F
+    with pytest.raises(WeightsError, match="other weights"):
+        load_models(from_overrides([*words, "expert.name=expert_f", "runtime=onnx", f"weights.onnx={folder}"]))
+    with pytest.raises(WeightsError, match="missing"):
+        load_models(from_overrides([*options(files), "runtime=onnx", f"weights.onnx={tmp_path}"]))
+
+
+def test_a_damaged_graph_is_one_line(files: dict[str, str], folder: Path, tmp_path: Path) -> None:
+    for runtime in ("onnx", "openvino"):
+        (tmp_path / "expert_f.onnx").write_bytes(b"no graph")
+        with pytest.raises(WeightsError, match="cannot be read"):
+            open_graph(tmp_path / "expert_f.onnx", runtime)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["runtime=tensorrt"], "runtime"),
+        (["runtime=onnx"], r"weights\.onnx"),
+        (["weights.onnx=somewhere"], "runtime=torch"),
+        (["runtime=onnx", "weights.onnx=d", "device=cuda"], "on the CPU"),
+        (["runtime=onnx", "weights.onnx=d", "expert.name=external", "expert.weights=f"], "own experts"),
+        (["runtime=openvino", "weights.onnx=d", "expert_t.hold=0.5"], "hold"),
+        (["runtime=openvino", "weights.onnx=d", "expert_t.lookup=hard"], "lookup"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_options_that_do_not_go_together(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_overrides(words)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["format=onyx", f"dst={tmp_path}"]) == ConfigError.exit_code
+    assert "expected onnx or weights" in capsys.readouterr().err
+    assert main(["format=onnx"]) == ConfigError.exit_code
+    assert main(["format=weights", f"ckpt={tmp_path}/none", f"dst={tmp_path}/w.safetensors"]) == InputError.exit_code
+
+
+def test_the_matrix_is_the_transform() -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(FourierUnit(6, 4), torch.nn.MaxPool2d(2), FourierUnit(6, 4))
+    for unit in (net[0], net[2]):
+        torch.nn.init.normal_(unit.leave.weight)
+    x = torch.randn(2, 6, 16, 12)
+    other = without_complex_numbers(net, [x])
+    assert [type(m) for m in (other[0], other[2], net[0])] == [MatrixFourierUnit, MatrixFourierUnit, FourierUnit]
+    with torch.inference_mode():
+        torch.testing.assert_close(other(x), net(x), atol=1e-5, rtol=1e-4)
+
+
+def test_what_a_file_was_made_of_is_stated(folder: Path) -> None:
+    assert set(json.loads((folder / "expert_t.json").read_text())["weights"]) == {"expert_t", "prior", "expert_f"}
