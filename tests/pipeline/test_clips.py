@@ -226,6 +226,29 @@ def test_the_expert_runs_on_every_nth_frame_and_at_detections(scene, face_at, ma
         np.testing.assert_array_equal(result.pixels, still[0].pixels)
 
 
+@pytest.mark.parametrize("batch", [2, 4, 7])
+def test_frames_together_give_what_they_give_alone(scene, face_at, together, make_models, stub_expert, batch):
+    """Faces that move, a cut, one that leaves: the experts run seldomer, and nothing else differs."""
+    away = scene[::-1].copy()
+    pictures = [np.roll(scene, 2 * i, 1) for i in range(5)] + [away] * 4
+    two, one = together(face_at(150, 110, 120), face_at(270, 60, 80)), face_at(100, 120, 90)
+    options = "composite.method=feather", "video.detect_every=3", "video.reentry.distance=0"
+
+    def results(*more):
+        expert = stub_expert()
+        return expert, run(pictures, make_models(two, two, one, expert=expert, same=0.001), *options, *more)
+
+    (single, expected), (many, found) = results(), results(f"video.batch={batch}")
+    assert sum(single.seen) == sum(many.seen)
+    assert len(many.seen) < len(single.seen)
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(b.pixels, a.pixels)
+        assert [(f.track, f.decision, f.verdict, f.share) for f in b.faces] == [
+            (f.track, f.decision, f.verdict, f.share) for f in a.faces
+        ]
+    assert any(f.verdict and f.verdict.verdict == "pulled back" for r in expected for f in r.faces)
+
+
 def test_a_cut_is_never_carried_over(scene, face_at, make_models):
     other = scene[::-1].copy()
     pictures = [scene, scene, other, other]

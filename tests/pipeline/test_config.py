@@ -76,6 +76,14 @@ def test_presets_set_what_their_files_say_and_words_come_on_top():
     assert from_overrides(["preset=speed", "preset=balanced"]) == default
 
 
+@pytest.mark.parametrize(
+    "other", ["video.fuse.share=0.5", "video.carry.every=2", "resume=true", "expert_t.pool=true", "expert_t.hold=0.5"]
+)
+def test_frames_go_together_only_where_none_waits_for_the_last(other):
+    with pytest.raises(ConfigError, match=r"video\.batch"):
+        from_overrides([other, "video.batch=4"])
+
+
 @pytest.mark.parametrize("name", ["speed", "balanced", "quality"])
 def test_presets_survive_json(name):
     config = from_overrides([f"preset={name}", "strength=0.5"])
@@ -101,6 +109,7 @@ BAD = [
     ("preset=fastest", "preset"),
     ("video.effort=none", "video.effort"),
     ("video.carry.every=0", "video.carry"),
+    ("video.batch=0", "video.batch"),
     ("faces.only=smallest", "faces.only"),
     ("faces.only=-1", "faces.only"),
     ("composite.method=glue", "composite.method"),

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.steps import CROP, Clock, FaceResult, FrameResult, Held, Models, process
+from likeness.pipeline.steps import (
+    CROP,
+    Clock,
+    FaceResult,
+    FrameResult,
+    Held,
+    Models,
+    Waiting,
+    before_each,
+    finish,
+    look,
+    restore,
+)
 from likeness.stages.align import align
 from likeness.stages.identity import embed
 from likeness.stages.temporal.cuts import is_cut, thumbnail
@@ -63,20 +76,73 @@ def restore_clip(
     Yields:
         The source frame and its result, in order.
     """
-    state = ClipState()
-    for frame in frames:
-        result, state = step(state, frame, models, config, kind, upscale)
-        yield frame, result
+    state, frames = ClipState(), iter(frames)
+    while group := list(islice(frames, config.video.batch)):
+        if len(group) == 1:
+            result, state = step(state, group[0], models, config, kind, upscale)
+            yield group[0], result
+            continue
+        # Which faces there are does not depend on how the last frame's were restored, so their experts may wait until
+        # all frames of the group were looked at.
+        seen, ahead = [], state
+        for frame in group:
+            sighting, waiting = _see(ahead, frame, models, config)
+            seen.append((sighting, waiting))
+            ahead = _remembered(ahead, sighting, waiting.faces)
+        restored = restore([waiting for _, waiting in seen], models)
+        for (sighting, _), faces in zip(seen, restored, strict=True):
+            result, state = _finish(state, sighting, faces, models, config, kind, upscale)
+            yield sighting.frame, result
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """The faces of one frame, followed or found; it does not depend on how any was restored.
+
+    Attributes:
+        frame: which.
+        tracks: its faces, the largest first.
+        poses: where each is aligned: five points, and what its track remembers.
+        fades: of each, 0..1.
+        detecting: whether the detector ran.
+        grey, thumb, next_id, known: as in `ClipState`.
+        clock: of this frame.
+    """
+
+    frame: Frame
+    tracks: tuple[Track, ...]
+    poses: tuple[tuple[FloatArray, Pose], ...]
+    fades: tuple[float, ...]
+    detecting: bool
+    grey: Pixels
+    thumb: FloatArray
+    next_id: int
+    known: tuple[Known, ...]
+    clock: Clock
 
 
 def step(
     state: ClipState, frame: Frame, models: Models, config: RestorerConfig, kind: MediaKind, upscale: int
 ) -> tuple[FrameResult, ClipState]:
     """One frame: find or follow the faces, process them, remember what holds."""
+    sighting, waiting = _see(state, frame, models, config)
+    (faces,) = restore([waiting], models)
+    return _finish(state, sighting, faces, models, config, kind, upscale)
+
+
+def _see(state: ClipState, frame: Frame, models: Models, config: RestorerConfig) -> tuple[Sighting, Waiting]:
+    """Finds or follows the faces, and looks at each."""
+    s = _sight(state, frame, models, config)
+    held, points = _held_of(state, s), [points for points, _ in s.poses]
+    looked = look(frame.pixels, _faces(s.tracks), models, config, held, points, s.detecting, s.clock)
+    return s, Waiting(frame.pixels, looked, before_each(looked, held), s.clock)
+
+
+def _sight(state: ClipState, frame: Frame, models: Models, config: RestorerConfig) -> Sighting:
     clock = Clock()
     grey, thumb = grey8(frame.pixels), thumbnail(frame.pixels)
     cut = state.thumb is None or is_cut(state.thumb, thumb, config.video.cut)
-    tracks, next_id = list(state.tracks), state.next_id
+    tracks, next_id, known = list(state.tracks), state.next_id, state.known
     lost = False
     if cut:
         tracks = []
@@ -92,39 +158,58 @@ def step(
         tracks, next_id = associate(tracks, found, config.video, next_id)
         with clock.stage("track"):
             tracks, next_id, known = _recognised(tracks, state, frame, models, config)
-    else:
-        known = state.known
     tracks.sort(key=_area, reverse=True)
-    past = state.lost | state.held
-    held = [past.get(t.id) for t in tracks]
-    fades = [1.0 if cut else min(1.0, state.fades.get(t.id, 0.0) + 1 / config.video.ramp) for t in tracks]
+    fades = (1.0 if cut else min(1.0, state.fades.get(t.id, 0.0) + 1 / config.video.ramp) for t in tracks)
     passed = max(_SHORTEST, float(frame.time - state.time)) if state.time is not None else _SHORTEST
-    steadied = {t.id: steady(t.landmarks, state.poses.get(t.id), passed, config.video.smooth) for t in tracks}
-    result = process(
-        frame.pixels, _faces(tracks), models, config, kind, upscale,
-        held=held, fades=fades, points=[steadied[t.id][0] for t in tracks], refresh=detecting, clock=clock,
+    poses = (steady(t.landmarks, state.poses.get(t.id), passed, config.video.smooth) for t in tracks)
+    return Sighting(
+        frame, tuple(tracks), tuple(poses), tuple(fades), detecting, grey, thumb, next_id, known, clock
     )  # fmt: skip
-    faces = tuple(replace(r, track=t.id) for r, t in zip(result.faces, tracks, strict=True))
-    present = {t.id for t in tracks}
-    new = ClipState(
-        tracks=tuple(tracks),
-        held={t.id: _held(r) for t, r in zip(tracks, faces, strict=True)},
-        grey=grey,
-        thumb=thumb,
-        since=0 if detecting else state.since + 1,
-        next_id=next_id,
-        fades={t.id: fade for t, fade in zip(tracks, fades, strict=True)},
-        poses={number: pose for number, (_, pose) in steadied.items()},
-        time=frame.time,
-        known=known,
+
+
+def _finish(
+    state: ClipState,
+    s: Sighting,
+    faces: Sequence[FaceResult],
+    models: Models,
+    config: RestorerConfig,
+    kind: MediaKind,
+    upscale: int,
+) -> tuple[FrameResult, ClipState]:
+    """What follows once the experts have run: the rest of the frame, and what is remembered of it."""
+    result = finish(
+        s.frame.pixels, faces, models, config, kind, upscale, _held_of(state, s), s.fades, s.detecting, s.clock
+    )  # fmt: skip
+    named = tuple(replace(r, track=t.id) for r, t in zip(result.faces, s.tracks, strict=True))
+    return replace(result, faces=named), _remembered(state, s, named)
+
+
+def _held_of(state: ClipState, s: Sighting) -> list[Held | None]:
+    past = state.lost | state.held
+    return [past.get(t.id) for t in s.tracks]
+
+
+def _remembered(state: ClipState, s: Sighting, faces: Sequence[FaceResult]) -> ClipState:
+    """The state after a frame."""
+    past, present = state.lost | state.held, {t.id for t in s.tracks}
+    return ClipState(
+        tracks=s.tracks,
+        held={t.id: _held(r) for t, r in zip(s.tracks, faces, strict=True)},
+        grey=s.grey,
+        thumb=s.thumb,
+        since=0 if s.detecting else state.since + 1,
+        next_id=s.next_id,
+        fades={t.id: fade for t, fade in zip(s.tracks, s.fades, strict=True)},
+        poses={t.id: pose for t, (_, pose) in zip(s.tracks, s.poses, strict=True)},
+        time=s.frame.time,
+        known=s.known,
         # Neither a share to ramp from nor a face to fuse with outlives the track, nor what its expert kept.
         lost={
             k.id: replace(past[k.id], share=None, memory=None, past=None)
-            for k in known
+            for k in s.known
             if k.id in past and k.id not in present
         },
     )
-    return replace(result, faces=faces), new
 
 
 def _recognised(
@@ -161,7 +246,7 @@ def _area(track: Track) -> float:
     return float(np.prod(track.box[2:] - track.box[:2]))
 
 
-def _faces(tracks: list[Track]) -> Faces:
+def _faces(tracks: Sequence[Track]) -> Faces:
     if not tracks:
         return Faces.empty()
     return Faces(

@@ -147,6 +147,11 @@ class RestorerConfig:
             raise ConfigError(f"compare: got {self.compare!r}, expected auto, yes or no")
         if self.resume and self.compare == "yes":
             raise ConfigError("resume: got true with compare=yes, which is not made in pieces; leave one of them out")
+        if self.video.batch > 1 and (self.resume or self.expert_t.pool or self.expert_t.hold > 0):
+            raise ConfigError(
+                f"video.batch: got {self.video.batch} with resume={self.resume}, expert_t.pool={self.expert_t.pool}, "
+                f"hold={self.expert_t.hold}; expected 1, as each frame waits for the one before"
+            )
         if not 0 <= self.cards <= 24:
             raise ConfigError(f"cards: got {self.cards}, expected 0 to 24")
         if self.pipeline.gate == "learned" and self.expert.name != "auto":

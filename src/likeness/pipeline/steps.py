@@ -143,7 +143,11 @@ class Clock:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Adds to a stage."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
 def process(
@@ -177,30 +181,111 @@ def process(
     clock = clock or Clock()
     remembered = list(held) if held is not None else [None] * len(faces)
     visible = list(fades) if fades is not None else [1.0] * len(faces)
+    looked = look(pixels, faces, models, config, remembered, points, refresh, clock)
+    befores = None if kind == "photo" else before_each(looked, remembered)
+    (restored,) = restore([Waiting(pixels, looked, befores, clock)], models)
+    return finish(pixels, restored, models, config, kind, upscale, remembered, visible, refresh, clock)
+
+
+def look(
+    pixels: Pixels,
+    faces: Faces,
+    models: Models,
+    config: RestorerConfig,
+    held: Sequence[Held | None],
+    points: Sequence[FloatArray] | None,
+    refresh: bool,
+    clock: Clock,
+) -> list[FaceResult]:
+    """Aligns, measures and routes every face; carries it along where its expert need not run. See `process`."""
     results = [
         _look(pixels, face, i, past, points[i] if points else face.landmarks[0], models, config, refresh, clock)
-        for i, (face, past) in enumerate(zip(faces, remembered, strict=True))
+        for i, (face, past) in enumerate(zip(faces, held, strict=True))
     ]
     if config.video.carry.every > 1 and not refresh:
         with clock.stage("carry"):
-            results = [_carried(r, past, config) for r, past in zip(results, remembered, strict=True)]
-    befores = None
-    if kind != "photo":
-        befores = [Before(p.past if p else None, _weight(r)) for p, r in zip(remembered, results, strict=True)]
-    results = _restore(pixels, results, befores, models, clock)
+            results = [_carried(r, past, config) for r, past in zip(results, held, strict=True)]
+    return results
+
+
+def before_each(results: Sequence[FaceResult], held: Sequence[Held | None]) -> list[Before]:
+    """What goes with the faces of a clip's frame to an expert that follows them."""
+    return [Before(p.past if p else None, _weight(r)) for p, r in zip(held, results, strict=True)]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A frame whose faces wait for their experts.
+
+    Attributes:
+        pixels: HWC.
+        faces: as `look` gave them.
+        befores: one for each, in clips.
+        clock: adds to it.
+    """
+
+    pixels: Pixels
+    faces: Sequence[FaceResult]
+    befores: Sequence[Before] | None
+    clock: Clock
+
+
+def restore(frames: Sequence[Waiting], models: Models) -> list[list[FaceResult]]:
+    """Runs each expert once over all of its faces, those of neighbouring frames together."""
+    done = [list(f.faces) for f in frames]
+    waiting = [
+        (n, i, r.decision.expert)
+        for n, f in enumerate(frames)
+        for i, r in enumerate(f.faces)
+        if r.restored is None and r.decision.expert
+    ]
+    for name in sorted({expert for _, _, expert in waiting}):
+        which = [(n, i) for n, i, expert in waiting if expert == name]
+        start = time.perf_counter()
+        expert, crops = models.experts[name], []
+        for n, i in which:
+            with frames[n].clock.stage("align"):
+                crops.append(_crop_for(frames[n].pixels, frames[n].faces[i], expert.input_size))
+        begun = time.perf_counter()
+        own = [before for n, i in which for before in (frames[n].befores or ())[i : i + 1]]
+        outputs, halved = restore_in_batches(expert, [crop.image for crop in crops], own or None)
+        now = time.perf_counter()
+        each = 1000 * (now - start) / len(which)
+        said = (f"memory ran out: the batch was halved {halved} times",) if halved else ()
+        for (n, i), crop, output in zip(which, crops, outputs, strict=True):
+            frames[n].clock.add("restore", (now - begun) / len(which))
+            r = done[n][i]
+            spent, notes = r.milliseconds + each, (*r.notes, *said)
+            done[n][i] = replace(r, seen=crop, restored=output, milliseconds=spent, notes=notes)
+    return done
+
+
+def finish(
+    pixels: Pixels,
+    results: Sequence[FaceResult],
+    models: Models,
+    config: RestorerConfig,
+    kind: MediaKind,
+    upscale: int,
+    held: Sequence[Held | None],
+    fades: Sequence[float],
+    refresh: bool,
+    clock: Clock,
+) -> FrameResult:
+    """Fuses, guards and composites the faces that `restore` gave. See `process`."""
+    done = list(results)
     if config.video.fuse.share > 0 or config.video.carry.every > 1:
         with clock.stage("fuse"):
-            results = [_fused(r, past, config) for r, past in zip(results, remembered, strict=True)]
-    results = [
-        _guard(r, past, fade, models, config, refresh, clock)
-        for r, past, fade in zip(results, remembered, visible, strict=True)
+            done = [_fused(r, past, config) for r, past in zip(done, held, strict=True)]
+    done = [
+        _guard(r, past, fade, models, config, refresh, clock) for r, past, fade in zip(done, held, fades, strict=True)
     ]
     with clock.stage("background"):
         canvas = models.background(pixels, upscale)
     method = config.composite.method_for(kind)
     # Smaller faces first: where two overlap, the larger one is in front.
-    for i in sorted(range(len(results)), key=lambda i: results[i].profile.width):
-        r = results[i]
+    for i in sorted(range(len(done)), key=lambda i: done[i].profile.width):
+        r = done[i]
         if r.final is None or r.seen is None:
             continue
         start = time.perf_counter()
@@ -210,8 +295,8 @@ def process(
             canvas, note = paste(canvas, patch, upscale, method, config.composite.residual, config.composite.grain)
         spent = r.milliseconds + 1000 * (time.perf_counter() - start)
         said = [n for n in (note, _limited(r, config, upscale)) if n]
-        results[i] = replace(r, milliseconds=spent, notes=(*r.notes, *said))
-    return FrameResult(canvas, tuple(results), clock.seconds)
+        done[i] = replace(r, milliseconds=spent, notes=(*r.notes, *said))
+    return FrameResult(canvas, tuple(done), clock.seconds)
 
 
 def _look(
@@ -286,30 +371,6 @@ def _limited(r: FaceResult, config: RestorerConfig, upscale: int) -> str | None:
 def _weight(r: FaceResult) -> float:
     """How much this frame's texture counts among those of its track; never nothing."""
     return 1.0 + r.profile.sharpness
-
-
-def _restore(
-    pixels: Pixels, results: list[FaceResult], befores: Sequence[Before] | None, models: Models, clock: Clock
-) -> list[FaceResult]:
-    """Runs each expert once over all of its faces."""
-    done = list(results)
-    waiting = {i: r.decision.expert for i, r in enumerate(results) if r.restored is None and r.decision.expert}
-    for name in sorted(set(waiting.values())):
-        which = [i for i, expert in waiting.items() if expert == name]
-        start = time.perf_counter()
-        expert = models.experts[name]
-        with clock.stage("align"):
-            crops = [_crop_for(pixels, results[i], expert.input_size) for i in which]
-        with clock.stage("restore"):
-            own = None if befores is None else [befores[i] for i in which]
-            outputs, halved = restore_in_batches(expert, [crop.image for crop in crops], own)
-        each = 1000 * (time.perf_counter() - start) / len(which)
-        said = (f"memory ran out: the batch was halved {halved} times",) if halved else ()
-        for i, crop, output in zip(which, crops, outputs, strict=True):
-            r = results[i]
-            spent, notes = r.milliseconds + each, (*r.notes, *said)
-            done[i] = replace(r, seen=crop, restored=output, milliseconds=spent, notes=notes)
-    return done
 
 
 def _carried(r: FaceResult, past: Held | None, config: RestorerConfig) -> FaceResult:

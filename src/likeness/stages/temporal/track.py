@@ -29,6 +29,8 @@ class VideoConfig:
         reentry: when a new face is one that was lost.
         smooth: how steadily a face is aligned.
         fuse: how much of its last frame stays in a restored face.
+        batch: frames whose faces go to the experts together; they are written that much later. Only where no frame
+            waits for the one before: without fusing, carrying, pooling and holding.
         effort: fast, medium or slow: how long the encoder of a video searches for a smaller file.
         carry: which of its frames are restored, and which carry on what was added to the last one.
     """
@@ -38,6 +40,7 @@ class VideoConfig:
     match: float = 0.3
     ramp: int = 10
     hysteresis: float = 0.1
+    batch: int = 1
     effort: str = "medium"
     reentry: ReentryConfig = field(default_factory=ReentryConfig)
     smooth: SmoothConfig = field(default_factory=SmoothConfig)
@@ -47,6 +50,11 @@ class VideoConfig:
     def __post_init__(self) -> None:
         if self.effort not in EFFORTS:
             raise ConfigError(f"video.effort: got {self.effort!r}, expected {', '.join(EFFORTS)}")
+        if self.batch < 1 or (self.batch > 1 and (self.fuse.share > 0 or self.carry.every > 1)):
+            raise ConfigError(
+                f"video.batch: got {self.batch} with fuse.share={self.fuse.share} and carry.every={self.carry.every}; "
+                "expected 1 up, and above 1 only where no frame waits for the last one (0 and 1)"
+            )
         if self.detect_every < 1 or self.ramp < 1 or self.cut <= 0 or not 0 < self.match < 1 or self.hysteresis < 0:
             raise ConfigError(
                 f"video: got detect_every={self.detect_every}, ramp={self.ramp}, cut={self.cut}, match={self.match}, "
