@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from likeness.tasks.bench import EXPERT_T, Row, ratios
+import numpy as np
+import pytest
+
+from likeness.stages.detect.mtcnn import MtcnnDetector
+from likeness.tasks.bench import EXPERT_T, SCENES, Row, clip, ratios
 
 
 def test_costs_are_compared_at_one_precision_and_one_face() -> None:
@@ -21,3 +25,22 @@ def test_costs_are_compared_at_one_precision_and_one_face() -> None:
         f"- {EXPERT_T} costs 1/50 of CodeFormer's network in bf16",
     ]
     assert ratios(rows[:5]) == []
+
+
+def test_scenes_hold_as_many_faces_as_they_say() -> None:
+    detector = MtcnnDetector()
+    for scene in SCENES:
+        first, second = scene.frames(2)
+        assert first.shape == (480, 640, 3)
+        assert (first != second).any()
+        (found,) = detector.detect([first])
+        assert len(found) == scene.faces
+        eyes = np.linalg.norm(found.landmarks[:, 1] - found.landmarks[:, 0], axis=1)
+        np.testing.assert_allclose(2 * eyes, scene.width, rtol=0.12)
+
+
+@pytest.mark.slow
+def test_a_clip_s_row_counts_its_faces() -> None:
+    row, stages = clip(SCENES[1], "speed", 8)
+    assert "| 8 of 8 |" in row
+    assert {"restore", "carry", "detect"} <= set(stages)

@@ -1,7 +1,7 @@
 """What a face and a clip cost: `python -m likeness.tasks.bench` writes experiments/bench.
 
-Milliseconds of the networks (batch 1 and 4, fp32 and bf16), of every stage of a clip with one moving
-face, frames per second and peak memory; beside them, with `others=true`, the networks of GFPGAN,
+Milliseconds of the networks (batch 1 and 4, fp32 and bf16); frames per second of clips with moving faces in every
+preset, what the stages took, and peak memory; beside them, with `others=true`, the networks of GFPGAN,
 RestoreFormer and CodeFormer with random weights, on which their cost does not depend. Median and
 spread, on a machine that is named. Give it the machine alone.
 """
@@ -33,8 +33,10 @@ from likeness.stages.restore.base import Expert
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.stages.restore.expert_t import load_expert_t
 from likeness.tasks.arguments import parse
-from likeness.tasks.clips import moving, write_clip
+from likeness.tasks.clips import four_moving, moving, write_clip
+from likeness.types import Pixels
 
+PRESETS = ("speed", "balanced", "quality")
 EXPERT_T = "Expert-T, with Expert-F and the prior under it"
 
 # Published face restorers: the module that holds the network, its class and its arguments.
@@ -59,7 +61,7 @@ class BenchOptions:
     Attributes:
         dst: folder of the table.
         runs: timed runs of a network, after three that warm up; a fifth of them for the large ones of others.
-        frames: of the clip.
+        frames: of each clip.
         threads: torch's threads, 0 = its own choice.
         others: time published restorers' networks too (spandrel_extra_arches holds CodeFormer's).
     """
@@ -151,35 +153,81 @@ def ratios(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def clip(count: int) -> list[str]:
-    """Restores a clip of `count` frames end to end and says what each stage took."""
+@dataclass(frozen=True)
+class Scene:
+    """A clip of 640x480 to be timed.
+
+    Attributes:
+        what: for the table.
+        width: of each face in pixels.
+        faces: 1 or 4.
+    """
+
+    what: str
+    width: float
+    faces: int = 1
+
+    def frames(self, count: int) -> Iterator[Pixels]:
+        """The pictures."""
+        return moving(count, face=self.width) if self.faces == 1 else four_moving(count, face=self.width)
+
+
+SCENES = (
+    Scene("a face of 80 px, Expert-T's", 80),
+    Scene("a face of 120 px, Expert-F's where it is sharp", 120),
+    Scene("four faces of 80 px", 80, 4),
+)
+
+
+def clip(scene: Scene, preset: str, count: int) -> tuple[str, dict[str, float]]:
+    """Restores a clip end to end; returns its row of the table, and milliseconds a frame by stage."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
-        write_clip(source, moving(count), 20)
-        restorer = Restorer(upscale=1, device="cpu")
-        restorer.image(next(moving(1)))  # the networks are loaded and warm
+        write_clip(source, scene.frames(count), 20)
+        restorer = Restorer(preset=preset, upscale=1, device="cpu")
+        restorer.image(next(scene.frames(1)))  # the networks are loaded and warm
         report = restorer.video(source, target)
-    totals = report["totals"]
-    frames, seconds = totals["frames"], totals["seconds_by_stage"]
-    restored = sum(face["restored_frames"] for face in report["faces"])
-    width = max(report["faces"], key=lambda face: face["restored_frames"])["w"]
-    rate = totals["frames_per_second"]
-    lines = [
-        f"{frames} frames of 640x480 with a moving face, {width:.0f} px wide, upscale 1, fp32: restored in {restored}; "
-        f"**{rate:.2f} frames a second**, {1000 / rate:.0f} ms a frame; peak memory {totals['peak_memory_mb']:.0f} MB.",
+    totals, faces = report["totals"], report["faces"]
+    frames, rate = totals["frames"], totals["frames_per_second"]
+    seen, restored, carried = (sum(f[k] for f in faces) for k in ("frames", "restored_frames", "carried_frames"))
+    experts = sorted({f["expert"] for f in faces if f["expert"]})
+    counted = f"{restored} of {seen} | {carried / max(restored, 1):.0%} | {totals['peak_memory_mb']:.0f}"
+    row = f"| {scene.what} | {preset} | {', '.join(experts)} | **{rate:.1f}** | {1000 / rate:.0f} | {counted} |"
+    stages = {stage: 1000 * spent / frames for stage, spent in totals["seconds_by_stage"].items()}
+    return row, stages
+
+
+def clips(count: int) -> list[str]:
+    """Every scene in every preset, as Markdown: frames a second, then what the stages took of each frame."""
+    rows, spent = [], dict[str, dict[str, float]]()
+    for scene in SCENES:
+        for preset in PRESETS:
+            row, stages = clip(scene, preset, count)
+            rows.append(row)
+            if scene is SCENES[0]:
+                spent[preset] = stages
+    order = sorted({s for stages in spent.values() for s in stages}, key=lambda s: -spent[PRESETS[1]].get(s, 0.0))
+    times = [[f"{stages.get(stage, 0.0):.1f}" for stages in spent.values()] for stage in order]
+    return [
+        f"{count} frames of 640x480, upscale 1, decoding and encoding included. Peak memory is the process's so far.",
         "",
-        "| stage | ms a frame |",
-        "|---|---|",
+        "| clip | preset | experts | frames a second | ms a frame | faces restored | of these carried | peak MB |",
+        "|---|---|---|---|---|---|---|---|",
+        *rows,
+        "",
+        f"Milliseconds of each frame by stage, {SCENES[0].what}; reading and writing go on beside the rest:",
+        "",
+        f"| stage | {' | '.join(spent)} |",
+        "|---" * (len(spent) + 1) + "|",
+        *(f"| {stage} | {' | '.join(each)} |" for stage, each in zip(order, times, strict=True)),
     ]
-    by_cost = sorted(seconds.items(), key=lambda item: -item[1])
-    return lines + [f"| {stage} | {1000 * spent / frames:.1f} |" for stage, spent in by_cost]
 
 
 def run(options: BenchOptions) -> list[str]:
     """Everything, as lines of Markdown."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    made_of_a_clip = clip(options.frames)  # first, so that its peak memory is its own
+    made_of_clips = clips(options.frames)  # first, so that its peak memory is its own
     rows, notes = list(networks(options.runs)), list[str]()
     if options.others:
         for row in track(published(max(3, options.runs // 5)), "others", total=6, disable=not sys.stderr.isatty()):
@@ -189,7 +237,7 @@ def run(options: BenchOptions) -> list[str]:
                 rows.append(row)
     head = ["| what | precision | batch | median ms a face | least | largest |", "|---|---|---|---|---|---|"]
     table = [*head, *(r.markdown() for r in rows), "", *ratios(rows), *notes, ""]
-    return ["## Networks", "", *table, "## A clip", "", *made_of_a_clip]
+    return ["## Networks", "", *table, "## Clips", "", *made_of_clips]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -33,6 +34,14 @@ def moving(count: int, size: tuple[int, int] = (640, 480), face: float = 120.0) 
         y = FACE_CENTRE[1] * scale - size[1] / 2 + 20 * math.cos(i / 15)
         move = np.array([[scale, 0, -x], [0, scale, -y]])
         yield cv2.warpAffine(picture, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def four_moving(count: int, size: tuple[int, int] = (640, 480), face: float = 80.0) -> Iterator[Pixels]:
+    """The same with four faces, each in a quarter of the frame and at another point of its circle."""
+    quarter, apart = (size[0] // 2, size[1] // 2), 40
+    four = [islice(moving(count + apart * i, quarter, face), apart * i, None) for i in range(4)]
+    for a, b, c, d in zip(*four, strict=True):
+        yield np.vstack([np.hstack([a, b]), np.hstack([c, d])])
 
 
 def write_clip(path: Path, frames: Iterable[Pixels], crf: int, rate: int = 25) -> None:
