@@ -16,7 +16,7 @@ from likeness.evaluation.measures import Measures
 from likeness.evaluation.run import evaluate
 from likeness.evaluation.run_real import face_line, to_scores
 from likeness.evaluation.scores import Run
-from likeness.pipeline.steps import FaceResult
+from likeness.pipeline.state import FaceResult
 from likeness.stages.align import align
 from likeness.stages.measure import measure
 from likeness.types import Decision, Faces

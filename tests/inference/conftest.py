@@ -17,7 +17,7 @@ import likeness
 from likeness.pipeline import models as pipeline_models
 from likeness.pipeline import restorer as pipeline_restorer
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.steps import Models
+from likeness.pipeline.state import Models
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -17,7 +17,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from likeness.ops.geometry import TEMPLATE_512
-from likeness.pipeline.steps import Models
+from likeness.pipeline.state import Models
 from likeness.stages.identity import GuardBounds
 from likeness.stages.route import RouteBounds
 from likeness.types import Faces, FloatArray, Pixels, Restored

@@ -37,7 +37,7 @@ from likeness.media.images import read_image
 from likeness.metrics.identity import cosine, embedding_distance
 from likeness.pipeline.config import RestorerConfig, WeightsConfig
 from likeness.pipeline.restorer import Restorer
-from likeness.pipeline.steps import FaceResult
+from likeness.pipeline.state import FaceResult
 from likeness.stages.align import align
 from likeness.stages.measure import measure
 from likeness.types import Crop, Pixels, Profile

@@ -44,7 +44,7 @@ from likeness.log import get_logger
 from likeness.media.video import VideoReader
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.models import load_models
-from likeness.pipeline.steps import Models
+from likeness.pipeline.state import Models
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.mtcnn import MtcnnDetector
 

@@ -38,7 +38,8 @@ from likeness.ops.flow import Motion, motion
 from likeness.ops.geometry import EYE_DISTANCE_256, similarity
 from likeness.pipeline.clips import restore_clip
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.steps import FrameResult, Models, process
+from likeness.pipeline.state import FrameResult, Models
+from likeness.pipeline.steps import process
 from likeness.stages.align import align_with, face_width
 from likeness.types import FloatArray, Frame, Pixels
 from likeness.weights.files import file_hash

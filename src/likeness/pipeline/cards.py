@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from likeness.ops.color import to_integer
-from likeness.pipeline.steps import FaceResult
+from likeness.pipeline.state import FaceResult
 from likeness.types import FloatArray, Pixels
 
 _SIDE, _TEXT, _PAD = 256, 520, 8

@@ -10,19 +10,8 @@ from itertools import islice
 import numpy as np
 
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.steps import (
-    CROP,
-    Clock,
-    FaceResult,
-    FrameResult,
-    Held,
-    Models,
-    Waiting,
-    before_each,
-    finish,
-    look,
-    restore,
-)
+from likeness.pipeline.state import Clock, FaceResult, FrameResult, Held, Models, Waiting
+from likeness.pipeline.steps import CROP, before_each, finish, look, restore
 from likeness.stages.align import align
 from likeness.stages.identity import embed
 from likeness.stages.temporal.cuts import is_cut, thumbnail

@@ -35,7 +35,8 @@ from likeness.pipeline.reference import Comparison
 from likeness.pipeline.report import Tally, build, frame_record
 from likeness.pipeline.resume import SECONDS as PIECE_SECONDS
 from likeness.pipeline.resume import Piece, Pieces
-from likeness.pipeline.steps import Clock, FaceResult, Models, process
+from likeness.pipeline.state import Clock, FaceResult, Models
+from likeness.pipeline.steps import process
 from likeness.stages.background import choose_upscale
 from likeness.stages.background import enlarge as enlarge_background
 from likeness.types import Frame, MediaInfo, MediaKind, Part, Pixels

@@ -13,7 +13,7 @@ from likeness.nets.face_embedder import load_embedder, weights_file
 from likeness.nets.gate import Gate
 from likeness.nets.recogniser import open_recogniser
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.steps import Models
+from likeness.pipeline.state import Models
 from likeness.stages.background import Background, enlarge, external
 from likeness.stages.detect.base import Detector
 from likeness.stages.detect.mtcnn import MtcnnDetector, weight_files

@@ -19,7 +19,7 @@ from likeness.metrics.lpips import Lpips, backbone_file, load_lpips
 from likeness.metrics.psnr import psnr
 from likeness.metrics.ssim import ssim
 from likeness.ops.color import to_float
-from likeness.pipeline.steps import Models
+from likeness.pipeline.state import Models
 from likeness.stages.align import align
 from likeness.types import Pixels
 from likeness.weights.files import file_hash

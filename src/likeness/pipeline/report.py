@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.steps import FaceResult
+from likeness.pipeline.state import FaceResult
 from likeness.types import FloatArray, Frame, MediaInfo
 
 SCHEMA_VERSION = 1

@@ -16,7 +16,8 @@ from likeness.media.files import kind_of, refuse_overwrite
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.job import FileResult, Job, Progress, target_name
 from likeness.pipeline.models import load_models
-from likeness.pipeline.steps import Clock, FrameResult, Models, process
+from likeness.pipeline.state import Clock, FrameResult, Models
+from likeness.pipeline.steps import process
 from likeness.stages.background import choose_upscale
 from likeness.types import Faces, Pixels, check_pixels
 

@@ -7,27 +7,22 @@ arguments; what a clip remembers from frame to frame comes in as `Held` and goes
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from likeness.nets.face_embedder import FaceEmbedder
 from likeness.nets.gate import FEATURES, Gate, gate_features
 from likeness.ops.geometry import enlarged, resized, scale_of
 from likeness.pipeline.batches import restore_in_batches
 from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.state import Clock, FaceResult, FrameResult, Held, Models, Waiting
 from likeness.stages.align import align, align_with
-from likeness.stages.background import Background
-from likeness.stages.background import enlarge as lanczos
 from likeness.stages.composite import Patch, paste
-from likeness.stages.detect.base import Detector
-from likeness.stages.identity import GuardBounds, Recogniser, distance, embed, guard, mix
+from likeness.stages.identity import distance, embed, guard, mix
 from likeness.stages.measure import measure
-from likeness.stages.restore.base import Expert
-from likeness.stages.route import RouteBounds, by_gate, reroute, route
+from likeness.stages.route import by_gate, reroute, route
 from likeness.stages.temporal.carry import carried_face
-from likeness.stages.temporal.fuse import Memory, fuse
+from likeness.stages.temporal.fuse import fuse
 from likeness.types import (
     Before,
     Crop,
@@ -39,115 +34,10 @@ from likeness.types import (
     Pixels,
     Profile,
     Restored,
-    Verdict,
 )
 
 CROP = 256
 LIMITED_FROM = 768  # output pixels under a crop from which its restored detail visibly ends early
-
-
-@dataclass(frozen=True)
-class Models:
-    """The loaded networks and fitted bounds; shared by all threads, never written to.
-
-    Attributes:
-        embedder: gives the distance in every record.
-        recogniser: the guard's, where the bounds are fitted to it: the same, or one of the user's own.
-        gate: chooses between the experts; None = the rule does.
-        hashes: sha256 of every weight file by its name.
-    """
-
-    detector: Detector
-    experts: Mapping[str, Expert]
-    embedder: FaceEmbedder
-    recogniser: Recogniser
-    guard_bounds: GuardBounds
-    route_bounds: RouteBounds
-    background: Background = lanczos
-    gate: Gate | None = None
-    hashes: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a track keeps between detections.
-
-    Attributes:
-        decision, profile, verdict: of the last detection.
-        share: how much of the restored face was used last, ramped; None where it was not restored yet.
-        memory: the last restored face, for fusion over time and for frames between.
-        past: what its expert keeps of it.
-        since: frames since its expert ran.
-    """
-
-    decision: Decision
-    profile: Profile
-    verdict: Verdict | None
-    share: float | None = None
-    memory: Memory | None = None
-    past: Any = None
-    since: int = 0
-
-
-@dataclass(frozen=True)
-class FaceResult:
-    """Everything about one face of one frame.
-
-    Attributes:
-        crop: at 256 pixels, what was measured.
-        seen: what the expert read: the same, or a crop of its own size; None where no expert ran.
-        final: what was pasted, None where nothing was: no expert ran, or nothing of it was to be used.
-        distance: of the embedder, between the input's crop and what was used; None where it was not measured.
-        embedding: (128,) of what was used, along with `distance`.
-        memory: what the face's track keeps for the next frame.
-        since: frames since its expert ran; above 0 what it added then was carried along.
-    """
-
-    face: Faces
-    crop: Crop
-    profile: Profile
-    decision: Decision
-    verdict: Verdict | None = None
-    distance: float | None = None
-    seen: Crop | None = None
-    restored: Restored | None = None
-    final: FloatArray | None = None
-    share: float = 0.0
-    milliseconds: float = 0.0
-    notes: tuple[str, ...] = ()
-    track: int | None = None
-    embedding: FloatArray | None = None
-    memory: Memory | None = None
-    since: int = 0
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """A restored frame (enlarged), its faces, and seconds by stage."""
-
-    pixels: Pixels
-    faces: tuple[FaceResult, ...]
-    seconds: Mapping[str, float] = field(default_factory=dict)
-
-
-class Clock:
-    """Adds up seconds by stage; one per frame, so threads do not share it."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Times the block under `name`."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(name, time.perf_counter() - start)
-
-    def add(self, name: str, seconds: float) -> None:
-        """Adds to a stage."""
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
 def process(
@@ -211,23 +101,6 @@ def look(
 def before_each(results: Sequence[FaceResult], held: Sequence[Held | None]) -> list[Before]:
     """What goes with the faces of a clip's frame to an expert that follows them."""
     return [Before(p.past if p else None, _weight(r)) for p, r in zip(held, results, strict=True)]
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A frame whose faces wait for their experts.
-
-    Attributes:
-        pixels: HWC.
-        faces: as `look` gave them.
-        befores: one for each, in clips.
-        clock: adds to it.
-    """
-
-    pixels: Pixels
-    faces: Sequence[FaceResult]
-    befores: Sequence[Before] | None
-    clock: Clock
 
 
 def restore(frames: Sequence[Waiting], models: Models) -> list[list[FaceResult]]:
