@@ -101,7 +101,7 @@ def test_expert_t_stands_on_the_released_networks(regress: bool) -> None:
     prior = load_prior()[0]
     with torch.no_grad():
         found = restoring(net)(x)
-        seen = F.avg_pool2d(load_expert_f().net(x).image.clamp(0, 1), 2) if regress else x
+        seen = F.avg_pool2d(load_expert_f().net(x).image, 2).clamp(0, 1) if regress else x
         features, low = prior.encode(seen)
         # Untrained, it draws the mean of the codes by their cosine to the prior's own reading.
         logits = net._logits(features, prior)
