@@ -32,7 +32,7 @@ _MILLISECOND_SUFFIXES = (".mkv", ".webm")
 REPEATABLE = {"x264-params": "mbtree=0"}
 _H264 = ("libx264", {"crf": "17", **REPEATABLE})
 _VP9 = ("libvpx-vp9", {"crf": "20", "b": "0", "deadline": "good", "row-mt": "1"})
-# How long the encoders search; the quality stays, the file grows where they search less.
+# Presets of x264 and cpu-used of VP9: how long they search, at the same crf.
 EFFORTS = {"fast": ("veryfast", "8"), "medium": ("medium", "4"), "slow": ("slow", "2")}
 
 

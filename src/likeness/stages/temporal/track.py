@@ -31,7 +31,7 @@ class VideoConfig:
         fuse: how much of its last frame stays in a restored face.
         batch: frames whose faces go to the experts together; they are written that much later. Only where no frame
             waits for the one before: without fusing, carrying, pooling and holding.
-        effort: fast, medium or slow: how long the encoder of a video searches for a smaller file.
+        effort: fast, medium or slow: how long the encoder of a video searches, at the same crf.
         carry: which of its frames are restored, and which carry on what was added to the last one.
     """
 
