@@ -39,11 +39,16 @@ RELEASED: Mapping[str, Released] = {
 }
 
 
+def asset_dir(installed: str, checkout: str) -> Path:
+    """A folder that goes with the package: `installed` inside of it, or `checkout` of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "_assets" / installed
+    return inside if inside.is_dir() else package.parents[1] / checkout
+
+
 def weights_dir() -> Path:
     """The folder of the released files: inside the installed package, or `data/weights` of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "_assets" / "weights"
-    return inside if inside.is_dir() else package.parents[1] / "data" / "weights"
+    return asset_dir("weights", "data/weights")
 
 
 def released(name: str) -> Path:
