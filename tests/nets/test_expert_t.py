@@ -14,18 +14,12 @@ from torch import Tensor
 from likeness.data.drawn import draw_face
 from likeness.errors import ConfigError
 from likeness.nets.blocks import haar_split, leaky
-from likeness.nets.expert_f import INPUT_GAIN, ExpertF, ExpertFConfig
+from likeness.nets.expert_f import INPUT_GAIN, ExpertF
 from likeness.nets.expert_t import LOOK_UPS, ExpertT, ExpertTConfig, Frozen, Knobs, entropy
-from likeness.nets.prior import Prior, PriorConfig
+from likeness.nets.prior import Prior
 from likeness.nets.tokens import FaceBias
 from likeness.ops.geometry import template
-
-PRIOR = PriorConfig(codes=16, code_width=4, heads=2, widths=(12, 8, 8, 4), encoder=(0, 1, 1), decoder=(1, 1, 1))
-FIRST = ExpertFConfig(widths=(8, 8, 12), encoder=(2, 2, 2), decoder=(1, 1), skips=(4, 8), fourier=4)
-TINY = ExpertTConfig(
-    width=12, heads=2, quality=3, read=1, render=1, channels=(8, 8, 8, 12), hidden=(8, 8, 8), code_width=4,
-    decoded=(12, 8, 8),
-)  # fmt: skip
+from tests.tiny import FIRST, PRIOR, TINY
 
 
 def alone(**changes: object) -> ExpertTConfig:

@@ -119,7 +119,7 @@ def make_models() -> Callable[..., Models]:
         embedder = StubEmbedder()
         return Models(
             detector=StubDetector(script or (Faces.empty(),)),
-            experts={"expert_f": expert or StubExpert()},
+            experts=dict.fromkeys(("expert_f", "expert_t"), expert or StubExpert()),
             embedder=embedder,
             recogniser=embedder,
             guard_bounds=GuardBounds((0.0, 1000.0), (same, same), (other, other)),

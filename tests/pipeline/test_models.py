@@ -1,37 +1,52 @@
-"""Which experts are loaded: those released, those named, never a half-trained one unasked."""
+"""Which experts are loaded, over which networks, and in which precision."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 
+from likeness.nets.expert_f import ExpertF
 from likeness.pipeline import models
 from likeness.pipeline.config import from_overrides
-from likeness.weights.manifest import RELEASED, released
+from likeness.stages.restore.expert_t import ExpertTExpert
+from likeness.weights.files import save_weights
+from likeness.weights.manifest import released
+from likeness.weights.networks import load_network
 
 OPTIONS = {
-    "by itself": ([], ["expert_f"]),
-    "named as file": ([f"weights.expert_t={released('expert_t')}"], ["expert_f", "expert_t"]),
-    "named as expert": (["expert.name=expert_t"], ["expert_t"]),
+    "by itself": ([], ["expert_f", "expert_t"]),
+    "Expert-F": (["expert.name=expert_f"], ["expert_f"]),
+    "Expert-T": (["expert.name=expert_t"], ["expert_t"]),
 }
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_interim_weights_run_only_where_they_are_asked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_experts_that_may_be_needed_are_loaded(name: str) -> None:
     options, expected = OPTIONS[name]
-    half_trained = {**RELEASED, "expert_t": replace(RELEASED["expert_t"], interim=True)}
-    monkeypatch.setattr(models, "RELEASED", half_trained)
     loaded = models.load_models(from_overrides(["device=cpu", *options]))
     assert sorted(loaded.experts) == expected
     assert ("prior" in loaded.hashes) == ("expert_t" in expected)
 
 
-def test_finished_weights_run_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    finished = {**RELEASED, "expert_t": replace(RELEASED["expert_t"], interim=False)}
-    monkeypatch.setattr(models, "RELEASED", finished)
-    assert sorted(models.load_models(from_overrides(["device=cpu"])).experts) == ["expert_f", "expert_t"]
+@pytest.mark.parametrize(
+    ("named", "own"),
+    [(["expert_f"], False), (["expert_f", "expert_t"], True), (["expert_t"], False), ([], False)],
+    ids=str,
+)
+def test_the_released_expert_t_stands_on_the_released_expert_f(named: list[str], own: bool, tmp_path: Path) -> None:
+    net = cast(ExpertF, load_network("expert_f")[0])
+    with torch.no_grad():
+        net.skip128.weight.add_(1)
+    save_weights(tmp_path / "expert_f.safetensors", "expert_f", net.config.to_dict(), net.state_dict(), {})
+    files = {"expert_f": tmp_path / "expert_f.safetensors", "expert_t": released("expert_t")}
+    options = [f"weights.{name}={files[name]}" for name in named]
+    loaded = models.load_models(from_overrides(["device=cpu", *options]))
+    under = cast(ExpertTExpert, loaded.experts["expert_t"]).frozen.expert_f
+    assert under is not None
+    assert torch.allclose(under.skip128.weight, net.skip128.weight, atol=0.01) is own  # files hold fp16
 
 
 @pytest.mark.parametrize(

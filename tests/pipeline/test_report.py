@@ -79,7 +79,7 @@ def test_photo(restore, photo, face_at, together):
     assert report["upscale"] == 2
     wide, middle, small = report["faces"]
     assert (wide["route"], wide["expert"], wide["guard"], wide["identity_distance"]) == ("resize", None, None, None)
-    assert (middle["route"], middle["expert"]) == ("expert_t", "expert_f")
+    assert (middle["route"], middle["expert"]) == ("expert_t", "expert_t")
     assert (small["route"], small["restored_frames"]) == ("skip", 0)
     assert middle["w"] == pytest.approx(90, abs=0.5)
     np.testing.assert_allclose(middle["landmarks"], faces.landmarks[1], atol=0.01)
@@ -90,7 +90,7 @@ def test_photo(restore, photo, face_at, together):
     assert middle["identity_distance"] > 0
     assert report["totals"]["faces"] == 3
     assert report["totals"]["restored"] == 1
-    assert report["totals"]["fallbacks"] == {"expert_t is not available yet, expert_f ran instead": 1}
+    assert report["totals"]["fallbacks"] == {}
     assert report["totals"]["errors"] == {}
     assert {"read", "detect", "align", "measure", "restore", "identity", "background", "composite", "write"} == set(
         report["totals"]["seconds_by_stage"]
@@ -162,7 +162,7 @@ def test_clips(restore, make_clip, make_gif, scene, face_at, kind):
     assert face["carried_frames"] == 0
     assert 0 <= face["identity_spread"] < 0.05
     assert report["totals"]["frames"] == 8
-    assert report["totals"]["fallbacks"] == {"expert_t is not available yet, expert_f ran instead": 8}
+    assert report["totals"]["fallbacks"] == {}
     assert "track" in report["totals"]["seconds_by_stage"]
     facts = report["input"]
     assert facts["kind"] == kind

@@ -89,12 +89,28 @@ def test_the_users_choice_of_faces(scene, face_at, together, make_models, option
             assert options[0].partition("=")[0] in f.decision.reason or len(options) > 1
 
 
-def test_expert_t_falls_back_to_expert_f_and_says_so(scene, face_at, make_models):
-    (small,) = run(scene, face_at(150, 110, 80), make_models()).faces
-    assert (small.decision.route, small.decision.expert) == ("expert_t", "expert_f")
-    assert small.notes == ("expert_t is not available yet, expert_f ran instead",)
-    (middle,) = run(scene, face_at(150, 110, 120), make_models(), "route.q_low=0").faces
-    assert (middle.decision.route, middle.decision.expert, middle.notes) == ("expert_f", "expert_f", ())
+@pytest.mark.parametrize(
+    ("width", "options", "route", "ran"),
+    [
+        (80, [], "expert_t", "expert_t"),
+        (120, ["route.q_low=0"], "expert_f", "expert_f"),
+        (120, ["route.q_low=1e9"], "expert_t", "expert_t"),
+        (80, ["expert.name=expert_f"], "expert_t", "expert_f"),
+        (120, ["route.q_low=0", "expert.name=expert_t"], "expert_f", "expert_t"),
+    ],
+    ids=str,
+)
+def test_the_expert_that_the_route_or_the_user_names_runs(
+    scene, face_at, make_models, stub_expert, width, options, route, ran
+):
+    models = make_models()
+    models.experts["expert_t"] = stub_expert()
+    (face,) = run(scene, face_at(150, 110, width), models, *options).faces
+    assert (face.decision.route, face.decision.expert) == (route, ran)
+    assert {name: len(expert.seen) for name, expert in models.experts.items()} == {
+        "expert_f": int(ran == "expert_f"),
+        "expert_t": int(ran == "expert_t"),
+    }
 
 
 def test_each_expert_runs_once_over_all_its_faces(scene, face_at, together, make_models, stub_expert):

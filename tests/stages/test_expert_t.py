@@ -11,21 +11,15 @@ import torch
 from likeness.data.drawn import draw_face
 from likeness.errors import ConfigError, InputError
 from likeness.evaluation.methods import METHODS, MethodContext
-from likeness.nets.expert_f import ExpertF, ExpertFConfig
-from likeness.nets.expert_t import ExpertT, ExpertTConfig, Frozen, Knobs
-from likeness.nets.prior import Prior, PriorConfig
+from likeness.nets.expert_f import ExpertF
+from likeness.nets.expert_t import ExpertT, Frozen, Knobs
+from likeness.nets.prior import Prior
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.models import load_models
 from likeness.stages.restore.expert_t import KnobsConfig, load_expert_t
 from likeness.types import FloatArray
 from likeness.weights.files import file_hash, save_weights
-
-PRIOR = PriorConfig(codes=16, code_width=4, heads=2, widths=(12, 8, 8, 4), encoder=(0, 1, 1), decoder=(1, 1, 1))
-FIRST = ExpertFConfig(widths=(8, 8, 12), encoder=(2, 2, 2), decoder=(1, 1), skips=(4, 8), fourier=4)
-TINY = ExpertTConfig(
-    width=12, heads=2, quality=3, read=1, render=1, channels=(8, 8, 8, 12), hidden=(8, 8, 8), code_width=4,
-    decoded=(12, 8, 8),
-)  # fmt: skip
+from tests.tiny import FIRST, PRIOR, TINY
 
 
 @pytest.fixture(scope="module")

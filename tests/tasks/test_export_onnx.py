@@ -13,10 +13,10 @@ import torch
 from likeness.data.drawn import draw_face
 from likeness.errors import ConfigError, InputError, WeightsError
 from likeness.nets.blocks import FourierUnit, MatrixFourierUnit, without_complex_numbers
-from likeness.nets.expert_f import ExpertF, ExpertFConfig
-from likeness.nets.expert_t import ExpertT, ExpertTConfig
+from likeness.nets.expert_f import ExpertF
+from likeness.nets.expert_t import ExpertT
 from likeness.nets.gate import Gate
-from likeness.nets.prior import Prior, PriorConfig
+from likeness.nets.prior import Prior
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.models import load_models
 from likeness.stages.restore.portable import open_graph
@@ -24,13 +24,7 @@ from likeness.tasks.export import main
 from likeness.tasks.export_onnx import OnnxOptions, export_onnx
 from likeness.types import FloatArray
 from likeness.weights.files import save_weights
-
-PRIOR = PriorConfig(codes=16, code_width=4, heads=2, widths=(12, 8, 8, 4), encoder=(0, 1, 1), decoder=(1, 1, 1))
-FIRST = ExpertFConfig(widths=(8, 8, 12), encoder=(2, 2, 2), decoder=(1, 1), skips=(4, 8), fourier=4)
-TINY = ExpertTConfig(
-    width=12, heads=2, quality=3, read=1, render=1, channels=(8, 8, 8, 12), hidden=(8, 8, 8), code_width=4,
-    decoded=(12, 8, 8),
-)  # fmt: skip
+from tests.tiny import FIRST, PRIOR, TINY
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from likeness.data.drawn import draw_face
-from likeness.nets.prior import Prior, PriorConfig
+from likeness.nets.prior import Prior
 from likeness.tasks.prior_codes import survey
-
-TINY = PriorConfig(codes=16, code_width=4, heads=2, widths=(12, 8, 8, 4), encoder=(0, 1, 1), decoder=(1, 1, 1))
+from tests.tiny import PRIOR as TINY
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from likeness.data.faces import resize_face
 from likeness.data.recipes import Drawn, apply
 from likeness.data.restoration import DrawnSource, MixConfig, TrainingPairs, exchanged
 from likeness.errors import ConfigError
-from likeness.nets.expert_f import ExpertF, ExpertFConfig
+from likeness.nets.expert_f import ExpertF
 from likeness.nets.prior import Prior, PriorConfig
 from likeness.tasks.export import ExportOptions, export
 from likeness.training.callbacks import read_curves
@@ -24,11 +24,10 @@ from likeness.training.expert_t import TokenConfig
 from likeness.training.run import train
 from likeness.weights.files import load_weights, save_weights
 from likeness.weights.networks import load_network
+from tests.tiny import FIRST, PRIOR
 
 from .conftest import compose_train
 
-PRIOR = PriorConfig(codes=16, code_width=4, heads=2, widths=(12, 8, 8, 4), encoder=(0, 1, 1), decoder=(1, 1, 1))
-FIRST = ExpertFConfig(widths=(8, 8, 12), encoder=(2, 2, 2), decoder=(1, 1), skips=(4, 8), fourier=4)
 SIZE = "model.net.config."
 TINY = (
     "data=drawn",

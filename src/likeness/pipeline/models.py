@@ -27,7 +27,7 @@ from likeness.stages.restore.portable import load_portable
 from likeness.stages.route import RouteBounds
 from likeness.weights.external import load_external
 from likeness.weights.files import file_hash
-from likeness.weights.manifest import RELEASED, released
+from likeness.weights.manifest import released
 from likeness.weights.networks import load_network
 from likeness.weights.portable import check_graph
 
@@ -157,7 +157,7 @@ def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[
         ConfigError: for knobs of an expert that does not run.
     """
     name, weights = config.expert.name, config.weights
-    has_t = name == "expert_t" or (name == "auto" and bool(weights.expert_t or not RELEASED["expert_t"].interim))
+    has_t = name in ("auto", "expert_t")
     if not has_t and config.expert_t != KnobsConfig():
         raise ConfigError(
             f"expert_t: got {config.expert_t}, but with expert.name={name} Expert-T does not run; "
@@ -174,6 +174,7 @@ def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[
         experts.append(load_expert_f(weights.expert_f or None, device, bf16))
     if has_t:
         files["prior"] = Path(weights.prior) if weights.prior else released("prior")
-        own = weights.expert_t or None, files["prior"], weights.expert_f or None
+        under = weights.expert_f if weights.expert_t or name == "expert_t" else ""
+        own = weights.expert_t or None, files["prior"], under or None
         experts.append(load_expert_t(*own, config.expert_t, device, bf16))
     return experts, files

@@ -202,16 +202,9 @@ def _look(
                 opinion = _opinion(models.gate, models.embedder, profile, crop, face)
             decision = by_gate(decision, opinion, past.decision if past else None, config.video.hysteresis)
         decision = _chosen(decision, profile, index, config)
-    notes: tuple[str, ...] = ()
     if decision.expert is not None and config.expert.name != "auto":
         decision = replace(decision, expert=config.expert.name)
-    elif decision.route == "expert_t" and decision.expert not in (None, "expert_t"):  # held from the last detection
-        notes = (f"expert_t is not available yet, {decision.expert} ran instead",)
-    elif decision.expert is not None and decision.expert not in models.experts:
-        notes = (f"{decision.expert} is not available yet, expert_f ran instead",)
-        decision = replace(decision, expert="expert_f")
-    spent = 1000 * (time.perf_counter() - start)
-    return FaceResult(face, crop, profile, decision, milliseconds=spent, notes=notes)
+    return FaceResult(face, crop, profile, decision, milliseconds=1000 * (time.perf_counter() - start))
 
 
 def _opinion(gate: Gate, embedder: FaceEmbedder, profile: Profile, crop: Crop, face: Faces) -> Opinion:

@@ -17,24 +17,17 @@ class Released:
         file: name inside the weights folder.
         what: one line.
         weights_licence: of the weights; they inherit their data's terms.
-        interim: half trained: tables, training and whoever names it take it, the pipeline does not by itself.
     """
 
     file: str
     what: str
     weights_licence: str
-    interim: bool = False
 
 
 RELEASED: Mapping[str, Released] = {
     "expert_f": Released("expert_f.safetensors", "Expert-F, the frequency expert", "non-commercial research"),
     "prior": Released("prior.safetensors", "the codebook prior of faces", "non-commercial research"),
-    "expert_t": Released(
-        "expert_t.safetensors",
-        "Expert-T, the token transformer",
-        "non-commercial research",
-        interim=True,
-    ),
+    "expert_t": Released("expert_t.safetensors", "Expert-T, the token transformer", "non-commercial research"),
     "calibration": Released("calibration.json", "bounds of the guard and of the router", "MIT"),
 }
 
