@@ -83,14 +83,20 @@ def to_markdown(
     rows: Sequence[Row], provenance: Mapping[str, Any], title: str, notes: Sequence[str] = (), base: str = INPUT
 ) -> str:
     """Two tables per view and recipe: means with intervals, and paired differences against the row `base`."""
-    parts = [f"# {title}\n\nMean [95 % bootstrap interval over images].\n", *(f"{note}\n" for note in notes)]
+    head = [f"# {title}\n\nMean [95 % bootstrap interval over images].\n", *(f"{note}\n" for note in notes)]
+    return "\n".join([*head, tables_of(rows, base), provenance_section(provenance)])
+
+
+def tables_of(rows: Sequence[Row], base: str = INPUT) -> str:
+    """The tables of `to_markdown` alone."""
+    parts = []
     for view, recipe in dict.fromkeys((r.view, r.recipe) for r in rows):
         here = [r for r in rows if (r.view, r.recipe) == (view, recipe)]
         images = max(r.figure.n + r.figure.missing for r in here)
         parts.append(f"## {view}, recipe `{recipe}`, {images} images\n\n{_table(here, _mean)}")
         if changed := [r for r in here if r.difference]:
             parts.append(f"Against `{base}`, paired:\n\n{_table(changed, _change)}")
-    return "\n".join([*parts, provenance_section(provenance)])
+    return "\n".join(parts)
 
 
 def provenance_section(provenance: Mapping[str, Any]) -> str:

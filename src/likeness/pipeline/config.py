@@ -69,8 +69,8 @@ class WeightsConfig:
     """Files that replace the released ones; empty means released.
 
     Attributes:
-        expert_f: Expert-F; where both experts run, Expert-T stands on it only if weights of its own are named, too: it knows
-            the one that it was trained over.
+        expert_f: Expert-F; where both experts run, Expert-T stands on this file only if its own weights are named, too:
+            it knows the one that it was trained over.
         expert_t: Expert-T.
         prior: the codebook prior under it.
         gate: the learned gate.

@@ -1,0 +1,100 @@
+"""Paired comparisons from stored figures, against differences computed by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from likeness.errors import DataError
+from likeness.tasks.against import AgainstOptions, compare, main, read_images, run
+
+HEAD = "# commit: none\nimage,group,recipe,method,size,psnr,lpips\n"
+FIGURES = {
+    # image: group, figures of a and of b; the last has no LPIPS under a
+    "1.png": ("real", (20.0, 0.4), (21.0, 0.2)),
+    "2.png": ("real", (22.0, 0.2), (21.0, 0.2)),
+    "3.png": ("drawn", (30.0, 0.3), (33.0, 0.2)),
+    "4.png": ("drawn", (28.0, None), (30.0, 0.3)),
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    lines = [
+        f"{image},{group},heavy,{method},256,{psnr},{'' if lpips is None else lpips}"
+        for image, (group, *both) in FIGURES.items()
+        for method, (psnr, lpips) in zip("ab", both, strict=True)
+    ]
+    path = tmp_path / "images.csv"
+    path.write_text(HEAD + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("view", "metric", "value", "change", "percent", "n"),
+    [
+        ("all, 256", "psnr", 26.25, 1.25, 5.0, 4),
+        ("real, 256", "psnr", 21.0, 0.0, 0.0, 2),
+        ("drawn, 256", "psnr", 31.5, 2.5, 100 * 2.5 / 29, 2),
+        ("all, 256", "lpips", 0.225, -0.1, -100 / 3, 3),
+    ],
+)
+def test_means_and_differences(
+    file: Path, view: str, metric: str, value: float, change: float, percent: float, n: int
+) -> None:
+    rows = {(r.view, r.method, r.metric): r for r in compare(read_images(file), "a")}
+    row = rows[view, "b", metric]
+    assert row.figure.value == pytest.approx(value)
+    assert row.difference is not None
+    assert row.percent is not None
+    assert (row.difference.value, row.percent.value) == (pytest.approx(change), pytest.approx(percent))
+    assert row.difference.n == n
+    assert row.difference.low <= row.difference.value <= row.difference.high
+    assert rows[view, "a", metric].difference is None
+
+
+def test_it_does_not_matter_in_which_order_the_images_stand(file: Path) -> None:
+    lines = read_images(file)
+    expected = {r.metric: r for r in compare(lines, "a") if (r.view, r.method) == ("all, 256", "b")}
+    shuffled = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))]
+    found = {r.metric: r for r in compare(shuffled, "a") if (r.view, r.method) == ("all, 256", "b")}
+    for metric, row in expected.items():
+        assert row.difference is not None
+        assert found[metric].difference is not None
+        assert found[metric].difference.value == pytest.approx(row.difference.value)  # type: ignore[union-attr]
+
+
+def test_it_writes_tables_with_the_hash_of_what_it_read(file: Path, tmp_path: Path) -> None:
+    run(AgainstOptions([str(file)], "a", [], str(tmp_path / "against.md")))
+    text = (tmp_path / "against.md").read_text()
+    assert "Against `a`, paired:" in text
+    assert "| b | +1.25 [" in text
+    assert "files sha256" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["base=a"], "images: got none"),
+        (["images=[FILE]", "base=c"], "got c, expected rows of the file: a, b"),
+        (["images=[FILE]", "base=a", "methods=[d]"], "got d"),
+        (["images=[none.csv]", "base=a"], "cannot read none.csv"),
+        (["images=[TEXT]", "base=a"], "has no columns image"),
+    ],
+    ids=str,
+)
+def test_one_line_says_what_is_wrong(
+    file: Path, tmp_path: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text.csv"
+    text.write_text("a,b\n1,2\n")
+    assert main([w.replace("FILE", str(file)).replace("TEXT", str(text)) for w in words]) != 0
+    assert told in capsys.readouterr().err
+
+
+def test_a_picture_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(DataError, match="cannot read"):
+        read_images(tmp_path / "x.csv")
