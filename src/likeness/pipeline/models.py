@@ -52,11 +52,15 @@ def pick_device(option: str) -> torch.device:
     return device
 
 
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 itself; elsewhere it is emulated, several times as slow as fp32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def computes_in_bf16(precision: str, device: torch.device, runtime: str = "torch") -> bool:
     """What the option `precision` means on this device."""
     if precision == "fast" and device.type == "cpu" and runtime != "onnx":
-        # Without such instructions bf16 is emulated and several times as slow as fp32.
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return cpu_has_bf16()
     return precision == "bf16" or (precision in ("auto", "fast") and device.type == "cuda")
 
 

@@ -1,8 +1,8 @@
 """What a face and a clip cost: `python -m likeness.tasks.bench` writes experiments/bench.
 
-Milliseconds of the networks (batch 1 and 4, fp32 and bf16); frames per second of clips with moving faces in every
-preset, what the stages took, and peak memory; beside them, with `others=true`, the networks of GFPGAN,
-RestoreFormer and CodeFormer with random weights, on which their cost does not depend. Median and
+Milliseconds of the networks (batch 1 and 4; fp32, and bf16 where the CPU has it); frames per second of clips with
+moving faces in every preset, what the stages took, and peak memory; beside them, with `others=true`, the networks of
+GFPGAN, RestoreFormer and CodeFormer with random weights, on which their cost does not depend. Median and
 spread, on a machine that is named. Give it the machine alone.
 """
 
@@ -27,6 +27,7 @@ from rich.progress import track
 from likeness.errors import LikenessError
 from likeness.evaluation import provenance
 from likeness.nets.face_embedder import load_embedder, weights_file
+from likeness.pipeline.models import cpu_has_bf16
 from likeness.pipeline.restorer import Restorer
 from likeness.stages.detect.mtcnn import MtcnnDetector
 from likeness.stages.restore.base import Expert
@@ -105,10 +106,15 @@ def timed(function: Callable[[], object], runs: int, warm: int = 3) -> list[floa
     return times
 
 
+def precisions() -> tuple[str, ...]:
+    """Those that this CPU computes in."""
+    return ("fp32", "bf16") if cpu_has_bf16() else ("fp32",)
+
+
 def networks(runs: int) -> Iterator[Row]:
     """Our own networks, and dlib's recogniser where it is installed."""
     crop = np.random.default_rng(0).random((256, 256, 3), np.float32)
-    for precision in ("fp32", "bf16"):
+    for precision in precisions():
         bf16 = precision == "bf16"
         experts: dict[str, Expert] = {"Expert-F": load_expert_f(bf16=bf16), EXPERT_T: load_expert_t(bf16=bf16)}
         for name, expert in experts.items():
@@ -134,7 +140,7 @@ def published(runs: int) -> Iterator[Row | str]:
             yield f"{name} was not timed: {module.partition('.')[0]} is not installed"
             continue
         net = getattr(importlib.import_module(module), kind)(**arguments).eval()
-        for precision in ("fp32", "bf16"):
+        for precision in precisions():
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 yield Row(f"{name}'s network, random weights", precision, 1, timed(lambda n=net: n(face), runs, 1))  # type: ignore[misc]
         del net
@@ -229,10 +235,17 @@ def run(options: BenchOptions) -> list[str]:
         torch.set_num_threads(options.threads)
     made_of_clips = clips(options.frames)  # first, so that its peak memory is its own
     rows, notes = list(networks(options.runs)), list[str]()
+    if len(precisions()) == 1:
+        notes.append("- bf16 was not timed: this CPU emulates it")
     if options.others:
-        for row in track(published(max(3, options.runs // 5)), "others", total=6, disable=not sys.stderr.isatty()):
+        for row in track(
+            published(max(3, options.runs // 5)),
+            "others",
+            total=len(OTHERS) * len(precisions()),
+            disable=not sys.stderr.isatty(),
+        ):
             if isinstance(row, str):
-                notes.append(row)
+                notes.append(f"- {row}")
             else:
                 rows.append(row)
     head = ["| what | precision | batch | median ms a face | least | largest |", "|---|---|---|---|---|---|"]
