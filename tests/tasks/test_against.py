@@ -74,6 +74,16 @@ def test_it_writes_tables_with_the_hash_of_what_it_read(file: Path, tmp_path: Pa
     assert "files sha256" in text
 
 
+def test_the_views_of_two_files_stay_apart(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text(file.read_text().replace(",20.0,", ",24.0,"))
+    run(AgainstOptions([str(file), str(other)], "a"))
+    text = capsys.readouterr().out
+    for name, mean in ((file, "25.00"), (other, "26.00")):
+        section = text.partition(f"## {name}: all, 256")[2]
+        assert section.partition("| a | ")[2].startswith(mean)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -61,8 +61,12 @@ def read_images(path: Path) -> list[dict[str, str]]:
     return lines
 
 
-def compare(lines: Sequence[Mapping[str, str]], base: str, methods: Sequence[str] = (), seed: int = 0) -> list[Row]:
+def compare(
+    lines: Sequence[Mapping[str, str]], base: str, methods: Sequence[str] = (), seed: int = 0, title: str = ""
+) -> list[Row]:
     """Means and paired differences by size and recipe: of all images, and of each group where there are several.
+
+    Views are called by group and size, after `title`: those of two files must not share a name.
 
     Raises:
         DataError: if a named row is not there.
@@ -79,7 +83,7 @@ def compare(lines: Sequence[Mapping[str, str]], base: str, methods: Sequence[str
         for view in ["all", *(groups if len(groups) > 1 else [])]:
             taken = [line for line in here if view in ("all", line["group"])]
             for method in (base, *chosen):
-                head = (f"{view}, {size}", int(size), recipe, method)
+                head = (f"{title}{view}, {size}", int(size), recipe, method)
                 rows += [
                     _row(head, metric, taken, base, seed)
                     for metric in metrics
@@ -114,7 +118,8 @@ def run(options: AgainstOptions) -> None:
         raise DataError("images: got none, expected images=[FILE] that evaluate.py wrote")
     rows: list[Row] = []
     for name in options.images:
-        rows += compare(read_images(Path(name)), options.base, options.methods, options.seed)
+        title = f"{name}: " if len(options.images) > 1 else ""
+        rows += compare(read_images(Path(name)), options.base, options.methods, options.seed, title)
     text = tables_of(rows, options.base)
     if options.dst:
         facts = {"files sha256": {name: file_hash(name) for name in options.images}}
