@@ -40,16 +40,17 @@ class NoHarmOptions:
         root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
         dst: folder of the table.
         limit: faces used, 0 = all real ones of `val` that are sharp at 512.
-        expert_f: a weight file in place of the released one.
+        expert_f, expert_t: weight files in place of the released ones.
     """
 
     root: str = ""
     dst: str = "experiments/no_harm"
     limit: int = 0
     expert_f: str = ""
+    expert_t: str = ""
 
 
-WIDTHS = (120.0, 140.0, 200.0)
+WIDTHS = (60.0, 80.0, 120.0, 140.0, 200.0)  # Expert-T's, Expert-F's where they are sharp, and what is left alone
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root = Path(options.root or f"{data}/faces")
         records = [r for r in split_records(read_manifest(root), "val") if r.kind == "real" and r.sharp]
         records = records[: options.limit or None]
-        config = RestorerConfig(weights=WeightsConfig(expert_f=options.expert_f))
+        config = RestorerConfig(weights=WeightsConfig(expert_f=options.expert_f, expert_t=options.expert_t))
         restorers = {k: Restorer(replace(config, upscale=str(k))) for k in (1, 2)}
         results = []
         for record in track(records, "examining", disable=not sys.stderr.isatty()):

@@ -194,6 +194,7 @@ class GateDataModule(L.LightningDataModule):
             raise DataError(f"gate: {root}/manifest.csv has no face to calibrate on; make it again with prepare")
         first, second = load_expert_t(), load_expert_f()
         told = [[r.file for r in records], first.sha256, second.sha256, self.widths, self.seed, FEATURES, RECIPES]
+        told += [RELATIVE_TIME, TIME_WEIGHT]
         file = self.cache / f"gate-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}.npz"
         if not file.is_file():
             detector = MtcnnDetector(DetectConfig(min_face=_MIN_FACE))
