@@ -318,7 +318,7 @@ class Following:
 
 
 def test_an_expert_that_follows_is_given_what_it_kept_of_each_face_within_a_shot(scene, face_at, together, make_models):
-    expert, two = Following(), together(face_at(150, 110, 120), face_at(270, 60, 80))
+    expert, two = Following(), together(face_at(150, 110, 95), face_at(270, 60, 80))
     away = scene[::-1].copy()
     run([scene] * 3 + [away], make_models(two, face_at(100, 120, 80), expert=expert), "video.reentry.distance=0")
     # Larger faces first; after the cut nothing is left of them.

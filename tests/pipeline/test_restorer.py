@@ -294,7 +294,8 @@ def test_a_deep_picture_goes_where_sixteen_bits_fit(restorer_with, scene, face_a
 
 def test_real_models_report_their_hashes():
     models = load_models(from_overrides(["device=cpu"]))
-    assert set(models.hashes) == {"expert_f", "embedder", "calibration", "mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"}
+    detector = {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"}
+    assert set(models.hashes) == {"expert_f", "expert_t", "prior", "embedder", "calibration", *detector}
     assert all(len(h) == 64 for h in models.hashes.values())
 
 
