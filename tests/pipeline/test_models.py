@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 import torch
 
+from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
 from likeness.pipeline import models
 from likeness.pipeline.config import from_overrides
@@ -47,6 +48,12 @@ def test_the_released_expert_t_stands_on_the_released_expert_f(named: list[str],
     under = cast(ExpertTExpert, loaded.experts["expert_t"]).frozen.expert_f
     assert under is not None
     assert torch.allclose(under.skip128.weight, net.skip128.weight, atol=0.01) is own  # files hold fp16
+
+
+def test_expert_t_alone_does_not_swallow_another_expert_f() -> None:
+    words = ["device=cpu", "expert.name=expert_t", f"weights.expert_f={released('expert_f')}"]
+    with pytest.raises(ConfigError, match=r"give weights\.expert_t=FILE"):
+        models.load_models(from_overrides(words))
 
 
 @pytest.mark.parametrize(

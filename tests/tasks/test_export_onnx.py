@@ -23,7 +23,8 @@ from likeness.stages.restore.portable import open_graph
 from likeness.tasks.export import main
 from likeness.tasks.export_onnx import OnnxOptions, export_onnx
 from likeness.types import FloatArray
-from likeness.weights.files import save_weights
+from likeness.weights.files import file_hash, save_weights
+from likeness.weights.manifest import released
 from tests.tiny import FIRST, PRIOR, TINY
 
 
@@ -130,6 +131,17 @@ def test_a_graph_of_other_weights_is_refused(files: dict[str, str], folder: Path
         load_models(from_overrides([*words, "expert.name=expert_f", "runtime=onnx", f"weights.onnx={folder}"]))
     with pytest.raises(WeightsError, match="missing"):
         load_models(from_overrides([*options(files), "runtime=onnx", f"weights.onnx={tmp_path}"]))
+
+
+def test_the_released_expert_t_stands_on_the_released_expert_f(files: dict[str, str], tmp_path: Path) -> None:
+    export_onnx(OnnxOptions(dst=str(tmp_path), expert_f=files["expert_f"]))
+    made_of = {
+        name: json.loads((tmp_path / f"{name}.json").read_text())["weights"] for name in ("expert_f", "expert_t")
+    }
+    assert made_of["expert_f"] == {"expert_f": file_hash(files["expert_f"])}
+    assert made_of["expert_t"] == {name: file_hash(released(name)) for name in ("expert_t", "prior", "expert_f")}
+    words = ["device=cpu", "runtime=onnx", f"weights.onnx={tmp_path}", f"weights.expert_f={files['expert_f']}"]
+    assert set(load_models(from_overrides(words)).experts) == {"expert_f", "expert_t"}
 
 
 @pytest.mark.parametrize("runtime", ["onnx", OPENVINO])

@@ -27,7 +27,7 @@ from likeness.stages.restore.portable import load_portable
 from likeness.stages.route import RouteBounds
 from likeness.weights.external import load_external
 from likeness.weights.files import file_hash
-from likeness.weights.manifest import released
+from likeness.weights.manifest import released, under_expert_t
 from likeness.weights.networks import load_network
 from likeness.weights.portable import check_graph
 
@@ -144,11 +144,13 @@ def _detector(config: RestorerConfig, device: torch.device) -> tuple[Detector, d
 def _portable(config: RestorerConfig, names: Sequence[str], bf16: bool) -> list[Expert]:
     """The experts on another runtime, if their files were made of the weights that torch would run."""
     given = {"expert_f": config.weights.expert_f, "expert_t": config.weights.expert_t, "prior": config.weights.prior}
-    parts = {"expert_f": ("expert_f",), "expert_t": ("expert_t", "prior", "expert_f")}
+    parts = {"expert_f": ("expert_f",), "expert_t": ("expert_t", "prior")}
     knobs = {"expert_t": {"fidelity": config.expert_t.fidelity, "quality": config.expert_t.quality}}
     experts: list[Expert] = []
     for name in names:
         weights = {part: file_hash(given[part] or released(part)) for part in parts[name]}
+        if name == "expert_t":
+            weights["expert_f"] = file_hash(under_expert_t(config.weights.expert_t, config.weights.expert_f))
         check_graph(Path(config.weights.onnx) / f"{name}.onnx", weights)
         experts.append(load_portable(name, config.weights.onnx, config.runtime, knobs.get(name), bf16))
     return experts
@@ -167,6 +169,11 @@ def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[
             f"expert_t: got {config.expert_t}, but with expert.name={name} Expert-T does not run; "
             "give expert=expert_t, or leave its options out"
         )
+    if name == "expert_t" and weights.expert_f and not weights.expert_t:
+        raise ConfigError(
+            f"weights.expert_f: got {weights.expert_f}, but the released Expert-T stands on the released Expert-F; "
+            "give weights.expert_t=FILE that was trained over yours, or leave it out"
+        )
     if name == "external":
         net = load_external(config.expert.weights, "expert.weights", device)
         return [ExternalExpert(net, config.expert.size)], {}
@@ -178,7 +185,6 @@ def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[
         experts.append(load_expert_f(weights.expert_f or None, device, bf16))
     if has_t:
         files["prior"] = Path(weights.prior) if weights.prior else released("prior")
-        under = weights.expert_f if weights.expert_t or name == "expert_t" else ""
-        own = weights.expert_t or None, files["prior"], under or None
+        own = weights.expert_t or None, files["prior"], under_expert_t(weights.expert_t, weights.expert_f)
         experts.append(load_expert_t(*own, config.expert_t, device, bf16))
     return experts, files

@@ -16,7 +16,7 @@ from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, Frozen
 from likeness.nets.gate import Gate
 from likeness.stages.restore.portable import open_graph
-from likeness.weights.manifest import RELEASED
+from likeness.weights.manifest import RELEASED, under_expert_t
 from likeness.weights.networks import load_network, load_prior
 from likeness.weights.portable import Graph, expert_f_graph, expert_t_graph, gate_graph, write_graph
 
@@ -60,12 +60,16 @@ def export_onnx(options: OnnxOptions) -> list[Path]:
         raise ConfigError(f"format: got {options.format!r}, expected onnx or weights")
     expert_f, f_hash = load_network("expert_f", options.expert_f or None)
     expert_t, t_hash = load_network("expert_t", options.expert_t or None)
+    first, first_hash = load_network("expert_f", under_expert_t(options.expert_t, options.expert_f))
     prior, prior_hash = load_prior(options.prior or None)
-    first, second = cast(ExpertF, expert_f), cast(ExpertT, expert_t)
-    under = {"prior": prior_hash} | ({"expert_f": f_hash} if second.config.regress else {})
-    frozen = Frozen(prior.to(memory_format=torch.contiguous_format), first if second.config.regress else None)  # type: ignore[call-overload]
+    second = cast(ExpertT, expert_t)
+    under = {"prior": prior_hash} | ({"expert_f": first_hash} if second.config.regress else {})
+    frozen = Frozen(
+        prior.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
+        cast(ExpertF, first) if second.config.regress else None,
+    )
     graphs = {
-        "expert_f": (expert_f_graph(first), {"expert_f": f_hash}),
+        "expert_f": (expert_f_graph(cast(ExpertF, expert_f)), {"expert_f": f_hash}),
         "expert_t": (expert_t_graph(second, frozen), {"expert_t": t_hash, **under}),
     }
     if options.gate or "gate" in RELEASED:

@@ -60,3 +60,14 @@ def released(name: str) -> Path:
             f"weights: {file} is missing ({RELEASED[name].what}); reinstall the package, or give your own file"
         )
     return file
+
+
+def under_expert_t(expert_t: str, expert_f: str) -> Path:
+    """The Expert-F that Expert-T stands on: the named one beside an Expert-T of one's own, else the released one.
+
+    The released Expert-T knows the features of the one that it was trained over, and no other.
+
+    Args:
+        expert_t, expert_f: the files named, empty = released.
+    """
+    return Path(expert_f) if expert_t and expert_f else released("expert_f")
