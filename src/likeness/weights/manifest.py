@@ -28,6 +28,7 @@ RELEASED: Mapping[str, Released] = {
     "expert_f": Released("expert_f.safetensors", "Expert-F, the frequency expert", "non-commercial research"),
     "prior": Released("prior.safetensors", "the codebook prior of faces", "non-commercial research"),
     "expert_t": Released("expert_t.safetensors", "Expert-T, the token transformer", "non-commercial research"),
+    "srnet": Released("srnet.safetensors", "SRNet, the plain baseline of the tables", "non-commercial research"),
     "calibration": Released("calibration.json", "bounds of the guard and of the router", "MIT"),
 }
 
