@@ -45,6 +45,7 @@ class Lpips(nn.Module):
 
         A truth that several outputs are compared with needs them once.
         """
+        images = images.contiguous(memory_format=torch.channels_last)  # CPU pooling is ten times as fast
         outputs = self.net(self.scaling(2 * images - 1))
         # The square root's slope at zero is infinite: without the constant a dead pixel makes the loss nan.
         return [x / (x.square().sum(1, keepdim=True) + _TINY).sqrt() for x in outputs]
