@@ -1,0 +1,179 @@
+"""What the gate learned: `python -m likeness.tasks.gate_curves` reads it on the people that it was not trained on.
+
+Its cost beside that of always one expert and of the oracle, how much dearer its choices become where one feature is
+shuffled, whether its probabilities are right (reliability, Guo et al., ICML 2017, section 2), and what the experts cost
+over width and sharpness.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from likeness.errors import DataError, OutputError
+from likeness.evaluation import provenance
+from likeness.evaluation.statistics import Interval, bootstrap, difference, mean
+from likeness.nets.gate import FEATURES, Gate
+from likeness.tasks import arguments
+from likeness.training.gate import GateDataModule, GateTable
+from likeness.weights.networks import load_network
+
+Values = npt.NDArray[np.float64]
+_BINS = 8
+
+
+@dataclass
+class GateCurvesOptions:
+    """Options of the command; those of the table as in configs/data/gate.yaml, so that its cache is found.
+
+    Attributes:
+        gate: weight file; empty = the released one.
+        root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
+        cache: where training keeps the table.
+        widths: photos of each face and recipe.
+        faces: at most so many, 0 = all.
+        held_out: share of the people that training did not see.
+        seed: of photos, of the split and of the shuffling.
+        dst: folder of the table and the plot.
+    """
+
+    gate: str = ""
+    root: str = ""
+    cache: str = "logs/cache"
+    widths: int = 3
+    faces: int = 0
+    held_out: float = 0.25
+    seed: int = 7
+    dst: str = field(default="experiments/gate")
+
+
+def choices(gate: Gate, table: GateTable) -> dict[str, Values]:
+    """(N,) cost of each sample by who chooses: always T, always F, the gate, the oracle."""
+    dear, cheap = table.costs[:, 0], table.costs[:, 1]
+    return {
+        "always Expert-T": dear,
+        "always Expert-F": cheap,
+        "gate": np.where(gate.probability(table.features) > 0.5, dear, cheap),
+        "oracle": table.costs.min(1),
+    }
+
+
+def shuffled(gate: Gate, table: GateTable, seed: int) -> dict[str, Interval]:
+    """By feature, by how much the gate's mean cost rises when that feature is dealt to other faces at random.
+
+    Permutation importance (Breiman, Machine Learning 45, 2001, section 10).
+    """
+    plain = choices(gate, table)["gate"]
+    found = {}
+    for i, name in enumerate(FEATURES):
+        mixed = table.features.copy()
+        mixed[:, i] = np.random.default_rng([seed, i]).permutation(mixed[:, i])
+        found[name] = difference(choices(gate, GateTable(mixed, table.costs, table.people))["gate"], plain)
+    return found
+
+
+def reliability(probabilities: Values, better: npt.NDArray[np.bool_], count: int = _BINS) -> tuple[Values, Values]:
+    """Mean probability and share that came true, of equally many samples each, from the least probable up."""
+    parts = np.array_split(np.argsort(probabilities, kind="stable"), count)
+    return np.array([probabilities[p].mean() for p in parts]), np.array([better[p].mean() for p in parts])
+
+
+def over(values: Values, costs: Mapping[str, Values], count: int = _BINS) -> tuple[Values, dict[str, Values]]:
+    """Mean of a feature and of each cost in equally filled bins of the feature."""
+    parts = np.array_split(np.argsort(values, kind="stable"), count)
+    means = {name: np.array([c[p].mean() for p in parts]) for name, c in costs.items()}
+    return np.array([values[p].mean() for p in parts]), means
+
+
+def plot(gate: Gate, table: GateTable, file: Path) -> None:
+    """Reliability, and the costs over width and sharpness."""
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    first, *others = figure.subplots(1, 3)
+    first.plot([0, 1], [0, 1], color="0.7")
+    first.plot(*reliability(gate.probability(table.features), table.costs[:, 0] < table.costs[:, 1]), marker="o")
+    first.set(xlabel="probability that Expert-T is better", ylabel="share where it was", xlim=(0, 1), ylim=(0, 1))
+    for panel, name in zip(others, ("width", "sharpness"), strict=True):
+        places, costs = over(table.features[:, FEATURES.index(name)].astype(np.float64), choices(gate, table))
+        for who, values in costs.items():
+            panel.plot(places, values, marker="o", markersize=3, label=who)
+        panel.set(xlabel=name, ylabel="mean cost", xscale="log" if name == "sharpness" else "linear")
+        panel.legend(fontsize="small")
+    figure.savefig(file, dpi=110, metadata={"Software": None})
+
+
+def lines_of(gate: Gate, table: GateTable, seed: int) -> list[str]:
+    """The two tables as Markdown."""
+    costs = choices(gate, table)
+    head = ["who chooses", "mean cost", "above the oracle", "of it left, of the better single expert's"]
+    lines = [f"| {' | '.join(head)} |", "|---|---|---|---|"]
+    single = min(("always Expert-T", "always Expert-F"), key=lambda name: float(costs[name].mean()))
+    for name, values in costs.items():
+        above = difference(values, costs["oracle"])
+        share = bootstrap(lambda a, b: a / b, values - costs["oracle"], costs[single] - costs["oracle"])
+        lines.append(f"| {name} | {_told(mean(values))} | {_told(above)} | {_told(share, 2)} |")
+    lines += ["", "| feature dealt out at random | the gate's cost rises by |", "|---|---|"]
+    return lines + [f"| {name} | {_told(rise)} |" for name, rise in shuffled(gate, table, seed).items()]
+
+
+def _told(i: Interval, digits: int = 4) -> str:
+    return f"{i.value:.{digits}f} [{i.low:.{digits}f}, {i.high:.{digits}f}]"
+
+
+def run(options: GateCurvesOptions) -> None:
+    """Measures, prints and writes `table.md` and `curves.png`.
+
+    Raises:
+        DataError: where no faces are named or there are none.
+        WeightsError: if the gate is missing or of another kind.
+        OutputError: if the folder cannot be written.
+    """
+    data = os.environ.get("LIKENESS_DATA", "")
+    if not options.root and not data:
+        raise DataError("gate_curves: no faces; give root=DIR or set LIKENESS_DATA")
+    net, sha256 = load_network("gate", options.gate or None)
+    gate = cast(Gate, net.eval())
+    root = options.root or str(Path(data) / "faces")
+    module = GateDataModule(root, options.cache, options.widths, options.faces, options.held_out, seed=options.seed)
+    module.setup()
+    assert module.train is not None
+    assert module.val is not None
+    table = module.val
+    lines = lines_of(gate, table, options.seed)
+    folder = Path(options.dst)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        plot(gate, table, folder / "curves.png")
+    except OSError as error:
+        raise OutputError(f"dst: cannot write to {folder} ({error.strerror}); choose another dst=DIR") from error
+    facts = {
+        "samples": len(table.features),
+        "people": len(np.unique(table.people)),
+        "samples trained on": len(module.train.features),
+        "weights": {"gate": sha256},
+    }
+    provenance.write_markdown(
+        folder / "table.md",
+        "The gate on people that it was not trained on",
+        [*lines, "", "![reliability and costs](curves.png)"],
+        facts,
+    )
+    print("\n".join(lines))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return arguments.main(GateCurvesOptions, run, words, __doc__ or "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
