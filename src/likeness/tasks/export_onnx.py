@@ -16,7 +16,7 @@ from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, Frozen
 from likeness.nets.gate import Gate
 from likeness.stages.restore.portable import open_graph
-from likeness.weights.manifest import RELEASED, under_expert_t
+from likeness.weights.manifest import under_expert_t
 from likeness.weights.networks import load_network, load_prior
 from likeness.weights.portable import Graph, expert_f_graph, expert_t_graph, gate_graph, write_graph
 
@@ -27,7 +27,7 @@ PARITY = 2e-3  # of [0, 1]: half of an 8-bit step; the gate's probability is far
 
 @dataclass
 class OnnxOptions:
-    """Writes `expert_f.onnx`, `expert_t.onnx` and, where there is one, `gate.onnx`, each with a JSON file of its facts.
+    """Writes `expert_f.onnx`, `expert_t.onnx` and `gate.onnx`, each with a JSON file of its facts.
 
     Every file is run once beside torch, and refused where the two differ by more than half an 8-bit step.
 
@@ -68,15 +68,12 @@ def export_onnx(options: OnnxOptions) -> list[Path]:
         prior.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
         cast(ExpertF, first) if second.config.regress else None,
     )
+    gate, gate_hash = load_network("gate", options.gate or None)
     graphs = {
         "expert_f": (expert_f_graph(cast(ExpertF, expert_f)), {"expert_f": f_hash}),
         "expert_t": (expert_t_graph(second, frozen), {"expert_t": t_hash, **under}),
+        "gate": (gate_graph(cast(Gate, gate)), {"gate": gate_hash}),
     }
-    if options.gate or "gate" in RELEASED:
-        gate, gate_hash = load_network("gate", options.gate or None)
-        graphs["gate"] = gate_graph(cast(Gate, gate)), {"gate": gate_hash}
-    else:
-        log.info("no gate is released yet, and none was given: gate.onnx is not written")
     written = []
     for name, (graph, weights) in graphs.items():
         path = Path(options.dst) / f"{name}.onnx"

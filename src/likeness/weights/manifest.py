@@ -29,6 +29,7 @@ RELEASED: Mapping[str, Released] = {
     "prior": Released("prior.safetensors", "the codebook prior of faces", "non-commercial research"),
     "expert_t": Released("expert_t.safetensors", "Expert-T, the token transformer", "non-commercial research"),
     "srnet": Released("srnet.safetensors", "SRNet, the plain baseline of the tables", "non-commercial research"),
+    "gate": Released("gate.safetensors", "the gate between the experts", "non-commercial research"),
     "calibration": Released("calibration.json", "bounds of the guard and of the router", "MIT"),
 }
 
