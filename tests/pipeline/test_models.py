@@ -56,6 +56,31 @@ def test_expert_t_alone_does_not_swallow_another_expert_f() -> None:
         models.load_models(from_overrides(words))
 
 
+CHOOSERS = {
+    "by itself": ([], True),
+    "the rule, by name": (["pipeline.gate=rule"], False),
+    "the gate, by name": (["pipeline.gate=learned"], True),
+    "nothing to choose": (["expert.name=expert_f"], False),
+    "experts that it was not trained on": (["weights.expert_f={expert_f}"], False),
+    "the same, and the gate by name": (["weights.expert_f={expert_f}", "pipeline.gate=learned"], True),
+    "experts and a gate of one's own": (["weights.expert_f={expert_f}", "weights.gate={gate}"], True),
+}
+
+
+@pytest.mark.parametrize("name", CHOOSERS)
+def test_the_gate_chooses_where_it_knows_both_experts(name: str) -> None:
+    words, expected = CHOOSERS[name]
+    files = {name: str(released(name)) for name in ("expert_f", "gate")}
+    loaded = models.load_models(from_overrides(["device=cpu", *(w.format(**files) for w in words)]))
+    assert (loaded.gate is not None, "gate" in loaded.hashes) == (expected, expected)
+
+
+@pytest.mark.parametrize("word", ["pipeline.gate=rule", "expert.name=expert_f"])
+def test_a_gate_that_would_not_be_asked_is_not_swallowed(word: str) -> None:
+    with pytest.raises(ConfigError, match=r"weights\.gate: got x"):
+        from_overrides(["weights.gate=x", word])
+
+
 @pytest.mark.parametrize(
     ("precision", "device", "able", "expected"),
     [

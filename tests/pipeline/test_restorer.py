@@ -295,7 +295,7 @@ def test_a_deep_picture_goes_where_sixteen_bits_fit(restorer_with, scene, face_a
 def test_real_models_report_their_hashes():
     models = load_models(from_overrides(["device=cpu"]))
     detector = {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"}
-    assert set(models.hashes) == {"expert_f", "expert_t", "prior", "embedder", "calibration", *detector}
+    assert set(models.hashes) == {"expert_f", "expert_t", "gate", "prior", "embedder", "calibration", *detector}
     assert all(len(h) == 64 for h in models.hashes.values())
 
 

@@ -53,15 +53,16 @@ class PipelineConfig:
     """How faces are sent to the experts.
 
     Attributes:
-        gate: rule (width and sharpness) or learned (a network that weighs both experts' cost), for faces that are
+        gate: rule (width and sharpness), learned (a network that weighs both experts' cost), or auto: learned where the
+            two released experts stand to choose from, which it was trained on, the rule elsewhere. For faces that are
             restored; whether one is restored at all stays with the rule.
     """
 
-    gate: str = "rule"
+    gate: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.gate not in ("rule", "learned"):
-            raise ConfigError(f"pipeline.gate: got {self.gate!r}, expected rule or learned")
+        if self.gate not in ("auto", "rule", "learned"):
+            raise ConfigError(f"pipeline.gate: got {self.gate!r}, expected auto, rule or learned")
 
 
 @dataclass
@@ -160,9 +161,22 @@ class RestorerConfig:
                 f"pipeline.gate: got learned with expert.name={self.expert.name}, which leaves nothing to choose; "
                 "leave one of them out"
             )
+        if self.weights.gate and not self.learned_gate:
+            raise ConfigError(
+                f"weights.gate: got {self.weights.gate}, but with pipeline.gate={self.pipeline.gate} and "
+                f"expert.name={self.expert.name} no gate chooses; leave one of them out"
+            )
         self._check_runtime()
         if self.precision not in ("auto", "fp32", "bf16", "fast"):
             raise ConfigError(f"precision: got {self.precision!r}, expected auto, fp32, bf16 or fast")
+
+    @property
+    def learned_gate(self) -> bool:
+        """Whether the gate chooses between the experts, or the rule does."""
+        own = self.weights.expert_f or self.weights.expert_t or self.weights.prior
+        return self.pipeline.gate == "learned" or (
+            self.pipeline.gate == "auto" and self.expert.name == "auto" and (not own or bool(self.weights.gate))
+        )
 
     def _check_runtime(self) -> None:
         if self.runtime not in RUNTIMES:

@@ -81,11 +81,9 @@ def load_models(config: RestorerConfig) -> Models:
     experts, under = _experts(config, device, bf16)
     files |= under
     gate = None
-    if config.pipeline.gate == "learned":
+    if config.learned_gate:
         files["gate"] = Path(config.weights.gate) if config.weights.gate else released("gate")
         gate = cast(Gate, load_network("gate", files["gate"])[0].eval())
-        if {e.name for e in experts} != {"expert_t", "expert_f"}:
-            raise ConfigError("pipeline.gate: got learned, but Expert-T is not at hand; give weights.expert_t=FILE")
     embedder = load_embedder().to(device)
     recogniser: Recogniser = embedder
     if own := config.guard.recogniser:
