@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from likeness.errors import DataError
-from likeness.tasks.against import AgainstOptions, compare, main, read_images, run
+from likeness.tasks.against import AgainstOptions, compare, main, pool, read_images, run
 
 HEAD = "# commit: none\nimage,group,recipe,method,size,psnr,lpips\n"
 FIGURES = {
@@ -108,3 +108,36 @@ def test_a_picture_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(bytes(range(256)))
     with pytest.raises(DataError, match="cannot read"):
         read_images(tmp_path / "x.csv")
+
+
+def test_pooled_every_face_counts_once(tmp_path: Path) -> None:
+    lines = [
+        "a.png w 60,w 60,heavy,x,256,20.0,.1",
+        "a.png w 60,w 60,mild,x,256,24.0,.3",
+        "a.png w 80,w 80,heavy,x,256,22.0,.2",
+        "b.png w 60,w 60,heavy,x,256,30.0,",
+        "b.png w 60,w 60,mild,x,256,40.0,.1",
+        "a.png w 60,w 60,heavy,y,256,21.0,.1",
+        "a.png w 60,w 60,mild,y,256,25.0,.1",
+        "a.png w 80,w 80,heavy,y,256,23.0,.1",
+        "b.png w 60,w 60,heavy,y,256,33.0,.1",
+        "b.png w 60,w 60,mild,y,256,43.0,.1",
+    ]
+    file = tmp_path / "images.csv"
+    file.write_text(HEAD + "\n".join(lines) + "\n")
+    rows = {(r.view, r.recipe, r.method, r.metric): r for r in compare(pool(read_images(file)), "x")}
+    assert {(view, recipe) for view, recipe, _, _ in rows} == {("all, 256", "heavy + mild")}
+    plain = rows["all, 256", "heavy + mild", "x", "psnr"].figure
+    assert (plain.value, plain.n) == (pytest.approx((22 + 35) / 2), 2)
+    gain = rows["all, 256", "heavy + mild", "y", "psnr"].difference
+    assert gain is not None
+    assert (gain.value, gain.low, gain.high) == (pytest.approx(2), pytest.approx(1), pytest.approx(3))
+    lpips = rows["all, 256", "heavy + mild", "x", "lpips"].figure
+    assert (lpips.value, lpips.n, lpips.missing) == (pytest.approx(0.2), 1, 1)
+
+
+def test_the_command_pools(file: Path, tmp_path: Path) -> None:
+    main([f"images=[{file}]", "base=a", "pooled=true", f"dst={tmp_path / 'pooled.md'}"])
+    text = (tmp_path / "pooled.md").read_text()
+    assert "real" not in text.replace("pooled", "")
+    assert "| b | +1.25 [" in text

@@ -117,6 +117,9 @@ def shrink_half(pixels: Pixels) -> Pixels:
     return cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
 
 
+WIDTH = " w "  # between a face's name and the width that it was photographed at
+
+
 def open_faces(root: Path | None, limit: int | None = None) -> Benchmark:
     """The validation faces of an aligned set with a manifest.
 
@@ -161,7 +164,7 @@ def open_widths(root: Path | None, widths: Sequence[float], limit: int | None = 
         raise ConfigError(f"benchmark.widths: got {list(widths)}, expected pixels such as [60, 80, 110, 140]")
     folder, every = _validation(root, None)
     records = spread([r for r in every if face_group(r) == "real"], limit)
-    names = [f"{r.file} w {w:g}" for r in records for w in widths]
+    names = [f"{r.file}{WIDTH}{w:g}" for r in records for w in widths]
 
     def load(index: int) -> Sample:
         record, width = records[index // len(widths)], float(widths[index % len(widths)])

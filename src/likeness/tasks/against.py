@@ -16,6 +16,7 @@ from omegaconf import MISSING
 
 from likeness.errors import DataError
 from likeness.evaluation import provenance
+from likeness.evaluation.benchmarks import WIDTH
 from likeness.evaluation.measures import PER_IMAGE
 from likeness.evaluation.statistics import difference, mean, percent
 from likeness.evaluation.summary import Row
@@ -36,6 +37,8 @@ class AgainstOptions:
         methods: these rows alone; empty = all.
         dst: the Markdown file to write; empty = none, the tables are printed only.
         seed: of the bootstrap.
+        pooled: average each face over recipes and widths first, so that a table says what a choice costs overall; the
+            intervals are then over faces.
     """
 
     images: list[str] = field(default_factory=list)
@@ -43,6 +46,7 @@ class AgainstOptions:
     methods: list[str] = field(default_factory=list)
     dst: str = ""
     seed: int = 0
+    pooled: bool = False
 
 
 def read_images(path: Path) -> list[dict[str, str]]:
@@ -59,6 +63,24 @@ def read_images(path: Path) -> list[dict[str, str]]:
     if not lines or any(name not in lines[0] for name in _HEAD):
         raise DataError(f"images: {path} has no columns {', '.join(_HEAD)}; give an images.csv that evaluate.py wrote")
     return lines
+
+
+def pool(lines: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """One line a face, method and size: means over the recipes, and over the widths that `benchmark.widths` made of it.
+
+    A figure that is missing in one of them is missing in the mean.
+    """
+    recipes = " + ".join(dict.fromkeys(line["recipe"] for line in lines))
+    found: dict[tuple[str, str, str], list[Mapping[str, str]]] = {}
+    for line in lines:
+        found.setdefault((line["image"].partition(WIDTH)[0], line["method"], line["size"]), []).append(line)
+    metrics = [m.name for m in PER_IMAGE if m.name in lines[0]]
+    pooled = []
+    for (image, method, size), parts in found.items():
+        means = {m: float(np.mean([float(part[m] or "nan") for part in parts])) for m in metrics}
+        values = {m: "" if np.isnan(v) else repr(v) for m, v in means.items()}
+        pooled.append({"image": image, "group": "all", "recipe": recipes, "method": method, "size": size, **values})
+    return pooled
 
 
 def compare(
@@ -119,7 +141,8 @@ def run(options: AgainstOptions) -> None:
     rows: list[Row] = []
     for name in options.images:
         title = f"{name}: " if len(options.images) > 1 else ""
-        rows += compare(read_images(Path(name)), options.base, options.methods, options.seed, title)
+        lines = read_images(Path(name))
+        rows += compare(pool(lines) if options.pooled else lines, options.base, options.methods, options.seed, title)
     text = tables_of(rows, options.base)
     if options.dst:
         facts = {"files sha256": {name: file_hash(name) for name in options.images}}
