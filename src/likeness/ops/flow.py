@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -28,11 +29,12 @@ class Motion(NamedTuple):
     visible: npt.NDArray[np.bool_]
 
 
-def motion(before: FloatArray, now: FloatArray) -> Motion:
+def motion(before: FloatArray, now: FloatArray, fast: bool = False) -> Motion:
     """Dense optical flow (DIS, Kroeger et al., ECCV 2016), checked forward and backward.
 
     Args:
         before, now: HWC float32, 0..255, of one shape.
+        fast: the paper's setting at half the resolution, a fifth of the time.
 
     Raises:
         InputError: if they are not.
@@ -40,25 +42,27 @@ def motion(before: FloatArray, now: FloatArray) -> Motion:
     if before.shape != now.shape or before.ndim != 3 or before.shape[2] != 3:
         raise InputError(f"frames: got {before.shape} and {now.shape}, expected HWC frames of one shape")
     a, b = (np.clip(grey(x), 0, 255).astype(np.uint8) for x in (before, now))
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    back = np.asarray(dis.calc(b, a, np.zeros((*a.shape, 2), np.float32)))
-    forth = np.asarray(dis.calc(a, b, np.zeros((*a.shape, 2), np.float32)))
+    preset = cv2.DISOPTICAL_FLOW_PRESET_FAST if fast else cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+    dis = cv2.DISOpticalFlow.create(preset)
+    back = np.asarray(dis.calc(b, a, np.zeros((*a.shape, 2), np.float32)), np.float32)
+    forth = np.asarray(dis.calc(a, b, np.zeros((*a.shape, 2), np.float32)), np.float32)
     height, width = a.shape
     where = _grid(width, height) + back
-    returned = cv2.remap(forth, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-    apart = np.square(back + returned).sum(2)
-    length = np.square(back).sum(2) + np.square(returned).sum(2)
-    inside = (where >= 0).all(2) & (where <= np.array([width - 1, height - 1])).all(2)
+    returned = _read(forth, where, cv2.INTER_LINEAR)
+    apart, length = _squared(back + returned), _squared(back) + _squared(returned)
+    x, y = where[..., 0], where[..., 1]
+    inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
     return Motion(where, inside & (apart < _MEET_SHARE * length + _MEET_PIXELS))
 
 
-def carried(picture: FloatArray, moved: Motion, method: int = cv2.INTER_LINEAR) -> FloatArray:
+def carried(picture: FloatArray, moved: Motion, sharp: bool = False) -> FloatArray:
     """An earlier HWC picture moved along to the later frame; of the motion's size, or a whole multiple of it.
 
     Args:
-        picture: what is moved.
+        picture: what is moved; with `sharp` RGB.
         moved: how.
-        method: OpenCV's interpolation; the linear one takes some sharpness away between pixels.
+        sharp: read between pixels by Lanczos' kernel in luma, where sharpness lies, and linearly in colour; else
+            linearly throughout, which softens.
     """
     height, width = moved.where.shape[:2]
     factor = picture.shape[1] // width
@@ -67,8 +71,24 @@ def carried(picture: FloatArray, moved: Motion, method: int = cv2.INTER_LINEAR) 
         large = width * factor, height * factor
         # The displacements are enlarged, not the places: at rest they are 0, and the picture is carried exactly.
         where = _grid(*large) + np.float32(factor) * cv2.resize(where - _grid(width, height), large)
+    if not sharp:
+        return _read(picture, where, cv2.INTER_LINEAR)
+    luma = grey(picture)
+    colour = _read(picture - luma[..., None], where, cv2.INTER_LINEAR)
+    return colour + _read(luma, where, cv2.INTER_LANCZOS4)[..., None]
+
+
+def _read(picture: FloatArray, where: FloatArray, method: int) -> FloatArray:
     return np.asarray(cv2.remap(picture, where, None, method, borderMode=cv2.BORDER_REPLICATE), np.float32)  # type: ignore[call-overload]
 
 
+def _squared(vectors: FloatArray) -> FloatArray:
+    x, y = vectors[..., 0], vectors[..., 1]
+    return x * x + y * y
+
+
+@lru_cache(maxsize=8)
 def _grid(width: int, height: int) -> FloatArray:
-    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    grid.setflags(write=False)  # shared
+    return grid

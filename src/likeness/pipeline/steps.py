@@ -92,7 +92,7 @@ def look(
         _look(pixels, face, i, past, points[i] if points else face.landmarks[0], models, config, refresh, clock)
         for i, (face, past) in enumerate(zip(faces, held, strict=True))
     ]
-    if config.video.carry.every > 1 and not refresh:
+    if config.video.carry.every > 1:
         with clock.stage("carry"):
             results = [_carried(r, past, config) for r, past in zip(results, held, strict=True)]
     return results
@@ -241,7 +241,9 @@ def _weight(r: FaceResult) -> float:
 
 def _carried(r: FaceResult, past: Held | None, config: RestorerConfig) -> FaceResult:
     """What the last restored frame added, on this frame's crop, where its turn has not come and the face is steady."""
-    if past is None or past.memory is None or r.decision.expert is None or past.since + 1 >= config.video.carry.every:
+    if past is None or past.memory is None or past.since + 1 >= config.video.carry.every:
+        return r
+    if r.decision.expert is None or r.decision.expert != past.decision.expert:
         return r
     start = time.perf_counter()
     image = carried_face(r.crop.image, past.memory, config.video.carry)

@@ -23,7 +23,7 @@ class CarryConfig:
     """Which frames of a face are restored.
 
     Attributes:
-        every: 1 = all; N = the expert runs on every Nth frame of a steady face at most, and at every detection.
+        every: 1 = all; N = the expert runs on every Nth frame of a steady face at most.
         visible: 0..1, least share of the crop that both frames must show; below it the face is not steady, and is
             restored.
     """
@@ -55,11 +55,11 @@ def carried_face(seen: FloatArray, before: Memory, config: CarryConfig) -> Float
         return before.image
     if seen.shape != before.seen.shape:
         return None
-    moved = motion(before.seen * np.float32(255), seen * np.float32(255))
+    moved = motion(before.seen * np.float32(255), seen * np.float32(255), fast=True)
     if moved.visible.mean() < config.visible:
         return None
     size = before.image.shape[0]
-    added = carried(before.image - enlarged(before.seen, size), moved, cv2.INTER_CUBIC)
+    added = carried(before.image - enlarged(before.seen, size), moved, sharp=True)
     # Softened, so that no edge of the mask shows.
     share = cv2.resize(cv2.GaussianBlur(moved.visible.astype(np.float32), (0, 0), 2.0), (size, size))
     return np.clip(enlarged(seen, size) + share[..., None] * added, 0, 1)
