@@ -233,3 +233,54 @@ def test_codec_comes_after_the_recipe(face: Pixels, codec: str) -> None:
     plain = apply(face, Drawn(**{**drawn.to_dict(), "codec": "", "codec_level": 0}), rng(3))
     by_hand = getattr(recipes, {"h264": "h264_still"}.get(codec, codec))(plain, drawn.codec_level)
     assert_array_equal(apply(face, drawn, rng(3)), by_hand)
+
+
+def filmed(**changes: object) -> Drawn:
+    return Drawn(**{"recipe": "film", "sigma": 0.05, "codec": "film", "codec_level": 25, "frame": 4, **changes})  # type: ignore[arg-type]
+
+
+def test_a_film_s_frame_stands_where_the_face_stood(face: Pixels) -> None:
+    """However fast it glides: no shift fits the truth better than none."""
+    found = apply(face, filmed(move_x=1.6, move_y=-1.1), rng()).astype(float)
+    inside = np.s_[16:-16, 16:-16]
+    errors = {
+        (x, y): np.square(np.roll(found, (y, x), (0, 1)) - face)[inside].mean() for x in (-1, 0, 1) for y in (-1, 0, 1)
+    }
+    assert min(errors, key=lambda way: errors[way]) == (0, 0)
+    assert errors[0, 0] < 60
+
+
+def test_a_film_is_predicted_from_its_neighbours(face: Pixels) -> None:
+    """At one quality a frame among others is not the intra frame, and what moves costs detail."""
+    still, gliding = (apply(face, filmed(move_x=x, codec_level=34), rng()) for x in (0.0, 2.0))
+    alone = recipes.h264_still(face, 34)
+    for a, b in ((still, alone), (gliding, alone), (still, gliding)):
+        assert np.abs(a.astype(int) - b).mean() > 0.5
+    first = apply(face, filmed(frame=0, move_x=2.0, codec_level=34), rng())
+    assert np.abs(first.astype(int) - gliding).mean() > 0.5
+
+
+def test_film_error_grows_with_crf_and_is_repeatable(face: Pixels) -> None:
+    drawn = [filmed(move_x=1.0, noise=3.0, codec_level=crf) for crf in (23, 30, 38)]
+    errors = [np.square(apply(face, d, rng()).astype(float) - face).mean() for d in drawn]
+    assert errors == sorted(errors)
+    assert_array_equal(apply(face, drawn[1], rng()), apply(face, drawn[1], rng()))
+
+
+def test_films_take_odd_sizes_and_leave_the_face_alone(face: Pixels) -> None:
+    before = face.copy()
+    found = apply(face, filmed(shrink=3.1, move_y=1.0), rng())  # 83 pixels
+    assert found.shape == face.shape
+    assert np.abs(found.astype(int) - face).mean() < 12
+    assert_array_equal(face, before)
+
+
+def test_film_draws_fill_their_ranges() -> None:
+    generator = rng()
+    drawn = [draw("film", generator, "either") for _ in range(400)]
+    assert {d.codec for d in drawn} == {"film"}  # its own, not the other
+    assert {d.frame for d in drawn} == set(range(1, recipes.FILM))
+    assert {d.codec_level for d in drawn} == set(range(23, 39))
+    speeds = np.hypot([d.move_x for d in drawn], [d.move_y for d in drawn])
+    assert 1.9 < speeds.max() <= recipes.SPEED
+    assert speeds.mean() == pytest.approx(recipes.SPEED / 2, abs=0.1)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from likeness.data.codecs import h264_still, palette
+from likeness.data.codecs import h264_frame, h264_still, palette
 from likeness.errors import ConfigError
 from likeness.types import Pixels
 
@@ -33,14 +33,15 @@ class Recipe:
         noise: Gaussian sigma in grey levels.
         jpeg: quality.
         codec: after all that, "h264" (one intra frame, crf 23-38), "palette" (GIF, 64-256 colours),
-            "either", or None.
+            "either", or None; "film": in the place of JPEG, one frame of a short film of the face that moves (H.264,
+            crf 23-38).
     """
 
     sigma: tuple[float, float]
     shrink: tuple[float, float]
     noise: tuple[float, float]
     jpeg: tuple[int, int]
-    codec: Literal["h264", "palette", "either"] | None = None
+    codec: Literal["h264", "palette", "either", "film"] | None = None
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -51,12 +52,19 @@ RECIPES: Mapping[str, Recipe] = {
     "slight": Recipe((0.05, 0.6), (1, 1.2), (0, 3), (85, 100)),
     # A good face of nearly the crop's own size, as the aligner hands it over.
     "resampled": Recipe((0.05, 0.05), (1, 1.25), (0, 0), (100, 100)),
+    # A frame of a clip: the blur, noise and compression of both clip recipes (data/clips.py), at the scales of faces.
+    "film": Recipe((0.2, 3), (1, 4), (0, 10), (100, 100), "film"),
 }
+FILM = 7  # frames
+SPEED = 2.0  # of a film's face, pixels of the small picture from frame to frame, at most
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The parameters of one sample; `kernel_ratio` is the short over the long sigma, angle in degrees."""
+    """The parameters of one sample; `kernel_ratio` is the short over the long sigma, angle in degrees.
+
+    `frame`, `move_x` and `move_y` are a film's: which of its frames is shown, and how the face moves between two.
+    """
 
     recipe: str
     sigma: float = 0.0
@@ -68,6 +76,9 @@ class Drawn:
     jpeg: int = 100
     codec: str = ""
     codec_level: int = 0
+    frame: int = 0
+    move_x: float = 0.0
+    move_y: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that travels with the sample."""
@@ -82,12 +93,12 @@ def recipe_named(name: str) -> Recipe:
 
 
 def draw(name: str, rng: np.random.Generator, codec: str | None = None) -> Drawn:
-    """Draws the parameters of recipe `name`; `codec` overrides the recipe's own ("h264", "palette", "either")."""
+    """Draws the parameters of recipe `name`; `codec` ("h264", "palette", "either") where it has none of its own."""
     if name == "clean":
         base = Drawn(recipe="clean")
     else:
         recipe = recipe_named(name)
-        codec = codec or recipe.codec
+        codec = recipe.codec or codec
         isotropic = rng.random() < 0.5
         base = Drawn(
             recipe=name,
@@ -102,8 +113,13 @@ def draw(name: str, rng: np.random.Generator, codec: str | None = None) -> Drawn
     if not codec:
         return base
     kind = ("h264" if rng.random() < 0.5 else "palette") if codec == "either" else codec
-    level = int(rng.integers(23, 39)) if kind == "h264" else int(rng.integers(64, 257))
-    return Drawn(**{**base.to_dict(), "codec": kind, "codec_level": level})
+    level = int(rng.integers(64, 257)) if kind == "palette" else int(rng.integers(23, 39))
+    coded = replace(base, codec=kind, codec_level=level)
+    if kind != "film":
+        return coded
+    speed, way = SPEED * rng.random(), 2 * math.pi * rng.random()
+    x, y = float(speed * math.cos(way)), float(speed * math.sin(way))
+    return replace(coded, frame=int(rng.integers(1, FILM)), move_x=x, move_y=y)
 
 
 def gaussian_kernel(sigma: float, ratio: float, angle: float, size: int = KERNEL) -> npt.NDArray[np.float32]:
@@ -134,8 +150,11 @@ def apply(image: Pixels, drawn: Drawn, rng: np.random.Generator) -> Pixels:
         out = cv2.filter2D(out, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
         small = (max(1, round(width / drawn.shrink)), max(1, round(height / drawn.shrink)))
         out = cv2.resize(out, small, interpolation=cv2.INTER_AREA if drawn.area else cv2.INTER_LINEAR)
-        out = out + rng.normal(0, drawn.noise, out.shape).astype(np.float32)
-        out = jpeg(_integer(out), drawn.jpeg).astype(np.float32)
+        if drawn.codec == "film":
+            out = film(out, drawn, rng).astype(np.float32)
+        else:
+            out = out + rng.normal(0, drawn.noise, out.shape).astype(np.float32)
+            out = jpeg(_integer(out), drawn.jpeg).astype(np.float32)
         out = cv2.resize(out, (width, height), interpolation=cv2.INTER_CUBIC)
     pixels = _integer(out)
     if drawn.codec == "h264":
@@ -143,6 +162,24 @@ def apply(image: Pixels, drawn: Drawn, rng: np.random.Generator) -> Pixels:
     if drawn.codec == "palette":
         return palette(pixels, drawn.codec_level)
     return pixels
+
+
+def film(image: npt.NDArray[Any], drawn: Drawn, rng: np.random.Generator) -> Pixels:
+    """A frame of an encoded film in which the picture glides, noise anew in each; in that frame it stands as given.
+
+    Args:
+        image: HWC float32 on the 0..255 scale.
+        drawn: noise, codec_level, frame, move_x, move_y.
+        rng: for the noise.
+    """
+    height, width = image.shape[:2]
+    frames = []
+    for i in range(FILM):
+        x, y = ((i - drawn.frame) * speed for speed in (drawn.move_x, drawn.move_y))
+        way = np.array([[1, 0, x], [0, 1, y]], np.float32)
+        seen = cv2.warpAffine(image, way, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+        frames.append(_integer(seen + rng.normal(0, drawn.noise, image.shape)))
+    return h264_frame(frames, drawn.frame, drawn.codec_level)
 
 
 def degrade(image: Pixels, recipe: str, rng: np.random.Generator) -> tuple[Pixels, dict[str, Any]]:
