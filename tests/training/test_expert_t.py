@@ -172,6 +172,20 @@ def test_the_noise_of_an_exchange_is_the_same_each_time() -> None:
     assert torch.equal(first["exchanged"], turned["exchanged"].flip(0))  # with two, each is the other's next
 
 
+def test_the_stage_for_clips_asks_faces_to_hold_still(fidelity: Any, frozen: dict[str, str], tmp_path: Path) -> None:
+    """All but those that are asked to be the input, which flickers."""
+    files = [f"model.{name}={file}" for name, file in frozen.items()]
+
+    def steady(ends: float) -> Any:
+        words = [*TINY, *files, f"init={fidelity[3]}", f"paths.logs={tmp_path}/{ends}", "trainer.max_epochs=1"]
+        train(compose_train("experiment=temporal", *words, f"model.tokens.ends={ends}"))
+        return read_curves(tmp_path / f"{ends}" / "temporal/csv/metrics.csv")["loss/steady"][1]
+
+    some, all_of_them = steady(0.5), steady(0.0)  # at .5 every face is at an end
+    assert min(all_of_them) > 0
+    assert 0 < sum(some) < sum(all_of_them)
+
+
 def test_the_ends_of_the_knob_are_drawn_as_often_as_asked(fidelity: Any, codes: Any) -> None:
     draws = torch.Generator().manual_seed(0)
     found = fidelity[2]["model"]._fidelity(20_000, draws)

@@ -23,6 +23,7 @@ from likeness.data.restoration import (
     TrainingPairs,
     check_recipes,
     exchanged,
+    neighbouring,
 )
 from likeness.errors import ConfigError, DataError
 
@@ -73,15 +74,19 @@ class _PairsDataModule(L.LightningDataModule):
         workers: int,
         seed: int,
         exchange: bool,
+        neighbours: bool,
     ) -> None:
         super().__init__()
+        if exchange and neighbours:
+            raise ConfigError("data: got exchange=true and neighbours=true, expected one of them at most")
         if not 0 < batch_size <= epoch_images:
             raise ConfigError(
                 f"data: got batch_size={batch_size}, epoch_images={epoch_images}; an epoch needs at least one batch"
             )
         check_recipes(val_recipes)
         self.batch_size, self.epoch_images, self.workers, self.seed = batch_size, epoch_images, workers, seed
-        self.val_recipes, self.mix, self.exchange = tuple(val_recipes), mix or MixConfig(), exchange
+        self.val_recipes, self.mix = tuple(val_recipes), mix or MixConfig()
+        self.collate = exchanged if exchange else neighbouring if neighbours else None
         self.train_source: FaceSource | None = None
         self.val_source: FaceSource | None = None
         self.weights: list[float] | None = None
@@ -99,7 +104,7 @@ class _PairsDataModule(L.LightningDataModule):
             persistent_workers=self.workers > 0,
             prefetch_factor=2 if self.workers else None,
             drop_last=True,
-            collate_fn=exchanged if self.exchange else None,
+            collate_fn=self.collate,
         )
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -121,6 +126,7 @@ class FaceDataModule(_PairsDataModule):
         val_faces: number of real faces of `val` that validation uses, spread evenly over the list.
         epoch_images: samples in one (virtual) epoch.
         exchange: every training batch also holds each truth with the next one's degradation (Expert-T).
+        neighbours: every training batch also holds what the next frame of a clip would show (`loss.weights.steady`).
 
     Raises:
         DataError: if there is no manifest, or it lacks faces of a split.
@@ -141,8 +147,9 @@ class FaceDataModule(_PairsDataModule):
         workers: int = 1,
         seed: int = 0,
         exchange: bool = False,
+        neighbours: bool = False,
     ) -> None:
-        super().__init__(batch_size, epoch_images, val_recipes, mix, workers, seed, exchange)
+        super().__init__(batch_size, epoch_images, val_recipes, mix, workers, seed, exchange, neighbours)
         if not root:
             raise DataError(
                 "no face data: data.root is empty; set data.root=DIR or LIKENESS_DATA to aligned faces (make them "
@@ -209,8 +216,9 @@ class DrawnDataModule(_PairsDataModule):
         workers: int = 0,
         seed: int = 0,
         exchange: bool = False,
+        neighbours: bool = False,
     ) -> None:
-        super().__init__(batch_size, epoch_images, val_recipes, mix, workers, seed, exchange)
+        super().__init__(batch_size, epoch_images, val_recipes, mix, workers, seed, exchange, neighbours)
         self.train_faces, self.val_faces = train_faces, val_faces
 
     def setup(self, stage: str | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import cv2
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler, default_collate
 
 from likeness.data.drawn import draw_face
 from likeness.data.faces import resize_face
-from likeness.data.recipes import Drawn, apply, draw, jpeg, recipe_named
+from likeness.data.recipes import FILM, Drawn, apply, draw, jpeg, recipe_named
 from likeness.errors import ConfigError
 from likeness.types import Pixels
 
@@ -93,6 +93,7 @@ class MixConfig:
             "slight": 0.06,
             "resampled": 0.06,
             "clean": 0.12,
+            "film": 0.0,
         }
     )
     codec: float = 0.12
@@ -227,6 +228,22 @@ def exchanged(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         rng = np.random.default_rng([int(truth.sum()), int(following["input"].sum())])
         poor.append(torch.from_numpy(np.array(apply(truth, Drawn(**following["drawn"]), rng))))
     return batch | {"exchanged": torch.stack(poor)}
+
+
+def neighbouring(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Collates samples and adds `neighbour` (B, 256, 256, 3) uint8: what the next frame of a clip would show.
+
+    The same face in the same place, its degradation the same, its noise another; of a film (`data.recipes`), the
+    frame after, or before the last one. The noise is drawn from the pictures: the same samples give the same batch.
+    """
+    batch: dict[str, Any] = default_collate(list(samples))
+    poor = []
+    for sample in samples:
+        truth, drawn = resize_face(sample["truth"].numpy(), INPUT), Drawn(**sample["drawn"])
+        rng = np.random.default_rng([int(truth.sum()), int(sample["input"].sum())])
+        after = replace(drawn, frame=drawn.frame + (1 if drawn.frame + 1 < FILM else -1))
+        poor.append(torch.from_numpy(np.array(apply(truth, after, rng))))
+    return batch | {"neighbour": torch.stack(poor)}
 
 
 def jitter(image: Pixels, rng: np.random.Generator) -> Pixels:

@@ -66,6 +66,30 @@ class FaceModule(L.LightningModule):
         """The generator of this step's windows and views."""
         return torch.Generator().manual_seed(self.seed * 1_000_003 + self.global_step)
 
+    def steady(
+        self, batch: dict[str, Any], image: Tensor, again: Callable[[Tensor], Tensor], counted: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """How much the face changes from a frame to the next, as a part of the loss; empty where that has no weight.
+
+        The truth of both is one and the same, so every change is flicker.
+
+        Args:
+            batch: with `neighbour`, see `data.restoration.neighbouring`.
+            image: (B, 3, 512, 512), restored from `input`.
+            again: restores (B, 3, 256, 256) in the same way.
+            counted: (B,) bool, which faces are asked to hold still; None = all.
+
+        Raises:
+            ConfigError: if the data hold no neighbours.
+        """
+        weight = self.loss.weights.steady
+        if not weight:
+            return {}
+        if "neighbour" not in batch:
+            raise ConfigError(f"loss.weights.steady: got {weight} without neighbours; give data.neighbours=true")
+        change = (again(as_tensor(batch["neighbour"])) - image).float().abs().mean((1, 2, 3))
+        return {"steady": weight * (change if counted is None else change * counted).mean()}
+
     def total(self, parts: dict[str, Tensor], images: int) -> Tensor:
         """The sum of the parts; logs it, the parts and the count of images.
 

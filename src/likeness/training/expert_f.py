@@ -50,4 +50,5 @@ class ExpertFModule(FaceModule):
         x, truth = as_tensor(batch["input"]), as_tensor(batch["truth"])
         out = self.net(x)
         parts = self.loss(out.image, truth, batch["sharp"], out.log_scale, progress(self.trainer), self.draws())
+        parts |= self.steady(batch, out.image, self)
         return self.total(parts, len(x))

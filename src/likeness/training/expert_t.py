@@ -136,6 +136,10 @@ class ExpertTModule(FaceModule):
             parts["codes"] = self.tokens.codes * self._codes(out, small)
         if net.config.split and self.tokens.exchange and "exchanged" in batch:
             parts["exchange"] = self.tokens.exchange * self._exchange(reading, seen, batch)
+        # What was asked to be the input flickers as that does.
+        parts |= self.steady(
+            batch, out.image, lambda after: cast(Tensor, net(after, self.frozen, Knobs(fidelity)).image), ~as_it_was
+        )
         self.log("sureness", net.sureness.detach().exp().mean())
         return self.total(parts, len(x))
 

@@ -37,6 +37,7 @@ class LossWeights:
         lpips_window: edge of those windows in pixels.
         lattice: lattice frequencies that stand out of the spectrum at 512.
         scale: likelihood of the confidence head.
+        steady: absolute difference of a face restored from two neighbouring frames; needs data.neighbours=true.
     """
 
     l1: float = 1.0
@@ -49,6 +50,7 @@ class LossWeights:
     lpips_window: int = 160
     lattice: float = 0.0007
     scale: float = 0.01
+    steady: float = 0.0
 
 
 class RestorationLoss:
