@@ -81,6 +81,12 @@ def test_the_gate_sees_what_the_pipeline_would(scores: Scores) -> None:
     found = by_gate(gate)(scores, "heavy")
     assert found.tolist() == (gate.probability(rows) > 0.5).tolist()
     assert 0 < found.sum() < 5
-    del scores.vectors["landmarks"]
+    del scores.vectors["landmarks"]  # verification looks for none: every head is frontal
+    frontal = [
+        gate_features(Profile(*profile), float(np.linalg.norm(e)), template(512))
+        for profile, e in zip(scores.profiles["heavy"], embeddings, strict=True)
+    ]
+    assert by_gate(gate)(scores, "heavy").tolist() == (gate.probability(frontal) > 0.5).tolist()
+    del scores.vectors["embedding"]
     with pytest.raises(ConfigError, match="got gate without input"):
         by_gate(gate)(scores, "heavy")

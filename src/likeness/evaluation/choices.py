@@ -77,6 +77,8 @@ def by_rule(config: RouteConfig, bounds: RouteBounds) -> Choice:
 def by_gate(gate: Gate) -> Choice:
     """The learned gate's choice; landmarks are those found in the poor crop, the template's where there are none.
 
+    In verification no landmarks are looked for, so there every head counts as frontal.
+
     Raises:
         ConfigError: if the method `input`, whose embeddings and landmarks it reads, was not run.
     """
@@ -84,8 +86,10 @@ def by_gate(gate: Gate) -> Choice:
     def choose(scores: Scores, recipe: str) -> Flags:
         run = Run(recipe, INPUT, 256)
         embeddings, points = (scores.vectors.get(name, {}).get(run) for name in ("embedding", "landmarks"))
-        if embeddings is None or points is None:
+        if embeddings is None:
             raise ConfigError(f"methods: got gate without {INPUT}, whose embeddings and landmarks it reads; add it")
+        if points is None:
+            points = np.full((len(embeddings), 5, 2), np.nan)
         rows = [
             gate_features(Profile(*profile), float(np.linalg.norm(e)), template(512) if np.isnan(p).any() else p)
             for profile, e, p in zip(scores.profiles[recipe].tolist(), embeddings, points, strict=True)

@@ -87,7 +87,7 @@ def evaluate_faces(options: EvaluateConfig) -> Results:
             with writing(folder):
                 write_texts(folder, {"groups.md": fairness.to_markdown(rows, facts)})
         if options.benchmark.verification:
-            _verify(options, methods, chosen, measures, hashes, notes, folder, bar)
+            _verify(options, methods, chosen, measures, hashes, notes, folder, bar, files.get("gate"))
     log.info("%s, %d faces: %s", benchmark.name, len(benchmark), folder / "table.md")
     return Results(rows, scores, facts, folder)
 
@@ -130,10 +130,11 @@ def _verify(
     notes: Sequence[str],
     folder: Path,
     bar: Progress,
+    gate: Path | None,
 ) -> None:
     """View 2 with the same methods; writes verification.md, .csv and a ROC plot a recipe.
 
-    Of the choices between experts the rule alone: gate and oracle need figures that are not measured here.
+    Of the choices between experts rule and gate: the oracle needs figures that are not measured here.
     """
     pairs, seconds, firsts = open_view_2(
         _lfw_folder(options),
@@ -149,8 +150,8 @@ def _verify(
         load_embedder().to(options.device), guard_bounds(read_calibration(released("calibration")))
     )
     scores = _score(options, seconds, methods, options.recipes, lean, facts, bar, guard)
-    if "rule" in chosen:
-        add_choice(scores, "rule", CHOICES["rule"](None))
+    for name in (n for n in chosen if n != "oracle"):
+        add_choice(scores, name, CHOICES[name](gate))
     others = _score(options, firsts, (), (), lean, _facts(options, firsts, hashes, notes), bar) if firsts else None
     rows = recognition.recognise(pairs, scores, others, options.seed)
     title = f"Verification on LFW, recipe {options.recipe}"
