@@ -17,7 +17,15 @@ PROFILE = Profile(width=80, qvol=200, sharpness=150, detail=6, blockiness=2, noi
 def test_the_figures_in_their_order() -> None:
     found = gate_features(PROFILE, 1.3, template(512))
     assert dict(zip(FEATURES, found.tolist(), strict=True)) == pytest.approx(
-        {"width": 80, "sharpness": 150, "noise": 4, "blockiness": 2, "norm": 1.3, "symmetry": symmetry(template(256))},
+        {
+            "width": 80,
+            "sharpness": 150,
+            "noise": 4,
+            "blockiness": 2,
+            "norm": 1.3,
+            "symmetry": symmetry(template(256)),
+            "detail": 6,
+        },
         rel=1e-6,
     )
 
@@ -38,7 +46,7 @@ def test_a_turned_head_is_less_symmetric_whatever_its_place() -> None:
 def test_a_hundredfold_sharpness_is_a_step_not_a_cliff() -> None:
     torch.manual_seed(0)
     net = Gate(GateConfig(8))
-    rows = torch.tensor([[80.0, s, 4, 2, 1.3, 0.1] for s in (1, 10, 100, 1000)])
+    rows = torch.tensor([[80.0, s, 4, 2, 1.3, 0.1, 6] for s in (1, 10, 100, 1000)])
     net.fit_scale(rows)
     scaled = {}
     net.layers.register_forward_pre_hook(lambda _, given: scaled.update(x=given[0]))
@@ -47,7 +55,7 @@ def test_a_hundredfold_sharpness_is_a_step_not_a_cliff() -> None:
     assert torch.equal(rows, before)
     steps = scaled["x"][:, 1].diff()
     assert float(steps.max() / steps.min()) < 1.5
-    torch.testing.assert_close(scaled["x"].mean(0), torch.zeros(6), atol=1e-4, rtol=0)
+    torch.testing.assert_close(scaled["x"].mean(0), torch.zeros(7), atol=1e-4, rtol=0)
 
 
 def test_probabilities_are_tempered_logits() -> None:

@@ -136,19 +136,28 @@ def test_without_a_margin_nothing_holds():
     assert reroute(route(GOOD, config, BOUNDS), replace(GOOD, width=150.0), config, BOUNDS, 0.0).route == "resize"
 
 
-@pytest.mark.parametrize(("probability", "expected"), [(0.51, "expert_t"), (0.5, "expert_f"), (0.1, "expert_f")])
+@pytest.mark.parametrize(
+    ("probability", "sure", "expected"),
+    [
+        (0.51, 0.5, "expert_t"),
+        (0.5, 0.5, "expert_f"),
+        (0.1, 0.5, "expert_f"),
+        (0.69, 0.7, "expert_f"),
+        (0.71, 0.7, "expert_t"),
+    ],
+)
 @pytest.mark.parametrize("profile", [GOOD, BLURRY, replace(GOOD, width=60.0)])
-def test_the_gate_chooses_between_the_experts(profile, probability, expected):
+def test_the_gate_chooses_between_the_experts(profile, probability, sure, expected):
     opinion = Opinion(probability, {"width": profile.width})
-    decision = by_gate(route(profile, RouteConfig(), BOUNDS), opinion)
+    decision = by_gate(route(profile, RouteConfig(), BOUNDS), opinion, sure)
     assert (decision.route, decision.expert, decision.opinion) == (expected, expected, opinion)
-    assert f"gate: Expert-T better with {100 * probability:.0f} %" in decision.reason
+    assert f"gate: Expert-T better with {100 * probability:.0f} % ({100 * sure:.0f} wanted)" in decision.reason
 
 
 @pytest.mark.parametrize("width", [40.0, 200.0])
 def test_the_gate_restores_nothing_that_the_rule_leaves_alone(width):
     ruled = route(replace(GOOD, width=width), RouteConfig(), BOUNDS)
-    assert by_gate(ruled, Opinion(0.9, {})) == ruled
+    assert by_gate(ruled, Opinion(0.9, {}), 0.5) == ruled
 
 
 @pytest.mark.parametrize(
@@ -163,9 +172,9 @@ def test_the_gate_restores_nothing_that_the_rule_leaves_alone(width):
 def test_a_track_changes_only_beyond_the_margin(before, probability, expected):
     ruled = route(GOOD, RouteConfig(), BOUNDS)
     past = Decision(before, "", before, Opinion(0.5, {}))
-    assert by_gate(ruled, Opinion(probability, {}), past, 0.2).route == expected
+    assert by_gate(ruled, Opinion(probability, {}), 0.5, past, 0.2).route == expected
     # What the rule had decided before is no opinion to hold on to.
     ruled_before = Decision(before, "", before)
-    assert by_gate(ruled, Opinion(probability, {}), ruled_before, 0.2).route == (
+    assert by_gate(ruled, Opinion(probability, {}), 0.5, ruled_before, 0.2).route == (
         "expert_t" if probability > 0.5 else "expert_f"
     )

@@ -107,7 +107,7 @@ def test_the_gate_gives_its_calibrated_probability(files: dict[str, str], folder
 
     gate = load_network("gate", files["gate"])[0].eval()
     for seed in range(3):
-        features = np.random.default_rng(seed).random((1, 6), np.float32) * 100
+        features = np.random.default_rng(seed).random((1, 7), np.float32) * 100
         (found,) = open_graph(folder / "gate.onnx", "onnx")({"features": features})
         np.testing.assert_allclose(found, gate.probability(features), atol=1e-5)  # type: ignore[operator]
 

@@ -20,7 +20,7 @@ from likeness.weights.files import save_weights
 def known_table() -> GateTable:
     """400 faces of 40 people; Expert-T costs .1 less below a sharpness of 100, .1 more above."""
     rng = np.random.default_rng(0)
-    features = np.stack([rng.uniform(50, 150, 400), 10 ** rng.uniform(0, 4, 400), *rng.random((4, 400))], 1)
+    features = np.stack([rng.uniform(50, 150, 400), 10 ** rng.uniform(0, 4, 400), *rng.random((5, 400))], 1)
     costs = np.stack([0.5 + np.where(features[:, 1] < 100, -0.1, 0.1), np.full(400, 0.5)], 1)
     return GateTable(features.astype(np.float32), costs, np.repeat(np.arange(40), 10))
 

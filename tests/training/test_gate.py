@@ -28,7 +28,7 @@ from .conftest import compose_train
 def known_table(noise: float = 0.0) -> GateTable:
     """400 faces of 40 people; Expert-T costs less below a sharpness of 100."""
     rng = np.random.default_rng(0)
-    features = np.stack([rng.uniform(50, 150, 400), 10 ** rng.uniform(0, 4, 400), *rng.random((4, 400))], 1)
+    features = np.stack([rng.uniform(50, 150, 400), 10 ** rng.uniform(0, 4, 400), *rng.random((5, 400))], 1)
     better = np.where(features[:, 1] < 100, -0.1, 0.1) + noise * rng.normal(size=400)
     costs = np.stack([0.5 + better, np.full(400, 0.5)], 1)
     return GateTable(features.astype(np.float32), costs, np.repeat(np.arange(40), 10))

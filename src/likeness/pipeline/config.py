@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from likeness.errors import ConfigError
+from likeness.nets.gate import SURE
 from likeness.pipeline.presets import DEFAULT, read_preset
 from likeness.stages.background import UPSCALES, BackgroundConfig
 from likeness.stages.composite import CompositeConfig
@@ -56,13 +57,17 @@ class PipelineConfig:
         gate: rule (width and sharpness), learned (a network that weighs both experts' cost), or auto: learned where the
             two released experts stand to choose from, which it was trained on, the rule elsewhere. For faces that are
             restored; whether one is restored at all stays with the rule.
+        sure: 0..1, how probable the gate must find it that Expert-T is the better one. Expert-F harms good faces less.
     """
 
     gate: str = "auto"
+    sure: float = SURE
 
     def __post_init__(self) -> None:
         if self.gate not in ("auto", "rule", "learned"):
             raise ConfigError(f"pipeline.gate: got {self.gate!r}, expected auto, rule or learned")
+        if not 0 <= self.sure <= 1:
+            raise ConfigError(f"pipeline.sure: got {self.sure}, expected a probability from 0 to 1")
 
 
 @dataclass

@@ -200,7 +200,8 @@ def _look(
         if models.gate is not None and decision.expert is not None:
             with clock.stage("gate"):
                 opinion = _opinion(models.gate, models.embedder, profile, crop, face)
-            decision = by_gate(decision, opinion, past.decision if past else None, config.video.hysteresis)
+            held = past.decision if past else None
+            decision = by_gate(decision, opinion, config.pipeline.sure, held, config.video.hysteresis)
         decision = _chosen(decision, profile, index, config)
     if decision.expert is not None and config.expert.name != "auto":
         decision = replace(decision, expert=config.expert.name)

@@ -121,22 +121,25 @@ def reroute(before: Decision, profile: Profile, config: RouteConfig, bounds: Rou
     return now
 
 
-def by_gate(ruled: Decision, opinion: Opinion, before: Decision | None = None, margin: float = 0.0) -> Decision:
+def by_gate(
+    ruled: Decision, opinion: Opinion, sure: float, before: Decision | None = None, margin: float = 0.0
+) -> Decision:
     """The learned gate's choice in the place of the rule's, where a face is to be restored at all.
 
     Args:
         ruled: by the bands.
         opinion: the gate's.
-        before: what the face's track had; it changes only beyond an even chance by more than `margin` / 2.
+        sure: 0..1, how probable it must be that Expert-T is the better one.
+        before: what the face's track had; it changes only beyond `sure` by more than `margin` / 2.
         margin: 0..1.
     """
     if ruled.expert is None:
         return ruled
-    threshold = 0.5
+    threshold = sure
     if before is not None and before.opinion is not None:
         threshold += -margin / 2 if before.route == "expert_t" else margin / 2
     chosen: Literal["expert_t", "expert_f"] = "expert_t" if opinion.probability > threshold else "expert_f"
-    reason = f"{ruled.reason}; gate: Expert-T better with {100 * opinion.probability:.0f} %"
+    reason = f"{ruled.reason}; gate: Expert-T better with {100 * opinion.probability:.0f} % ({100 * sure:.0f} wanted)"
     return Decision(chosen, reason, chosen, opinion)
 
 

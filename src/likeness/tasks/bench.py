@@ -27,6 +27,7 @@ from rich.progress import track
 from likeness.errors import LikenessError
 from likeness.evaluation import provenance
 from likeness.nets.face_embedder import load_embedder, weights_file
+from likeness.pipeline.config import from_overrides
 from likeness.pipeline.models import cpu_has_bf16
 from likeness.pipeline.restorer import Restorer
 from likeness.stages.detect.mtcnn import MtcnnDetector
@@ -193,7 +194,8 @@ def clip(scene: Scene, preset: str, count: int) -> tuple[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
         write_clip(source, scene.frames(count), 20)
-        restorer = Restorer(preset=preset, upscale=1, device="cpu", **{"expert.name": scene.expert})
+        words = [f"preset={preset}", "upscale=1", "device=cpu", f"expert.name={scene.expert}"]
+        restorer = Restorer(from_overrides(words))
         restorer.image(next(scene.frames(1)))  # the networks are loaded and warm
         report = restorer.video(source, target)
     totals, faces = report["totals"], report["faces"]

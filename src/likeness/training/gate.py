@@ -54,7 +54,7 @@ class GateTable:
     """Faces restored by both experts.
 
     Attributes:
-        features: (N, 6), see `nets.gate.FEATURES`.
+        features: (N, 7), see `nets.gate.FEATURES`.
         costs: (N, 2), of Expert-T and of Expert-F.
         people: (N,) number of the face it was made from; faces of one are never parted between training and
             validation.

@@ -84,7 +84,7 @@ def expert_t_graph(net: ExpertT, frozen: Frozen) -> Graph:
 
 
 def gate_graph(net: Gate) -> Graph:
-    """features (1, 6) in the order of `nets.gate.FEATURES` to probability (1,) that Expert-T is the better expert."""
+    """features (1, 7) in the order of `nets.gate.FEATURES` to probability (1,) that Expert-T is the better expert."""
     return Graph(_Better(net), {"features": torch.rand(1, len(FEATURES)) * 100}, ("probability",))
 
 
