@@ -33,7 +33,7 @@ def test_it_says_what_the_pipeline_s_guard_says() -> None:
     moved = torch.tensor([0.05, 0.15, 0.05, 0.15])[:, None, None, None]
     restored = crops + moved / 3**0.5  # the distance of the mean colours is `moved`
     profiles = [profile(200.0), profile(200.0), profile(0.0), profile(100.0)]
-    found = make_guard(Brightness(), bounds)(crops, profiles, restored)
+    found = make_guard(Brightness(), bounds)(crops, profiles)(restored)
     # Bounds .1, .1, none (different people lie as close), .2.
     np.testing.assert_array_equal(found, [1, 0, np.nan, 1])
     one = distance(*(embed(Brightness(), x[1].permute(1, 2, 0).numpy()) for x in (crops, restored)))

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from likeness.evaluation.benchmarks import Benchmark, View, open_faces, open_widths
+from likeness.evaluation.guarding import ACCEPTED, Accept
 from likeness.evaluation.measures import Measures
 from likeness.evaluation.methods import METHODS, Method, MethodContext
 from likeness.evaluation.protocol import evaluate_methods, poor_face
@@ -237,3 +238,20 @@ def test_sets_are_compared_where_they_are_large_enough(benchmark: Benchmark, mea
     assert found[1]["frechet"].value >= 0
     assert found[1]["frechet"].n == 5
     assert np.isnan(found[1]["frechet"].low)
+
+
+def test_the_guard_sees_each_input_once_and_is_asked_about_experts(benchmark: Benchmark, measures: Measures) -> None:
+    looked: list[int] = []
+
+    def guard(crops: torch.Tensor, profiles: Sequence[object]) -> Accept:
+        looked.append(len(profiles))
+        return lambda restored: np.array([float(x) for x in (restored - crops).abs().amax((1, 2, 3)) > 0.01])
+
+    def shifted(name: str, amount: float, expert: bool) -> Method:
+        return Method(name, lambda crops: [np.clip(c + np.float32(amount), 0, 1) for c in crops], expert=expert)
+
+    methods = [*_methods("input", "lanczos"), shifted("near", 0.001, True), shifted("far", 0.1, True)]
+    scores = evaluate_methods(benchmark, methods, ["mild"], measures, batch_size=2, guard=guard)
+    assert sum(looked) == len(benchmark)
+    said = {run.method: v[ACCEPTED].tolist() for run, v in scores.values.items() if ACCEPTED in v}
+    assert said == {"near": [0.0] * len(benchmark), "far": [1.0] * len(benchmark)}

@@ -17,19 +17,26 @@ from likeness.types import Profile
 
 ACCEPTED = "accepted"  # in `Scores.values`: 1 = the guard accepts, 0 = it would pull back, nan = it cannot tell
 
-Guard = Callable[[Tensor, Sequence[Profile], Tensor], np.ndarray]
+Accept = Callable[[Tensor], np.ndarray]  # restored faces (B, 3, 256, 256) to (B,) of `ACCEPTED`
+Guard = Callable[[Tensor, Sequence[Profile]], Accept]
 
 
 def make_guard(recogniser: Recogniser, bounds: GuardBounds) -> Guard:
-    """What the pipeline's guard says of faces as they were and restored, (B, 3, 256, 256) each: (B,) of `ACCEPTED`."""
+    """What the pipeline's guard says: first it is shown the faces as they were, (B, 3, 256, 256), then restored."""
 
     @torch.inference_mode()
-    def accept(crops: Tensor, profiles: Sequence[Profile], restored: Tensor) -> np.ndarray:
-        moved = (recogniser.embed_views(crops) - recogniser.embed_views(restored)).norm(dim=1).tolist()
+    def look(crops: Tensor, profiles: Sequence[Profile]) -> Accept:
+        before = recogniser.embed_views(crops)
         limits = [bounds.at(profile.sharpness) for profile in profiles]
-        return np.array([np.nan if b is None else float(d <= b) for d, b in zip(moved, limits, strict=True)])
 
-    return accept
+        @torch.inference_mode()
+        def accept(restored: Tensor) -> np.ndarray:
+            moved = (before - recogniser.embed_views(restored)).norm(dim=1).tolist()
+            return np.array([np.nan if b is None else float(d <= b) for d, b in zip(moved, limits, strict=True)])
+
+        return accept
+
+    return look
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,14 @@ class Method:
         run: 256 crops, HWC float32 in [0, 1], to as many of 256 or 512 pixels, in order; or frames to frames.
         weights: SHA-256 of each weight file, for the provenance.
         takes: crops, whole frames of any size, or either.
+        expert: whether the pipeline could run it, so that its guard is asked about it.
     """
 
     name: str
     run: Callable[[Sequence[FloatArray]], Sequence[FloatArray]]
     weights: Mapping[str, str] = field(default_factory=dict)
     takes: Literal["crops", "frames", "either"] = "crops"
+    expert: bool = False
 
 
 Factory = Callable[[MethodContext], Method]
@@ -160,7 +162,8 @@ def _unsharp(_: MethodContext, sigma: float = 1.5, amount: float = 1.0) -> Metho
 
 def _expert_f(context: MethodContext) -> Method:
     expert = load_expert_f(context.weights.get("expert_f"), context.device)
-    return Method("expert_f", lambda crops: [r.image for r in expert.restore(crops)], {"expert_f": expert.sha256})
+    hashes = {"expert_f": expert.sha256}
+    return Method("expert_f", lambda crops: [r.image for r in expert.restore(crops)], hashes, expert=True)
 
 
 def _srnet(context: MethodContext) -> Method:
@@ -192,7 +195,7 @@ def _external(context: MethodContext) -> Method:
         size = 512 if expert.output_size >= 512 else 256
         return [resize_face(r.image, size) for r in expert.restore(read)]
 
-    return Method("external", run, {"external": expert.sha256})
+    return Method("external", run, {"external": expert.sha256}, expert=True)
 
 
 def _prior(context: MethodContext) -> Method:
@@ -209,7 +212,7 @@ def _expert_t(name: str, knobs: KnobsConfig) -> Factory:
         own = weights.get("expert_t"), weights.get("prior"), weights.get("expert_f")
         expert = load_expert_t(*own, knobs, device)
         hashes = {"expert_t": expert.sha256}
-        return Method(name, lambda crops: [r.image for r in expert.restore(crops)], hashes)
+        return Method(name, lambda crops: [r.image for r in expert.restore(crops)], hashes, expert=True)
 
     return factory
 

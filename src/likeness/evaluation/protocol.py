@@ -77,7 +77,7 @@ def evaluate_methods(
         batch_size: faces at a time.
         progress: told after each batch, recipe and method how many faces were done.
         parts: folder that keeps each finished batch, from which an interrupted run goes on; None keeps none.
-        guard: asked about every restored crop; None leaves it out.
+        guard: asked about every crop that an expert restored; None leaves it out.
 
     Returns:
         The figures of every image.
@@ -121,6 +121,7 @@ def _evaluate_batch(
         crops = [crop for crop, _ in poor]
         scores.inputs[recipe] = np.array([hashlib.sha256(c.tobytes()).hexdigest() for c in crops])
         scores.profiles[recipe] = np.array([astuple(profile) for _, profile in poor])
+        accept = guard(at_both_sizes(INPUT, crops, count)[256], [p for _, p in poor]) if guard else None
         for method in methods:
             began = time.perf_counter()
             restored = list(method.run(crops))
@@ -129,9 +130,8 @@ def _evaluate_batch(
             for size, (inside, truth) in truths.items():
                 values, vectors = measures.compare(results[size][torch.from_numpy(inside)], truth)
                 scores.put(Run(recipe, method.name, size), inside, values, vectors)
-            if guard and method.name != INPUT:
-                said = guard(at_both_sizes(INPUT, crops, count)[256], [profile for _, profile in poor], results[256])
-                scores.put(Run(recipe, method.name, 256), np.arange(count), {ACCEPTED: said}, {})
+            if accept and method.expert:
+                scores.put(Run(recipe, method.name, 256), np.arange(count), {ACCEPTED: accept(results[256])}, {})
             if any(s.frame is not None for s in samples):
                 before = at_both_sizes("input", _cut(samples, crops), count)[256]
                 # A face that was missed, or left alone, is as it was.
