@@ -79,6 +79,7 @@ def test_people_are_not_parted() -> None:
     [
         ({"root": None}, DataError, r"data\.root=DIR"),
         ({"root": "x", "held_out": 1.0}, ConfigError, "held_out: got 1.0"),
+        ({"root": "x", "soft": 1.5}, ConfigError, "soft: got 1.5"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(options: dict[str, object], error: type[Exception], message: str) -> None:
@@ -161,6 +162,28 @@ def test_the_table_prices_what_each_expert_made(faces: Path) -> None:
     assert np.median(apart) == pytest.approx(0.05 * 3**0.5 + 0.05, rel=0.25)
     again = build_table(faces, records, experts, Coarse(), brightness_apart, Nowhere(), 3, 0)  # type: ignore[arg-type]
     np.testing.assert_array_equal(again.costs, table.costs)
+
+
+def test_half_of_the_truths_are_soft_and_compared_with(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truths that are softened to nothing at all: what is far from nothing costs."""
+    factors: list[float] = []
+
+    def softened(pixels: Pixels, factor: float, rng: np.random.Generator) -> Pixels:
+        factors.append(factor)
+        return np.zeros_like(pixels)
+
+    monkeypatch.setattr(training, "soften", softened)
+    experts = (Stub("expert_t", 0.05), Stub("expert_f", 0.1))
+    table = build_table(faces, read_manifest(faces), experts, Coarse(), brightness_apart, Nowhere(), 3, 0, 0.5)  # type: ignore[arg-type]
+    black = np.array([not c.any() for c in experts[0].crops])
+    clean = np.tile(np.repeat([True, False, False, False], 3), 2)  # nothing is added to these on the way
+    assert 6 <= len(factors) <= 18
+    assert min(factors) >= training.SOFTER[0]
+    assert max(factors) <= training.SOFTER[1]
+    assert (black & clean).any()
+    seen = round(0.05 * 255) / 255
+    expected = seen * 3**0.5 + seen + TIME_WEIGHT * RELATIVE_TIME["expert_t"]
+    np.testing.assert_allclose(table.costs[black, 0], expected, atol=2e-3)
 
 
 def test_the_table_is_made_once_for_the_same_experts(

@@ -42,6 +42,7 @@ class GateCurvesOptions:
         widths: photos of each face and recipe.
         faces: at most so many, 0 = all.
         held_out: share of the people that training did not see.
+        soft: share of photos of soft faces.
         seed: of photos, of the split and of the shuffling.
         dst: folder of the table and the plot.
     """
@@ -52,6 +53,7 @@ class GateCurvesOptions:
     widths: int = 3
     faces: int = 0
     held_out: float = 0.25
+    soft: float = 0.5
     seed: int = 7
     dst: str = field(default="experiments/gate")
 
@@ -143,7 +145,9 @@ def run(options: GateCurvesOptions) -> None:
     net, sha256 = load_network("gate", options.gate or None)
     gate = cast(Gate, net.eval())
     root = options.root or str(Path(data) / "faces")
-    module = GateDataModule(root, options.cache, options.widths, options.faces, options.held_out, seed=options.seed)
+    module = GateDataModule(
+        root, options.cache, options.widths, options.faces, options.held_out, seed=options.seed, soft=options.soft
+    )
     module.setup()
     assert module.train is not None
     assert module.val is not None

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from likeness.data.faces import FaceRecord, read_face, read_manifest, split_records
 from likeness.data.photos import photo_of
+from likeness.data.restoration import soften
 from likeness.errors import ConfigError, DataError
 from likeness.metrics.identity import embedding_distance
 from likeness.metrics.images import halve, round8
@@ -42,6 +43,7 @@ from likeness.training.base import OptimizerFactory
 RECIPES = ("clean", "mild", "gfpgan", "heavy")
 WIDTHS = (50.0, 150.0)
 LARGE = 250.0  # the widest of the large but bad
+SOFTER = (1.1, 4.5)  # how much detail a softened truth loses, as a factor of its size; as in training the experts
 # Milliseconds of an expert over Expert-T's; fixed, so that the same command gives the same figures. Two readings of the
 # bench on two cores: 42.5 of 153.3 ms (fp32, Xeon), 19.3 of 75.0 (bf16, EPYC).
 RELATIVE_TIME = {"expert_t": 1.0, "expert_f": 0.27}
@@ -88,6 +90,7 @@ def build_table(
     detector: Detector,
     widths: int,
     seed: int,
+    soft: float = 0.0,
 ) -> GateTable:
     """Simulates photos of every face, restores them by both experts and prices the results.
 
@@ -99,12 +102,12 @@ def build_table(
         embedder, lpips, detector: measure.
         widths: photos of each face and recipe.
         seed: of widths and degradations.
+        soft: share of the truths that are softened before, see `GateDataModule`.
     """
     features, costs, people = [], [], []
     for person, record in enumerate(track(records, "restoring by both experts", transient=True)):
         pixels = read_face(root, record)
-        truth = halve(_tensor(to_float(pixels)))
-        crops, profiles = [], []
+        crops, profiles, truths = [], [], []
         for which, recipe in enumerate(RECIPES):
             rng = np.random.default_rng([seed, person, which])
             for draw in range(widths):
@@ -112,7 +115,9 @@ def build_table(
                 width = WIDTHS[0] + share * (WIDTHS[1] - WIDTHS[0])
                 if recipe != "clean" and rng.random() < 1 / 6:
                     width = WIDTHS[1] + share * (LARGE - WIDTHS[1])
-                photo, landmarks = photo_of(pixels, width, recipe, rng)
+                true = soften(pixels, rng.uniform(*SOFTER), rng) if soft and rng.random() < soft else pixels
+                truths.append(halve(_tensor(to_float(true))))
+                photo, landmarks = photo_of(true, width, recipe, rng)
                 crop = align(photo, landmarks, 256)
                 crops.append(crop.image)
                 profiles.append(measure(photo, crop))
@@ -121,11 +126,10 @@ def build_table(
         points = find_landmarks(detector, poor).numpy()
         for profile, norm, found in zip(profiles, norms, points, strict=True):
             features.append(gate_features(profile, norm, template(512) if np.isnan(found).any() else found))
-        truths = truth.expand(len(poor), -1, -1, -1)
         pair = []
         for expert in experts:
             images = torch.cat([_tensor(r.image) for r in expert.restore(crops)])
-            pair.append(cost(round8(halve(images.clamp(0, 1))), truths, embedder, lpips, expert.name))
+            pair.append(cost(round8(halve(images.clamp(0, 1))), torch.cat(truths), embedder, lpips, expert.name))
         costs.append(np.stack(pair, 1))
         people += [person] * len(crops)
     return GateTable(np.stack(features), np.concatenate(costs), np.array(people))
@@ -146,6 +150,8 @@ class GateDataModule(L.LightningDataModule):
         held_out: share of the people that validate, and set the temperature.
         batch_size: samples a step.
         seed: of photos and of the split.
+        soft: share of photos of faces that were soft from the start, as most real ones are: a gate that saw sharp
+            truths alone takes softness for damage (experiments/gate/README.md).
         table: a table of one's own, in place of all this.
 
     Raises:
@@ -162,15 +168,19 @@ class GateDataModule(L.LightningDataModule):
         held_out: float = 0.25,
         batch_size: int = 256,
         seed: int = 0,
+        soft: float = 0.0,
         table: Callable[[], GateTable] | None = None,
     ) -> None:
         super().__init__()
         if not 0 < held_out < 1:
             raise ConfigError(f"data.held_out: got {held_out}, expected a share between 0 and 1")
+        if not 0 <= soft <= 1:
+            raise ConfigError(f"data.soft: got {soft}, expected a share from 0 to 1")
         if not root and table is None:
             raise DataError("gate: no faces; set data.root=DIR or LIKENESS_DATA to aligned faces")
         self.root, self.cache, self.widths, self.faces = root, Path(cache), widths, faces
         self.held_out, self.batch_size, self.seed, self.make = held_out, batch_size, seed, table
+        self.soft = soft
         self.train: GateTable | None = None
         self.val: GateTable | None = None
 
@@ -194,12 +204,20 @@ class GateDataModule(L.LightningDataModule):
             raise DataError(f"gate: {root}/manifest.csv has no face to calibrate on; make it again with prepare")
         first, second = load_expert_t(), load_expert_f()
         told = [[r.file for r in records], first.sha256, second.sha256, self.widths, self.seed, FEATURES, RECIPES]
-        told += [RELATIVE_TIME, TIME_WEIGHT]
+        told += [RELATIVE_TIME, TIME_WEIGHT] + ([self.soft, SOFTER] if self.soft else [])
         file = self.cache / f"gate-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}.npz"
         if not file.is_file():
             detector = MtcnnDetector(DetectConfig(min_face=_MIN_FACE))
             made = build_table(
-                root, records, (first, second), load_embedder(), load_lpips(), detector, self.widths, self.seed
+                root,
+                records,
+                (first, second),
+                load_embedder(),
+                load_lpips(),
+                detector,
+                self.widths,
+                self.seed,
+                self.soft,
             )
             file.parent.mkdir(parents=True, exist_ok=True)
             partial = file.with_suffix(".partial.npz")
