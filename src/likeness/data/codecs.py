@@ -15,18 +15,8 @@ from likeness.types import Pixels
 
 
 def h264_still(image: Pixels, crf: int) -> Pixels:
-    """One H.264 intra frame there and back: HWC uint8, even sides, `crf` 0 (good) to 51 (poor)."""
-    buffer = io.BytesIO()
-    height, width = image.shape[:2]
-    with av.open(buffer, "w", format="mp4") as out:
-        stream = out.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.thread_count = 1
-        out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
-        out.mux(stream.encode(None))
-    buffer.seek(0)
-    with av.open(buffer, "r") as source:
-        return next(source.decode(video=0)).to_ndarray(format="rgb24")
+    """One H.264 intra frame there and back: HWC uint8, `crf` 0 (good) to 51 (poor)."""
+    return h264_frame([image], 0, crf)
 
 
 def h264_frame(frames: Sequence[Pixels], which: int, crf: int) -> Pixels:

@@ -34,7 +34,7 @@ def motion(before: FloatArray, now: FloatArray, fast: bool = False) -> Motion:
 
     Args:
         before, now: HWC float32, 0..255, of one shape.
-        fast: the paper's setting at half the resolution, a fifth of the time.
+        fast: OpenCV's fast preset instead of its medium one: half the resolution, a fifth of the time.
 
     Raises:
         InputError: if they are not.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -55,7 +55,7 @@ class GateCurvesOptions:
     held_out: float = 0.25
     soft: float = 0.5
     seed: int = 7
-    dst: str = field(default="experiments/gate")
+    dst: str = "experiments/gate"
 
 
 def choices(gate: Gate, table: GateTable) -> dict[str, Values]:
