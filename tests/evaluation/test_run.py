@@ -7,7 +7,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +25,9 @@ from safetensors.torch import save_file
 from likeness.data.drawn import draw_face
 from likeness.errors import ConfigError, DataError, LikenessError, OutputError, WeightsError
 from likeness.evaluation import provenance
-from likeness.evaluation.config import EvaluateConfig, from_hydra
+from likeness.evaluation.config import BenchmarkConfig, EvaluateConfig, from_hydra
 from likeness.evaluation.run import BENCHMARKS, evaluate
+from likeness.evaluation.setup import parts_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,6 +122,26 @@ def test_lfw_is_measured_and_verified(data: Path, tmp_path: Path) -> None:
     evaluate(cfg)
     assert {p.name: p.read_bytes() for p in Path("out").iterdir() if p.name != "timing.csv"} == first
     assert not list(Path("outputs/cache").glob("scores-*"))  # nothing is left of a finished run
+
+
+def test_finished_parts_stay_with_keep_and_serve_another_gate(tmp_path: Path) -> None:
+    facts = {"commit": "a", "weights sha256": {"gate": "1", "expert_t": "2"}}
+    options = EvaluateConfig(cache=str(tmp_path), keep=True)
+
+    def folder(told: dict[str, Any], options: EvaluateConfig = options, late: Sequence[str] = ("gate",)) -> Path:
+        with parts_folder(options, told, ["lfw"], late) as made:
+            made.mkdir(exist_ok=True)
+        return made
+
+    first = folder(facts)
+    assert first.is_dir()
+    other_gate = {"commit": "b", "weights sha256": {"gate": "3", "expert_t": "2"}}
+    assert folder(other_gate) == first
+    assert folder({**facts, "weights sha256": {"gate": "1", "expert_t": "4"}}) != first
+    assert folder(facts, late=()) != folder(other_gate, late=())  # where the pipeline asks the gate it decides
+    assert folder(facts, replace(options, benchmark=BenchmarkConfig(count=9))) != first
+    assert folder(facts, replace(options, keep=False)) == first
+    assert not first.exists()
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,8 @@ class EvaluateConfig:
         judge_flip: add the mirrored view's embedding.
         device: torch device of networks.
         batch_size: faces at a time.
-        cache: folder for detected landmarks.
+        cache: folder for detected landmarks and finished parts.
+        keep: leave the parts there when all is done: with another gate, only what it chooses is made anew.
         output: folder for the results.
         sheets: folder for the best, middle and worst faces of every method; None writes none.
     """
@@ -126,6 +127,7 @@ class EvaluateConfig:
     device: str = "cpu"
     batch_size: int = 8
     cache: str = "outputs/cache"
+    keep: bool = False
     output: str = "experiments/evaluation"
     sheets: str | None = None
 

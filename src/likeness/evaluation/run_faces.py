@@ -113,7 +113,8 @@ def _score(
 ) -> Scores:
     """Runs the protocol, going on where the same one was interrupted; adds the inputs' hashes to `facts`."""
     tick = ticking(bar, benchmark.name, len(benchmark) * len(methods) * len(recipes))
-    with parts_folder(options, facts, [benchmark.name, *(m.name for m in methods), *recipes]) as parts:
+    late = () if benchmark.whole else CHOICES  # in whole frames it is the pipeline that asks the gate
+    with parts_folder(options, facts, [benchmark.name, *(m.name for m in methods), *recipes], late) as parts:
         scores = evaluate_methods(
             benchmark, methods, recipes, measures, options.seed, options.batch_size, tick, parts, guard
         )

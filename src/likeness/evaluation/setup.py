@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -129,15 +129,27 @@ def describe(
 
 
 @contextmanager
-def parts_folder(options: EvaluateConfig, facts: Mapping[str, Any], names: Sequence[str]) -> Iterator[Path]:
-    """The folder that keeps finished parts of one evaluation, until all of it is done.
+def parts_folder(
+    options: EvaluateConfig, facts: Mapping[str, Any], names: Sequence[str], late: Collection[str] = ()
+) -> Iterator[Path]:
+    """The folder that keeps finished parts of one evaluation, until all of it is done, or for good with `keep`.
 
-    Its name changes with everything that decides a figure, the package's own sources among them.
+    Its name changes with everything that decides a figure of a part, the package's own sources among them.
+
+    Args:
+        options: of the evaluation.
+        facts: its provenance.
+        names: benchmark, methods and recipes of the parts.
+        late: weights that decide no part, as they are used when all are complete.
     """
-    same = [{**facts, "command": ""}, list(names), options.batch_size, provenance.source_hash()]
+    weights = {use: digest for use, digest in facts["weights sha256"].items() if use not in late}
+    # The sources' hash stands for the commit: one that changes none of them changes no figure.
+    told = {**facts, "command": "", "commit": "", "weights sha256": weights}
+    same = [told, asdict(options.benchmark), list(names), options.batch_size, provenance.source_hash()]
     folder = Path(options.cache) / f"scores-{sha256(json.dumps(same).encode()).hexdigest()[:16]}"
     yield folder
-    shutil.rmtree(folder, ignore_errors=True)  # finished: the next run measures, and times, anew
+    if not options.keep:
+        shutil.rmtree(folder, ignore_errors=True)  # finished: the next run measures, and times, anew
 
 
 @contextmanager
