@@ -35,7 +35,7 @@ def known_table(noise: float = 0.0) -> GateTable:
 
 
 def test_what_decides_is_learned_and_survives_the_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GateDataModule, "_cached", lambda self: known_table())
+    monkeypatch.setattr(GateDataModule, "_cached", lambda self, soft: known_table())
     cfg = compose_train("experiment=gate", "logger=csv", f"paths.logs={tmp_path}", "threads=1", "data.batch_size=64",
                         "paths.data=unused", "trainer.max_epochs=60")  # fmt: skip
     metrics, objects = train(cfg)
@@ -52,7 +52,7 @@ def test_what_decides_is_learned_and_survives_the_export(tmp_path: Path, monkeyp
 
 
 def test_probabilities_are_as_sure_as_they_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GateDataModule, "_cached", lambda self: known_table(noise=0.2))
+    monkeypatch.setattr(GateDataModule, "_cached", lambda self, soft: known_table(noise=0.2))
     cfg = compose_train("experiment=gate", "logger=csv", f"paths.logs={tmp_path}", "threads=1", "data.batch_size=64",
                         "paths.data=unused", "trainer.max_epochs=60")  # fmt: skip
     metrics, objects = train(cfg)
@@ -79,7 +79,8 @@ def test_people_are_not_parted() -> None:
     [
         ({"root": None}, DataError, r"data\.root=DIR"),
         ({"root": "x", "held_out": 1.0}, ConfigError, "held_out: got 1.0"),
-        ({"root": "x", "soft": 1.5}, ConfigError, "soft: got 1.5"),
+        ({"root": "x", "soft": [0, 1.5]}, ConfigError, r"soft: got \[0, 1.5\]"),
+        ({"root": "x", "soft": []}, ConfigError, r"soft: got \[\]"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(options: dict[str, object], error: type[Exception], message: str) -> None:
@@ -210,3 +211,10 @@ def test_the_table_is_made_once_for_the_same_experts(
     monkeypatch.setattr(training, "load_expert_t", lambda: other)
     GateDataModule(str(faces), str(tmp_path / "cache")).setup()
     assert len(made) == 2
+    both = GateDataModule(str(faces), str(tmp_path / "cache"), soft=[0, 0.5])
+    both.setup()
+    assert len(made) == 3  # that of sharp faces was there
+    assert both.train is not None
+    assert both.val is not None
+    assert len(both.train.features) == 2 * 300
+    assert not set(both.train.people) & set(both.val.people)

@@ -22,9 +22,8 @@ from likeness.types import FloatArray, Profile
 FEATURES = ("width", "sharpness", "noise", "blockiness", "norm", "symmetry", "detail")
 _LOGARITHMIC = [0, 1, 3, 6]  # these spread over decades
 # How probable it must be that Expert-T is the better one. Where both are close, the one that harms a good face less is
-# taken: with .7 one in a hundred good faces of 100-150 px goes to Expert-T, with an even chance three
-# (experiments/gate/README.md).
-SURE = 0.7
+# taken (experiments/gate/README.md).
+SURE = 0.6
 
 
 @dataclass(frozen=True)

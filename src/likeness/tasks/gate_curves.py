@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -42,7 +42,7 @@ class GateCurvesOptions:
         widths: photos of each face and recipe.
         faces: at most so many, 0 = all.
         held_out: share of the people that training did not see.
-        soft: share of photos of soft faces.
+        soft: shares of photos of soft faces, a table of each.
         seed: of photos, of the split and of the shuffling.
         dst: folder of the table and the plot.
     """
@@ -53,7 +53,7 @@ class GateCurvesOptions:
     widths: int = 3
     faces: int = 0
     held_out: float = 0.25
-    soft: float = 0.5
+    soft: list[float] = field(default_factory=lambda: [0.0, 0.5])
     seed: int = 7
     dst: str = "experiments/gate"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,8 @@ class GateDataModule(L.LightningDataModule):
         batch_size: samples a step.
         seed: of photos and of the split.
         soft: share of photos of faces that were soft from the start, as most real ones are: a gate that saw sharp
-            truths alone takes softness for damage (experiments/gate/README.md).
+            truths alone takes softness for damage (experiments/gate/README.md). One table for each share, and all of
+            them together.
         table: a table of one's own, in place of all this.
 
     Raises:
@@ -168,25 +169,26 @@ class GateDataModule(L.LightningDataModule):
         held_out: float = 0.25,
         batch_size: int = 256,
         seed: int = 0,
-        soft: float = 0.0,
+        soft: Sequence[float] = (0.0,),
         table: Callable[[], GateTable] | None = None,
     ) -> None:
         super().__init__()
         if not 0 < held_out < 1:
             raise ConfigError(f"data.held_out: got {held_out}, expected a share between 0 and 1")
-        if not 0 <= soft <= 1:
-            raise ConfigError(f"data.soft: got {soft}, expected a share from 0 to 1")
+        if not soft or not all(0 <= share <= 1 for share in soft):
+            raise ConfigError(f"data.soft: got {list(soft)}, expected shares from 0 to 1, such as [0, 0.5]")
         if not root and table is None:
             raise DataError("gate: no faces; set data.root=DIR or LIKENESS_DATA to aligned faces")
         self.root, self.cache, self.widths, self.faces = root, Path(cache), widths, faces
         self.held_out, self.batch_size, self.seed, self.make = held_out, batch_size, seed, table
-        self.soft = soft
+        self.soft = tuple(soft)
         self.train: GateTable | None = None
         self.val: GateTable | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Makes or reads the table, and parts its people."""
-        table = self.make() if self.make else self._cached()
+        tables = [self.make()] if self.make else [self._cached(share) for share in self.soft]
+        table = GateTable(*(np.concatenate(column) for column in zip(*(astuple(t) for t in tables), strict=True)))
         people = np.unique(table.people)
         chosen = np.random.default_rng(self.seed).permutation(people)[: max(1, round(self.held_out * len(people)))]
         inside = np.isin(table.people, chosen)
@@ -194,7 +196,7 @@ class GateDataModule(L.LightningDataModule):
             GateTable(table.features[m], table.costs[m], table.people[m]) for m in (~inside, inside)
         )
 
-    def _cached(self) -> GateTable:
+    def _cached(self, soft: float) -> GateTable:
         assert self.root is not None
         root = Path(self.root)
         records = split_records(read_manifest(root), "calib")
@@ -204,7 +206,7 @@ class GateDataModule(L.LightningDataModule):
             raise DataError(f"gate: {root}/manifest.csv has no face to calibrate on; make it again with prepare")
         first, second = load_expert_t(), load_expert_f()
         told = [[r.file for r in records], first.sha256, second.sha256, self.widths, self.seed, FEATURES, RECIPES]
-        told += [RELATIVE_TIME, TIME_WEIGHT] + ([self.soft, SOFTER] if self.soft else [])
+        told += [RELATIVE_TIME, TIME_WEIGHT] + ([soft, SOFTER] if soft else [])
         file = self.cache / f"gate-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}.npz"
         if not file.is_file():
             detector = MtcnnDetector(DetectConfig(min_face=_MIN_FACE))
@@ -217,7 +219,7 @@ class GateDataModule(L.LightningDataModule):
                 detector,
                 self.widths,
                 self.seed,
-                self.soft,
+                soft,
             )
             file.parent.mkdir(parents=True, exist_ok=True)
             partial = file.with_suffix(".partial.npz")
