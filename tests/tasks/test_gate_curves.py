@@ -90,7 +90,7 @@ def test_the_command_reads_the_people_that_were_held_out(tmp_path: Path, monkeyp
     run(GateCurvesOptions(gate=str(tmp_path / "gate.safetensors"), root="unused", dst=str(tmp_path / "out")))
     told = (tmp_path / "out" / "table.md").read_text()
     assert '"people": 10' in told
-    assert '"samples trained on": 300' in told
+    assert '"samples trained on": 600' in told
     assert (tmp_path / "out" / "curves.png").stat().st_size > 1000
 
 
