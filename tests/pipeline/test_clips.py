@@ -23,6 +23,14 @@ def frames_of(pictures) -> list[Frame]:
     return [Frame(p, i, Fraction(i, 25), Fraction(1, 25)) for i, p in enumerate(pictures)]
 
 
+def alike(picture, count, at=(-1, -1)):
+    """So many frames of one scene, as a camera gives them: no two in turn are equal in one pixel."""
+    frames = [picture.copy() for _ in range(count)]
+    for frame in frames[1::2]:
+        frame[at] ^= 1
+    return frames
+
+
 def run(pictures, models, *options, upscale=1):
     config = from_overrides(options)
     return [result for _, result in restore_clip(frames_of(pictures), models, config, "video", upscale)]
@@ -39,6 +47,20 @@ def test_a_hundred_equal_frames_give_a_hundred_equal_frames(scene, face_at, toge
         assert [f.track for f in result.faces] == [0, 1]
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_frame_that_repeats_the_last_gets_its_result(scene, face_at, make_models, stub_expert, batch):
+    """Whenever it comes: as a face fades in, where a detection is due, where the expert draws anew each time."""
+    pictures = [np.roll(scene, i, 1) for i in (0, 0, 2, 4, 4, 4, 6, 6)]
+    fuse = "video.fuse.share=0.5" if batch == 1 else "video.fuse.share=0"
+    options = "video.detect_every=2", fuse, "video.smooth.cutoff=1.0", f"video.batch={batch}"
+    models = make_models(Faces.empty(), face_at(150, 110, 90), face_at(154, 110, 90), expert=Flickering())
+    results = run(pictures, models, *options, "guard.enabled=false")
+    equal = [(a.pixels == b.pixels).all() for a, b in pairwise(results)]
+    assert equal == [True, False, False, True, True, False, True]
+    assert [bool(r.seconds) for r in results] == [True, False, True, True, False, False, True, False]
+    assert results[-1].faces
+
+
 @pytest.mark.slow
 def test_equal_frames_stay_equal_with_the_real_networks(scene):
     results = run([scene.copy() for _ in range(12)], load_models(from_overrides(["device=cpu"])))
@@ -53,7 +75,7 @@ def test_detection_runs_every_fifth_frame(scene, face_at, make_models, every, ex
     models = make_models(face_at(150, 110, 90))
     config = from_overrides([f"video.detect_every={every}"])
     state, at = ClipState(), []
-    for frame in frames_of([scene] * 18):
+    for frame in frames_of(alike(scene, 18)):
         before = len(models.detector.calls)
         _, state = step(state, frame, models, config, "video", 1)
         if len(models.detector.calls) > before:
@@ -80,12 +102,12 @@ def test_detection_runs_when_the_flow_loses_a_face(scene, face_at, make_models):
 
 def test_a_face_that_enters_within_a_shot_fades_in(scene, face_at, make_models):
     face = face_at(150, 110, 90)
-    results = run([scene] * 20, make_models(Faces.empty(), face), "video.ramp=10", "guard.enabled=false")
+    results = run(alike(scene, 20), make_models(Faces.empty(), face), "video.ramp=10", "guard.enabled=false")
     assert all(not r.faces for r in results[:5])
     whole = np.abs(run([scene], make_models(face))[0].pixels.astype(float) - scene).sum()
     shown = [np.abs(r.pixels.astype(float) - scene).sum() / whole for r in results[5:]]
     np.testing.assert_allclose(shown[:10], np.arange(1, 11) / 10, atol=0.05)
-    np.testing.assert_allclose(shown[10:], 1, atol=1e-6)
+    np.testing.assert_allclose(shown[10:], 1, atol=1e-4)
 
 
 def test_a_new_verdict_is_ramped(scene, face_at, make_models, stub_expert):
@@ -96,7 +118,7 @@ def test_a_new_verdict_is_ramped(scene, face_at, make_models, stub_expert):
             return super()._one(crop) if len(self.seen) <= 5 else np.zeros((512, 512, 3), np.float32)
 
     models = make_models(face_at(150, 110, 90), expert=Turncoat(), same=0.3)
-    shares = [r.faces[0].share for r in run([scene] * 25, models, "video.ramp=10")]
+    shares = [r.faces[0].share for r in run(alike(scene, 25), models, "video.ramp=10", "video.fuse.share=0")]
     assert shares[:5] == [1.0] * 5
     final = shares[-1]
     assert final < 0.6
@@ -130,7 +152,7 @@ def test_landmarks_move_with_the_face_between_detections(scene, face_at, make_mo
 
 def test_a_face_that_leaves_ends_after_two_detections(scene, face_at, make_models):
     models = make_models(face_at(150, 110, 90), Faces.empty())
-    counts = [len(r.faces) for r in run([scene] * 14, models)]
+    counts = [len(r.faces) for r in run(alike(scene, 14), models)]
     assert counts == [1] * 10 + [0] * 4
 
 
@@ -138,7 +160,7 @@ def test_the_state_does_not_grow(scene, face_at, make_models):
     models = make_models(*(face_at(60 + 40 * (i % 5), 110, 60 + i % 3) for i in range(30)))
     options = ["video.detect_every=1", "video.match=0.9", "video.reentry.distance=0", "video.reentry.forget=0.3"]
     config, state = from_overrides(options), ClipState()
-    for frame in frames_of([scene] * 30):
+    for frame in frames_of(alike(scene, 30)):
         _, state = step(state, frame, models, config, "video", 1)
         assert len(state.tracks) == len(state.held) == len(state.fades) == len(state.poses) <= 3
         assert len(state.lost) <= len(state.known) <= 10  # 0.3 s at 25 frames a second, and those in the picture
@@ -152,7 +174,7 @@ def test_no_frames(make_models):
 def test_a_wobbling_face_is_aligned_steadily_and_reported_as_found(scene, face_at, make_models):
     rng = np.random.default_rng(0)
     found = [face_at(150 + dx, 110 + dy, 90) for dx, dy in rng.normal(0, 0.5, (20, 2))]
-    frames = [Frame(scene, i, Fraction(i, 25)) for i in range(20)]
+    frames = frames_of(alike(scene, 20))
     matrices = {}
     for cutoff in (0, 1):
         config = from_overrides(["video.detect_every=1", f"video.smooth.cutoff={cutoff}"])
@@ -186,11 +208,11 @@ class Flickering:
 def test_fusion_stills_what_flickers_and_only_within_a_shot(scene, face_at, make_models):
     def flicker(*options, pictures=None):
         models = make_models(face_at(150, 110, 120), expert=Flickering())
-        frames = pictures or [scene] * 8
+        frames = pictures or alike(scene, 8, (110, 150))
         results = run(frames, models, "composite.method=feather", "guard.enabled=false", *options)
         return [r.pixels.astype(float) for r in results]
 
-    plain, fused = flicker(), flicker("video.fuse.share=0.7")
+    plain, fused = flicker("video.fuse.share=0"), flicker("video.fuse.share=0.7")
     np.testing.assert_array_equal(plain[0], fused[0])
 
     def change(pixels):
@@ -198,8 +220,8 @@ def test_fusion_stills_what_flickers_and_only_within_a_shot(scene, face_at, make
 
     assert change(fused) < 0.5 * change(plain)
     other = scene[::-1].copy()
-    cut = flicker("video.fuse.share=0.7", pictures=[scene, scene, other, other])
-    alone = flicker(pictures=[scene, scene, other, other])
+    cut = flicker("video.fuse.share=0.7", pictures=[*alike(scene, 2), *alike(other, 2)])
+    alone = flicker(pictures=[*alike(scene, 2), *alike(other, 2)])
     np.testing.assert_array_equal(cut[2], alone[2])  # nothing comes over the cut
 
 
@@ -232,7 +254,7 @@ def test_frames_together_give_what_they_give_alone(scene, face_at, together, mak
     away = scene[::-1].copy()
     pictures = [np.roll(scene, 2 * i, 1) for i in range(5)] + [away] * 4
     two, one = together(face_at(150, 110, 120), face_at(270, 60, 80)), face_at(100, 120, 90)
-    options = "composite.method=feather", "video.detect_every=3", "video.reentry.distance=0"
+    options = "composite.method=feather", "video.detect_every=3", "video.reentry.distance=0", "video.fuse.share=0"
 
     def results(*more):
         expert = stub_expert()
@@ -251,15 +273,15 @@ def test_frames_together_give_what_they_give_alone(scene, face_at, together, mak
 
 def test_a_cut_is_never_carried_over(scene, face_at, make_models):
     other = scene[::-1].copy()
-    pictures = [scene, scene, other, other]
+    pictures = [*alike(scene, 2), *alike(other, 2)]
     results = run(pictures, make_models(face_at(150, 110, 120)), "video.carry.every=4")
     assert [r.faces[0].since for r in results] == [0, 1, 0, 1]
 
 
 def test_the_distance_may_be_measured_at_detections_only(scene, face_at, make_models):
-    results = run([scene] * 7, make_models(face_at(150, 110, 120)), "guard.every_frame=false")
+    results = run(alike(scene, 7), make_models(face_at(150, 110, 120)), "guard.every_frame=false")
     assert [r.faces[0].distance is not None for r in results] == [True] + [False] * 4 + [True, False]
-    everywhere = run([scene] * 7, make_models(face_at(150, 110, 120)))
+    everywhere = run(alike(scene, 7), make_models(face_at(150, 110, 120)))
     assert all(r.faces[0].distance == everywhere[0].faces[0].distance for r in everywhere)
     for mine, theirs in zip(results, everywhere, strict=True):
         np.testing.assert_array_equal(mine.pixels, theirs.pixels)
@@ -320,7 +342,7 @@ class Following:
 def test_an_expert_that_follows_is_given_what_it_kept_of_each_face_within_a_shot(scene, face_at, together, make_models):
     expert, two = Following(), together(face_at(150, 110, 95), face_at(270, 60, 80))
     away = scene[::-1].copy()
-    run([scene] * 3 + [away], make_models(two, face_at(100, 120, 80), expert=expert), "video.reentry.distance=0")
+    run([*alike(scene, 3), away], make_models(two, face_at(100, 120, 80), expert=expert), "video.reentry.distance=0")
     # Larger faces first; after the cut nothing is left of them.
     assert expert.given == [[None, None], [1, 2], [3, 4], [None]]
     expert.given.clear()
@@ -329,5 +351,5 @@ def test_an_expert_that_follows_is_given_what_it_kept_of_each_face_within_a_shot
     assert photo.faces[0].restored is not None
     assert expert.given == []
     expert.follows = False
-    run([scene] * 2, make_models(face_at(150, 110, 120), expert=expert))
+    run(alike(scene, 2), make_models(face_at(150, 110, 120), expert=expert))
     assert expert.given == []

@@ -84,6 +84,22 @@ def test_frames_go_together_only_where_none_waits_for_the_last(other):
         from_overrides([other, "video.batch=4"])
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param([], (True, 0.5), id="by default"),
+        pytest.param(["expert_t.hold=0.2"], (True, 0.2), id="one of them given"),
+        pytest.param(["expert_t.pool=false", "expert_t.hold=0"], (False, 0.0), id="neither wanted"),
+        pytest.param(["expert.name=expert_f"], (False, 0.0), id="not its turn"),
+        pytest.param(["runtime=onnx", "weights.onnx=x"], (False, 0.0), id="not in the graph"),
+        pytest.param(["video.batch=2", "video.fuse.share=0"], (False, 0.0), id="frames together"),
+    ],
+)
+def test_expert_t_follows_faces_where_it_can(words, expected):
+    knobs = from_overrides(words).expert_t
+    assert (knobs.pool, knobs.hold) == expected
+
+
 @pytest.mark.parametrize("name", ["speed", "balanced", "quality"])
 def test_presets_survive_json(name):
     config = from_overrides([f"preset={name}", "strength=0.5"])

@@ -13,6 +13,8 @@ from likeness.types import Restored
 
 SEEN = astronaut()[20:276, 100:356].astype(np.float32) / 255
 LARGE = cv2.resize(SEEN, (512, 512), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+OTHER = SEEN.copy()  # another frame that shows the same
+OTHER[0, 0] += 1e-4
 UNSURE, SURE = np.zeros((64, 64), np.float32), np.ones((64, 64), np.float32)
 CONFIG = FuseConfig(share=0.8)
 
@@ -25,30 +27,50 @@ def test_the_first_frame_is_as_restored() -> None:
 
 def test_equal_frames_give_equal_faces() -> None:
     memory = None
-    for _ in range(4):
-        memory = fuse(SEEN.copy(), Restored(LARGE.copy(), UNSURE), memory, CONFIG)
+    for change in (0, 0.1, 0.2):  # were it drawn anew each time, it would still be the same face
+        memory = fuse(SEEN.copy(), Restored(LARGE * (1 - change), UNSURE), memory, CONFIG)
         np.testing.assert_array_equal(memory.image, LARGE)
+
+
+def test_what_rests_stays_sharp() -> None:
+    """The crop creeps by half a pixel a frame, and what was drawn is read between the pixels each time."""
+    places = np.stack(np.meshgrid(np.arange(512), np.arange(512)), -1).astype(np.float32)
+
+    def creeping(image: np.ndarray, by: float) -> np.ndarray:
+        return np.clip(cv2.remap(image, places + np.float32(by), None, cv2.INTER_LANCZOS4, borderMode=4), 0, 1)
+
+    frames = [
+        (cv2.resize(f, (256, 256), interpolation=cv2.INTER_AREA), f) for f in (creeping(LARGE, i / 2) for i in range(8))
+    ]
+    memory = None
+    for seen, large in frames:
+        memory = fuse(seen, Restored(large, UNSURE), memory, FuseConfig(share=0.9))
+    inside = np.s_[60:450, 60:450]
+    kept = (
+        cv2.Laplacian(memory.image, cv2.CV_32F)[inside].std() / cv2.Laplacian(frames[-1][1], cv2.CV_32F)[inside].std()
+    )
+    assert 0.9 < kept < 1.05
 
 
 def test_flicker_shrinks_by_the_share() -> None:
     images = [np.clip(LARGE * 0.8 + 0.1 + d, 0, 1) for d in (0.05, -0.05)]
     before = images[0].copy()
     memory = fuse(SEEN, Restored(images[0], UNSURE), None, CONFIG)
-    found = fuse(SEEN, Restored(images[1], UNSURE), memory, CONFIG)
+    found = fuse(OTHER, Restored(images[1], UNSURE), memory, CONFIG)
     np.testing.assert_allclose(found.image - images[1], 0.8 * 0.1, atol=1e-4)
     np.testing.assert_array_equal(images[0], before)
-    half = fuse(SEEN, Restored(images[1], np.full((64, 64), 0.5, np.float32)), memory, CONFIG)
+    half = fuse(OTHER, Restored(images[1], np.full((64, 64), 0.5, np.float32)), memory, CONFIG)
     np.testing.assert_allclose(half.image - images[1], 0.4 * 0.1, atol=1e-4)
-    none = fuse(SEEN, Restored(images[1]), memory, CONFIG)  # an expert without confidence: all of it
+    none = fuse(OTHER, Restored(images[1]), memory, CONFIG)  # an expert without confidence: all of it
     np.testing.assert_allclose(none.image, found.image, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("confidence", "config"), [(SURE, CONFIG), (UNSURE, FuseConfig())], ids=["certain", "switched off"]
+    ("confidence", "config"), [(SURE, CONFIG), (UNSURE, FuseConfig(share=0))], ids=["certain", "switched off"]
 )
 def test_what_is_certain_is_not_mixed(confidence: np.ndarray, config: FuseConfig) -> None:
     memory = Memory(SEEN, np.zeros_like(LARGE))
-    np.testing.assert_array_equal(fuse(SEEN, Restored(LARGE, confidence), memory, config).image, LARGE)
+    np.testing.assert_array_equal(fuse(OTHER, Restored(LARGE, confidence), memory, config).image, LARGE)
 
 
 def test_the_face_is_carried_where_it_went() -> None:

@@ -39,6 +39,7 @@ class ClipState:
         time: of the last frame in seconds; None before the first.
         known: faces seen lately, those that are lost among them.
         lost: by number, what was held of those.
+        last: the last frame and its result; None before the first.
     """
 
     tracks: tuple[Track, ...] = ()
@@ -52,6 +53,7 @@ class ClipState:
     time: Fraction | None = None
     known: tuple[Known, ...] = ()
     lost: dict[int, Held] = field(default_factory=dict)
+    last: tuple[Pixels, FrameResult] | None = None
 
 
 def restore_clip(
@@ -60,7 +62,8 @@ def restore_clip(
     """Restores frame after frame.
 
     Detection runs every `video.detect_every` frames, at cuts, and when the flow loses a face; between
-    them landmarks are carried by optical flow, and route and guard hold.
+    them landmarks are carried by optical flow, and route and guard hold. A frame that repeats the one before it, bit
+    for bit, gets its result.
 
     Yields:
         The source frame and its result, in order.
@@ -73,15 +76,22 @@ def restore_clip(
             continue
         # Which faces there are does not depend on how the last frame's were restored, so their experts may wait until
         # all frames of the group were looked at.
-        seen, ahead = [], state
+        seen, ahead, before = {}, state, state.last and state.last[0]
         for frame in group:
-            sighting, waiting = _see(ahead, frame, models, config)
-            seen.append((sighting, waiting))
-            ahead = _remembered(ahead, sighting, waiting.faces)
-        restored = restore([waiting for _, waiting in seen], models)
-        for (sighting, _), faces in zip(seen, restored, strict=True):
-            result, state = _finish(state, sighting, faces, models, config, kind, upscale)
-            yield sighting.frame, result
+            if not _repeats(frame, before):
+                sighting, waiting = _see(ahead, frame, models, config)
+                seen[frame.index] = sighting, waiting
+                ahead = _remembered(ahead, sighting, waiting.faces)
+            before = frame.pixels
+        restored = dict(zip(seen, restore([waiting for _, waiting in seen.values()], models), strict=True))
+        for frame in group:
+            if frame.index in seen:
+                result, state = _finish(
+                    state, seen[frame.index][0], restored[frame.index], models, config, kind, upscale
+                )
+            else:
+                result = _again(state)
+            yield frame, result
 
 
 @dataclass(frozen=True)
@@ -114,9 +124,21 @@ def step(
     state: ClipState, frame: Frame, models: Models, config: RestorerConfig, kind: MediaKind, upscale: int
 ) -> tuple[FrameResult, ClipState]:
     """One frame: find or follow the faces, process them, remember what holds."""
+    if _repeats(frame, state.last and state.last[0]):
+        return _again(state), state
     sighting, waiting = _see(state, frame, models, config)
     (faces,) = restore([waiting], models)
     return _finish(state, sighting, faces, models, config, kind, upscale)
+
+
+def _repeats(frame: Frame, before: Pixels | None) -> bool:
+    return before is not None and np.array_equal(frame.pixels, before)
+
+
+def _again(state: ClipState) -> FrameResult:
+    """The last result, which took no time again."""
+    assert state.last is not None  # only a frame that equals an earlier one asks
+    return replace(state.last[1], seconds={})
 
 
 def _see(state: ClipState, frame: Frame, models: Models, config: RestorerConfig) -> tuple[Sighting, Waiting]:
@@ -170,7 +192,8 @@ def _finish(
         s.frame.pixels, faces, models, config, kind, upscale, _held_of(state, s), s.fades, s.detecting, s.clock
     )  # fmt: skip
     named = tuple(replace(r, track=t.id) for r, t in zip(result.faces, s.tracks, strict=True))
-    return replace(result, faces=named), _remembered(state, s, named)
+    result = replace(result, faces=named)
+    return result, replace(_remembered(state, s, named), last=(s.frame.pixels, result))
 
 
 def _held_of(state: ClipState, s: Sighting) -> list[Held | None]:

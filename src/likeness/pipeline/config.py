@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from typing import Any, cast
 
@@ -27,6 +27,8 @@ from likeness.stages.restore.portable import RUNTIMES
 from likeness.stages.route import RouteConfig
 from likeness.stages.temporal.track import VideoConfig
 from likeness.types import Part
+
+HOLD = 0.5  # how far a code must move to displace the last frame's, where clips do not say otherwise
 
 
 @dataclass
@@ -140,6 +142,7 @@ class RestorerConfig:
     weights: WeightsConfig = field(default_factory=WeightsConfig)
 
     def __post_init__(self) -> None:
+        self.expert_t = self._followed()
         if self.upscale not in UPSCALES:
             raise ConfigError(f"upscale: got {self.upscale!r}, expected auto, 1, 2 or 4")
         if not 0 <= self.strength <= 1:
@@ -154,7 +157,7 @@ class RestorerConfig:
             raise ConfigError(f"compare: got {self.compare!r}, expected auto, yes or no")
         if self.resume and self.compare == "yes":
             raise ConfigError("resume: got true with compare=yes, which is not made in pieces; leave one of them out")
-        if self.video.batch > 1 and (self.resume or self.expert_t.pool or self.expert_t.hold > 0):
+        if self.video.batch > 1 and (self.resume or self.expert_t.pool or self.expert_t.hold):
             raise ConfigError(
                 f"video.batch: got {self.video.batch} with resume={self.resume}, expert_t.pool={self.expert_t.pool}, "
                 f"hold={self.expert_t.hold}; expected 1, as each frame waits for the one before"
@@ -174,6 +177,13 @@ class RestorerConfig:
         self._check_runtime()
         if self.precision not in ("auto", "fp32", "bf16", "fast"):
             raise ConfigError(f"precision: got {self.precision!r}, expected auto, fp32, bf16 or fast")
+
+    def _followed(self) -> KnobsConfig:
+        """Expert-T's options with those settled that were left open: faces are followed where they can be."""
+        k = self.expert_t
+        able = self.expert.name in ("auto", "expert_t") and self.runtime == "torch" and self.video.batch == 1
+        pool = able if k.pool is None else k.pool
+        return replace(k, pool=pool, hold=(HOLD if able else 0.0) if k.hold is None else k.hold)
 
     @property
     def learned_gate(self) -> bool:

@@ -162,7 +162,7 @@ def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[
     """
     name, weights = config.expert.name, config.weights
     has_t = name in ("auto", "expert_t")
-    if not has_t and config.expert_t != KnobsConfig():
+    if not has_t and config.expert_t != KnobsConfig(pool=False, hold=0.0):
         raise ConfigError(
             f"expert_t: got {config.expert_t}, but with expert.name={name} Expert-T does not run; "
             "give expert=expert_t, or leave its options out"

@@ -147,7 +147,7 @@ def finish(
 ) -> FrameResult:
     """Fuses, guards and composites the faces that `restore` gave. See `process`."""
     done = list(results)
-    if config.video.fuse.share > 0 or config.video.carry.every > 1:
+    if kind != "photo" and (config.video.fuse.share > 0 or config.video.carry.every > 1):
         with clock.stage("fuse"):
             done = [_fused(r, past, config) for r, past in zip(done, held, strict=True)]
     done = [

@@ -26,22 +26,22 @@ class KnobsConfig:
         fidelity: 0..1; 0 = what the prior knows of faces, 1 = the input's own look.
         quality: 0..1; 0 = the input's own surface (blur, noise), 1 = clean.
         lookup: soft (mean of the likely codes), hard (the likeliest one: sharper, and off more often) or nearest.
-        pool: clips: a face's texture is the mean over its frames, the sharper ones counting more.
-        hold: clips: how far a cell's code must move, 0..2, until it displaces the last frame's wholly; 0 decides every
-            frame anew.
+        pool: clips: a face's texture is the mean over its frames, the sharper ones counting more; None is no.
+        hold: clips: how far a cell's code must move, 0..2, until it displaces the last frame's wholly; 0 or None
+            decides every frame anew.
     """
 
     fidelity: float = 0.5
     quality: float = 1.0
     lookup: str = "soft"
-    pool: bool = False
-    hold: float = 0.0
+    pool: bool | None = None
+    hold: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("fidelity", "quality"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"expert_t.{name}: got {getattr(self, name)}, expected 0 to 1")
-        if not 0 <= self.hold <= 2:
+        if not 0 <= (self.hold or 0) <= 2:
             raise ConfigError(f"expert_t.hold: got {self.hold}, expected 0 to 2, the distance of two opposite codes")
         if self.lookup not in LOOK_UPS:
             raise ConfigError(f"expert_t.lookup: got {self.lookup!r}, expected {', '.join(LOOK_UPS)}")
@@ -66,7 +66,7 @@ class ExpertTExpert:
         self.device, self.bf16, self.sha256, self.half = torch.device(device), bf16, sha256, half
         knobs = knobs or KnobsConfig()
         self.knobs = Knobs(knobs.fidelity, knobs.quality, cast(LookUp, knobs.lookup))
-        self.pool, self.hold = knobs.pool, knobs.hold
+        self.pool, self.hold = bool(knobs.pool), knobs.hold or 0.0
         self.follows = self.pool or self.hold > 0
         self.net, self.frozen = net, frozen
         for part in (net, *frozen):

@@ -22,13 +22,12 @@ class FuseConfig:
     """How much of the last frame stays.
 
     Attributes:
-        share: 0..1, of a place where the network is wholly unsure. 0 fuses nothing, and is the default until its gain
-            is measured.
+        share: 0..1, of a place where the network is wholly unsure. 0 fuses nothing.
         change: grey levels by which the input may differ from the last one, moved along, until its share falls to a
             third.
     """
 
-    share: float = 0.0
+    share: float = 0.6
     change: float = 12.0
 
     def __post_init__(self) -> None:
@@ -64,12 +63,14 @@ def fuse(seen: FloatArray, restored: Restored, before: Memory | None, config: Fu
         config: how much.
 
     Returns:
-        What to use and to remember; `image` is the restored one itself where there is nothing to mix. Equal frames
-        give equal results.
+        What to use and to remember; `image` is the restored one itself where there is nothing to mix. Of a crop that
+        equals the last one it is the last one's.
     """
     image = restored.image
     if before is None or config.share == 0 or before.image.shape != image.shape or before.seen.shape != seen.shape:
         return Memory(seen, image, restored.confidence)
+    if np.array_equal(seen, before.seen):
+        return before
     moved = motion(before.seen * np.float32(255), seen * np.float32(255))
     changed = np.abs(seen - carried(before.seen, moved)).mean(2) * 255 / config.change
     share = config.share * moved.visible * np.exp(-np.square(changed))
@@ -77,5 +78,5 @@ def fuse(seen: FloatArray, restored: Restored, before: Memory | None, config: Fu
         share = share * (1 - cv2.resize(restored.confidence, share.shape[::-1]))
     # Softened, so that no edge of the mask shows.
     share = cv2.resize(cv2.GaussianBlur(share.astype(np.float32), (0, 0), 2.0), image.shape[1::-1])
-    last = carried(before.image, moved)
+    last = carried(before.image, moved, sharp=True)  # what is read softly again and again ends soft
     return Memory(seen, image + share[..., None] * (last - image), restored.confidence)

@@ -28,11 +28,11 @@ class SmoothConfig:
     """How steady and how quick.
 
     Attributes:
-        cutoff: hertz; lower is steadier at rest. 0 smooths nothing, and is the default until its gain is measured.
+        cutoff: hertz; lower is steadier at rest. 0 smooths nothing.
         response: how much the cut-off rises, in hertz per face width (or radian, or doubling) a second.
     """
 
-    cutoff: float = 0.0
+    cutoff: float = 1.0
     response: float = 20.0
 
     def __post_init__(self) -> None:

@@ -53,7 +53,8 @@ class VideoConfig:
         if self.batch < 1 or (self.batch > 1 and (self.fuse.share > 0 or self.carry.every > 1)):
             raise ConfigError(
                 f"video.batch: got {self.batch} with fuse.share={self.fuse.share} and carry.every={self.carry.every}; "
-                "expected 1 up, and above 1 only where no frame waits for the last one (0 and 1)"
+                "expected 1 up, and above 1 only with video.fuse.share=0 and video.carry.every=1, where no frame waits "
+                "for the last one"
             )
         if self.detect_every < 1 or self.ramp < 1 or self.cut <= 0 or not 0 < self.match < 1 or self.hysteresis < 0:
             raise ConfigError(
