@@ -54,8 +54,8 @@ class WatchOptions:
     def __post_init__(self) -> None:
         if self.start < 1 or self.count < 1 or self.side < 16 or self.gain <= 0:
             raise ConfigError(
-                f"watch: got start={self.start}, count={self.count}, side={self.side}, gain={self.gain}; expected start "
-                "and count from 1, side from 16 and gain above 0"
+                f"watch: got start={self.start}, count={self.count}, side={self.side}, gain={self.gain}; expected "
+                "start and count from 1, side from 16 and gain above 0"
             )
 
 
