@@ -81,7 +81,7 @@ def test_the_tables_name_regret_and_its_share() -> None:
 
 
 def test_the_command_reads_the_people_that_were_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GateDataModule, "_cached", lambda self, soft: known_table())
+    monkeypatch.setattr(GateDataModule, "_cached", lambda self, soft, wide: known_table())
     monkeypatch.setattr(gate_curves.provenance, "command", lambda: "python")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -90,7 +90,7 @@ def test_the_command_reads_the_people_that_were_held_out(tmp_path: Path, monkeyp
     run(GateCurvesOptions(gate=str(tmp_path / "gate.safetensors"), root="unused", dst=str(tmp_path / "out")))
     told = (tmp_path / "out" / "table.md").read_text()
     assert '"people": 10' in told
-    assert '"samples trained on": 600' in told
+    assert '"samples trained on": 1200' in told
     assert (tmp_path / "out" / "curves.png").stat().st_size > 1000
 
 

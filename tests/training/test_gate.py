@@ -35,7 +35,7 @@ def known_table(noise: float = 0.0) -> GateTable:
 
 
 def test_what_decides_is_learned_and_survives_the_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GateDataModule, "_cached", lambda self, soft: known_table())
+    monkeypatch.setattr(GateDataModule, "_cached", lambda self, soft, wide: known_table())
     cfg = compose_train("experiment=gate", "logger=csv", f"paths.logs={tmp_path}", "threads=1", "data.batch_size=64",
                         "paths.data=unused", "trainer.max_epochs=60")  # fmt: skip
     metrics, objects = train(cfg)
@@ -52,7 +52,7 @@ def test_what_decides_is_learned_and_survives_the_export(tmp_path: Path, monkeyp
 
 
 def test_probabilities_are_as_sure_as_they_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GateDataModule, "_cached", lambda self, soft: known_table(noise=0.2))
+    monkeypatch.setattr(GateDataModule, "_cached", lambda self, soft, wide: known_table(noise=0.2))
     cfg = compose_train("experiment=gate", "logger=csv", f"paths.logs={tmp_path}", "threads=1", "data.batch_size=64",
                         "paths.data=unused", "trainer.max_epochs=60")  # fmt: skip
     metrics, objects = train(cfg)

@@ -43,6 +43,7 @@ class GateCurvesOptions:
         faces: at most so many, 0 = all.
         held_out: share of the people that training did not see.
         soft: shares of photos of soft faces, a table of each.
+        wide: photos of each face that are wide and good.
         seed: of photos, of the split and of the shuffling.
         dst: folder of the table and the plot.
     """
@@ -54,6 +55,7 @@ class GateCurvesOptions:
     faces: int = 0
     held_out: float = 0.25
     soft: list[float] = field(default_factory=lambda: [0.0, 0.5])
+    wide: int = 1
     seed: int = 7
     dst: str = "experiments/gate"
 
@@ -146,7 +148,14 @@ def run(options: GateCurvesOptions) -> None:
     gate = cast(Gate, net.eval())
     root = options.root or str(Path(data) / "faces")
     module = GateDataModule(
-        root, options.cache, options.widths, options.faces, options.held_out, seed=options.seed, soft=options.soft
+        root,
+        options.cache,
+        options.widths,
+        options.faces,
+        options.held_out,
+        seed=options.seed,
+        soft=options.soft,
+        wide=options.wide,
     )
     module.setup()
     assert module.train is not None

@@ -91,6 +91,7 @@ def build_table(
     widths: int,
     seed: int,
     soft: float = 0.0,
+    wide: bool = False,
 ) -> GateTable:
     """Simulates photos of every face, restores them by both experts and prices the results.
 
@@ -103,17 +104,19 @@ def build_table(
         widths: photos of each face and recipe.
         seed: of widths and degradations.
         soft: share of the truths that are softened before, see `GateDataModule`.
+        wide: instead of all that, photos beyond 150 that nothing was done to: the router takes one that is smooth by
+            nature for a bad one, and asks.
     """
     features, costs, people = [], [], []
     for person, record in enumerate(track(records, "restoring by both experts", transient=True)):
         pixels = read_face(root, record)
         crops, profiles, truths = [], [], []
-        for which, recipe in enumerate(RECIPES):
+        for which, recipe in enumerate(RECIPES[:1] if wide else RECIPES):
             rng = np.random.default_rng([seed, person, which])
             for draw in range(widths):
                 share = (draw + rng.random()) / widths
                 width = WIDTHS[0] + share * (WIDTHS[1] - WIDTHS[0])
-                if recipe != "clean" and rng.random() < 1 / 6:
+                if wide or (recipe != "clean" and rng.random() < 1 / 6):
                     width = WIDTHS[1] + share * (LARGE - WIDTHS[1])
                 true = soften(pixels, rng.uniform(*SOFTER), rng) if soft and rng.random() < soft else pixels
                 truths.append(halve(_tensor(to_float(true))))
@@ -153,6 +156,7 @@ class GateDataModule(L.LightningDataModule):
         soft: share of photos of faces that were soft from the start, as most real ones are: a gate that saw sharp
             truths alone takes softness for damage (experiments/gate/README.md). One table for each share, and all of
             them together.
+        wide: photos of each face and share, beyond those, that are wide and good.
         table: a table of one's own, in place of all this.
 
     Raises:
@@ -170,24 +174,28 @@ class GateDataModule(L.LightningDataModule):
         batch_size: int = 256,
         seed: int = 0,
         soft: Sequence[float] = (0.0,),
+        wide: int = 0,
         table: Callable[[], GateTable] | None = None,
     ) -> None:
         super().__init__()
         if not 0 < held_out < 1:
             raise ConfigError(f"data.held_out: got {held_out}, expected a share between 0 and 1")
+        if wide < 0:
+            raise ConfigError(f"data.wide: got {wide}, expected 0 or more photos of each face")
         if not soft or not all(0 <= share <= 1 for share in soft):
             raise ConfigError(f"data.soft: got {list(soft)}, expected shares from 0 to 1, such as [0, 0.5]")
         if not root and table is None:
             raise DataError("gate: no faces; set data.root=DIR or LIKENESS_DATA to aligned faces")
         self.root, self.cache, self.widths, self.faces = root, Path(cache), widths, faces
         self.held_out, self.batch_size, self.seed, self.make = held_out, batch_size, seed, table
-        self.soft = tuple(soft)
+        self.soft, self.wide = tuple(soft), wide
         self.train: GateTable | None = None
         self.val: GateTable | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Makes or reads the table, and parts its people."""
-        tables = [self.make()] if self.make else [self._cached(share) for share in self.soft]
+        kinds = [False, True] if self.wide else [False]
+        tables = [self.make()] if self.make else [self._cached(share, wide) for wide in kinds for share in self.soft]
         table = GateTable(*(np.concatenate(column) for column in zip(*(astuple(t) for t in tables), strict=True)))
         people = np.unique(table.people)
         chosen = np.random.default_rng(self.seed).permutation(people)[: max(1, round(self.held_out * len(people)))]
@@ -196,7 +204,7 @@ class GateDataModule(L.LightningDataModule):
             GateTable(table.features[m], table.costs[m], table.people[m]) for m in (~inside, inside)
         )
 
-    def _cached(self, soft: float) -> GateTable:
+    def _cached(self, soft: float, wide: bool) -> GateTable:
         assert self.root is not None
         root = Path(self.root)
         records = split_records(read_manifest(root), "calib")
@@ -205,8 +213,9 @@ class GateDataModule(L.LightningDataModule):
         if not records:
             raise DataError(f"gate: {root}/manifest.csv has no face to calibrate on; make it again with prepare")
         first, second = load_expert_t(), load_expert_f()
-        told = [[r.file for r in records], first.sha256, second.sha256, self.widths, self.seed, FEATURES, RECIPES]
-        told += [RELATIVE_TIME, TIME_WEIGHT] + ([soft, SOFTER] if soft else [])
+        count = self.wide if wide else self.widths
+        told = [[r.file for r in records], first.sha256, second.sha256, count, self.seed, FEATURES, RECIPES]
+        told += [RELATIVE_TIME, TIME_WEIGHT] + ([soft, SOFTER] if soft else []) + (["wide"] if wide else [])
         file = self.cache / f"gate-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}.npz"
         if not file.is_file():
             detector = MtcnnDetector(DetectConfig(min_face=_MIN_FACE))
@@ -217,9 +226,10 @@ class GateDataModule(L.LightningDataModule):
                 load_embedder(),
                 load_lpips(),
                 detector,
-                self.widths,
+                count,
                 self.seed,
                 soft,
+                wide,
             )
             file.parent.mkdir(parents=True, exist_ok=True)
             partial = file.with_suffix(".partial.npz")
