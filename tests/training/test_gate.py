@@ -80,6 +80,7 @@ def test_people_are_not_parted() -> None:
         ({"root": None}, DataError, r"data\.root=DIR"),
         ({"root": "x", "held_out": 1.0}, ConfigError, "held_out: got 1.0"),
         ({"root": "x", "soft": [0, 1.5]}, ConfigError, r"soft: got \[0, 1.5\]"),
+        ({"root": "x", "wide": -1}, ConfigError, "wide: got -1"),
         ({"root": "x", "soft": []}, ConfigError, r"soft: got \[\]"),
     ],
 )
@@ -165,6 +166,18 @@ def test_the_table_prices_what_each_expert_made(faces: Path) -> None:
     np.testing.assert_array_equal(again.costs, table.costs)
 
 
+def test_wide_faces_are_wide_and_nothing_was_done_to_them(faces: Path) -> None:
+    experts = (Stub("expert_t", 0.0), Stub("expert_f", 0.0))
+    records = read_manifest(faces)
+    table = build_table(faces, records, experts, Coarse(), brightness_apart, Nowhere(), 4, 0, wide=True)  # type: ignore[arg-type]
+    assert len(table.costs) == 2 * 4
+    widths = table.features[:, 0]
+    assert widths.min() > 148
+    assert widths.max() < 253
+    assert (widths > 200).any()
+    assert table.costs[:, 0].max() - TIME_WEIGHT < 0.02  # enlarged only: the truth itself, nearly
+
+
 def test_half_of_the_truths_are_soft_and_compared_with(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Truths that are softened to nothing at all: what is far from nothing costs."""
     factors: list[float] = []
@@ -214,6 +227,11 @@ def test_the_table_is_made_once_for_the_same_experts(
     both = GateDataModule(str(faces), str(tmp_path / "cache"), soft=[0, 0.5])
     both.setup()
     assert len(made) == 3  # that of sharp faces was there
+    wide = GateDataModule(str(faces), str(tmp_path / "cache"), soft=[0, 0.5], wide=1)
+    wide.setup()
+    assert len(made) == 5
+    assert wide.train is not None
+    assert len(wide.train.features) == 4 * 300
     assert both.train is not None
     assert both.val is not None
     assert len(both.train.features) == 2 * 300
