@@ -52,6 +52,29 @@ def test_what_rests_stays_sharp() -> None:
     assert 0.9 < kept < 1.05
 
 
+def test_unrelated_textures_keep_their_contrast_where_it_is_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (np.clip(LARGE * 0.6 + 0.2 + 0.03 * rng.standard_normal((512, 512, 1)), 0, 1) for _ in range(2))
+    memory = fuse(SEEN, Restored(first.astype(np.float32), UNSURE), None, CONFIG)
+    now = Restored(second.astype(np.float32), UNSURE)
+    inside = np.s_[60:450, 60:450]
+
+    def contrast(image: np.ndarray) -> float:
+        return float(np.std((image - cv2.GaussianBlur(image, (0, 0), 2.0))[inside].mean(2)))
+
+    wanted = contrast(now.image)
+    flat = contrast(fuse(OTHER, now, memory, FuseConfig(share=0.5)).image)
+    assert flat < 0.85 * wanted  # the mean of two unrelated textures
+    assert contrast(fuse(OTHER, now, memory, FuseConfig(share=0.5, contrast=1.0)).image) == pytest.approx(
+        wanted, rel=0.05
+    )
+    half = contrast(fuse(OTHER, now, memory, FuseConfig(share=0.5, contrast=0.5)).image)
+    assert flat + 0.3 * (wanted - flat) < half < wanted - 0.3 * (wanted - flat)
+    # One and the same texture loses nothing, and is given nothing.
+    same = fuse(OTHER, Restored(memory.image.copy(), UNSURE), memory, FuseConfig(share=0.5, contrast=1.0)).image
+    np.testing.assert_allclose(same, memory.image, atol=2e-3)
+
+
 def test_flicker_shrinks_by_the_share() -> None:
     images = [np.clip(LARGE * 0.8 + 0.1 + d, 0, 1) for d in (0.05, -0.05)]
     before = images[0].copy()
@@ -97,7 +120,7 @@ def test_another_size_starts_anew() -> None:
     assert fuse(SEEN, Restored(small, UNSURE), Memory(SEEN, LARGE), CONFIG).image is small
 
 
-@pytest.mark.parametrize("wrong", [{"share": 1.0}, {"share": -0.1}, {"change": 0.0}])
+@pytest.mark.parametrize("wrong", [{"share": 1.0}, {"share": -0.1}, {"change": 0.0}, {"contrast": 1.5}])
 def test_what_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"video\.fuse"):
         FuseConfig(**wrong)
