@@ -138,7 +138,8 @@ def _repeats(frame: Frame, before: Pixels | None) -> bool:
 def _again(state: ClipState) -> FrameResult:
     """The last result, which took no time again."""
     assert state.last is not None  # only a frame that equals an earlier one asks
-    return replace(state.last[1], seconds={})
+    result = state.last[1]
+    return replace(result, faces=tuple(replace(f, milliseconds=0.0) for f in result.faces), seconds={})
 
 
 def _see(state: ClipState, frame: Frame, models: Models, config: RestorerConfig) -> tuple[Sighting, Waiting]:
