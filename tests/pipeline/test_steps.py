@@ -11,11 +11,11 @@ import torch
 
 from likeness.nets.gate import FEATURES, Gate
 from likeness.ops.geometry import invert, resized, warp
+from likeness.ops.mask import template_mask
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.report import face_record
 from likeness.pipeline.steps import process
 from likeness.stages.background import enlarge
-from likeness.stages.composite import template_mask
 from likeness.types import Faces
 
 

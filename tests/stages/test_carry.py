@@ -9,13 +9,14 @@ from skimage.data import astronaut
 
 from likeness.errors import ConfigError
 from likeness.ops.geometry import enlarged
+from likeness.ops.mask import pasted_part
 from likeness.stages.temporal.carry import CarryConfig, carried_face
 from likeness.stages.temporal.fuse import Memory
 
 WHOLE = astronaut()[0:300, 80:380].astype(np.float32) / 255
 SEEN = WHOLE[20:276, 20:276].copy()
 CONFIG = CarryConfig(every=3)
-INSIDE = np.s_[60:450, 60:450]
+INSIDE = pasted_part(256, 2)
 
 
 def restored(seen: np.ndarray) -> np.ndarray:
@@ -40,6 +41,8 @@ def test_a_face_that_moved_is_as_if_it_were_restored() -> None:
     sharp = [cv2.Laplacian(x[INSIDE], cv2.CV_32F).var() for x in (found, expected)]
     assert sharp[0] == pytest.approx(sharp[1], rel=0.1)
     np.testing.assert_array_equal(kept[0], before)
+    found[INSIDE] = enlarged(now, 512)[INSIDE]
+    np.testing.assert_array_equal(found, enlarged(now, 512))  # what is not pasted was left alone
 
 
 def test_light_is_that_of_the_frame() -> None:

@@ -28,6 +28,11 @@ class Motion(NamedTuple):
     where: FloatArray
     visible: npt.NDArray[np.bool_]
 
+    def of(self, rows: slice, columns: slice) -> Motion:
+        """That of a part of both pictures, in its own pixels."""
+        corner = np.array([columns.start, rows.start], np.float32)
+        return Motion(self.where[rows, columns] - corner, self.visible[rows, columns])
+
 
 def motion(before: FloatArray, now: FloatArray, fast: bool = False) -> Motion:
     """Dense optical flow (DIS, Kroeger et al., ECCV 2016), checked forward and backward.

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from likeness.nets.face_embedder import FaceEmbedder
 from likeness.nets.gate import FEATURES, Gate, gate_features
-from likeness.ops.geometry import enlarged, resized, scale_of
+from likeness.ops.geometry import enlarged, reduced, resized, scale_of
 from likeness.pipeline.batches import restore_in_batches
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.state import Clock, FaceResult, FrameResult, Held, Models, Waiting
@@ -147,6 +147,8 @@ def finish(
 ) -> FrameResult:
     """Fuses, guards and composites the faces that `restore` gave. See `process`."""
     done = list(results)
+    if kind != "photo" and config.video.reduce > 0:
+        done = [_reduced(r, past, config.video.reduce, upscale) for r, past in zip(done, held, strict=True)]
     if kind != "photo" and (config.video.fuse.share > 0 or config.video.carry.every > 1):
         with clock.stage("fuse"):
             done = [_fused(r, past, config) for r, past in zip(done, held, strict=True)]
@@ -229,10 +231,15 @@ def _chosen(decision: Decision, profile: Profile, index: int, config: RestorerCo
 
 def _limited(r: FaceResult, config: RestorerConfig, upscale: int) -> str | None:
     """What to say of a large face that was restored because it was bad: fewer pixels are written than it covers."""
-    covered = CROP / scale_of(r.crop.matrix) * upscale
+    covered = _covered(r, upscale)
     if r.profile.width < config.route.resize_from or r.final is None or covered <= LIMITED_FROM:
         return None
     return f"limited detail: the face covers {covered:.0f} px, {r.final.shape[0]} are written"
+
+
+def _covered(r: FaceResult, upscale: int) -> float:
+    """Edge of the face's crop in pixels of the output."""
+    return CROP / scale_of(r.crop.matrix) * upscale
 
 
 def _weight(r: FaceResult) -> float:
@@ -253,6 +260,16 @@ def _carried(r: FaceResult, past: Held | None, config: RestorerConfig) -> FaceRe
     restored = Restored(image, past.memory.confidence, past=past.past)
     spent = r.milliseconds + 1000 * (time.perf_counter() - start)
     return replace(r, seen=r.crop, restored=restored, memory=past.memory, since=past.since + 1, milliseconds=spent)
+
+
+def _reduced(r: FaceResult, past: Held | None, share: float, upscale: int) -> FaceResult:
+    """The restored face at its crop's size where it is shown smaller; a track that was larger once stays so."""
+    if r.restored is None or r.seen is None or r.since or _covered(r, upscale) >= share * CROP:
+        return r
+    size = r.seen.image.shape[0]
+    if past is not None and past.memory is not None and past.memory.image.shape[0] > size:
+        return r
+    return replace(r, restored=replace(r.restored, image=reduced(r.restored.image, size)))
 
 
 def _fused(r: FaceResult, past: Held | None, config: RestorerConfig) -> FaceResult:

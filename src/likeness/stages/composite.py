@@ -8,7 +8,6 @@ coordinates and never derived from pixels, so it cannot flicker.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import cv2
@@ -17,6 +16,7 @@ import numpy as np
 from likeness.errors import ConfigError
 from likeness.ops.color import to_float
 from likeness.ops.geometry import Matrix, invert, resized, transform, warp
+from likeness.ops.mask import template_mask
 from likeness.ops.poisson import blend_residual
 from likeness.types import FloatArray, Pixels
 
@@ -63,24 +63,6 @@ class Patch:
     restored: FloatArray
     seen: FloatArray
     matrix: Matrix
-
-
-@lru_cache(maxsize=8)
-def template_mask(size: int) -> FloatArray:
-    """The fixed soft mask: brow to chin, ear to ear, (size, size) float32 in [0, 1]; do not write to it.
-
-    A superellipse about the face of the FFHQ template, 1 inside 70 % of its radius, 0 beyond it. It
-    rises a little over the brows, or a cleaned brow would end in an untouched forehead at once.
-    """
-    axis = (np.arange(size) + 0.5) * 512 / size - 0.5
-    x, y = np.meshgrid(axis, axis)
-    # Half axes reach the chin below and just over the brows above; ears left and right.
-    half_height = np.where(y < 318, 178.0, 150.0)
-    radius = (np.abs((x - 256) / 146) ** 2.4 + np.abs((y - 318) / half_height) ** 2.4) ** (1 / 2.4)
-    t = np.clip((1 - radius) / (1 - 0.70), 0, 1)
-    mask: FloatArray = (t * t * (3 - 2 * t)).astype(np.float32)
-    mask.setflags(write=False)
-    return mask
 
 
 def paste(

@@ -14,6 +14,7 @@ import numpy as np
 from likeness.errors import ConfigError
 from likeness.ops.flow import carried, motion
 from likeness.ops.geometry import enlarged
+from likeness.ops.mask import pasted_part
 from likeness.stages.temporal.fuse import Memory
 from likeness.types import FloatArray
 
@@ -24,7 +25,7 @@ class CarryConfig:
 
     Attributes:
         every: 1 = all; N = the expert runs on every Nth frame of a steady face at most.
-        visible: 0..1, least share of the crop that both frames must show; below it the face is not steady, and is
+        visible: 0..1, least share of what is pasted that both frames must show; below it the face is not steady, and is
             restored.
     """
 
@@ -48,18 +49,21 @@ def carried_face(seen: FloatArray, before: Memory, config: CarryConfig) -> Float
         config: what is steady.
 
     Returns:
-        (S, S, 3) float32 in [0, 1], S as `before` has it; None where too little of the face is seen in both frames. Of
-        an equal crop it is `before.image` itself.
+        (S, S, 3) float32 in [0, 1], S as `before` has it; outside of what is pasted the enlarged input. None where too
+        little of the face is seen in both frames. Of an equal crop it is `before.image` itself.
     """
     if np.array_equal(seen, before.seen):
         return before.image
     if seen.shape != before.seen.shape:
         return None
-    moved = motion(before.seen * np.float32(255), seen * np.float32(255), fast=True)
+    size = before.image.shape[0]
+    here, there = pasted_part(len(seen)), pasted_part(len(seen), size // len(seen))
+    moved = motion(before.seen * np.float32(255), seen * np.float32(255), fast=True).of(*here)
     if moved.visible.mean() < config.visible:
         return None
-    size = before.image.shape[0]
-    added = carried(before.image - enlarged(before.seen, size), moved, sharp=True)
+    added = carried(before.image[there] - enlarged(before.seen, size)[there], moved, sharp=True)
     # Softened, so that no edge of the mask shows.
-    share = cv2.resize(cv2.GaussianBlur(moved.visible.astype(np.float32), (0, 0), 2.0), (size, size))
-    return np.clip(enlarged(seen, size) + share[..., None] * added, 0, 1)
+    share = cv2.resize(cv2.GaussianBlur(moved.visible.astype(np.float32), (0, 0), 2.0), added.shape[1::-1])
+    image = enlarged(seen, size).copy()
+    image[there] = np.clip(image[there] + share[..., None] * added, 0, 1)
+    return image

@@ -15,6 +15,7 @@ import numpy as np
 from likeness.errors import ConfigError
 from likeness.ops.color import grey
 from likeness.ops.flow import carried, motion
+from likeness.ops.mask import pasted_part
 from likeness.types import FloatArray, Restored
 
 _FINE, _AROUND = 2.0, 8.0  # pixels of the restored face: what is its finest detail, and over how much it is averaged
@@ -70,24 +71,30 @@ def fuse(seen: FloatArray, restored: Restored, before: Memory | None, config: Fu
         config: how much.
 
     Returns:
-        What to use and to remember; `image` is the restored one itself where there is nothing to mix. Of a crop that
-        equals the last one it is the last one's.
+        What to use and to remember; `image` is the restored one itself where there is nothing to mix, and outside of
+        what is pasted. Of a crop that equals the last one it is the last one's.
     """
     image = restored.image
     if before is None or config.share == 0 or before.image.shape != image.shape or before.seen.shape != seen.shape:
         return Memory(seen, image, restored.confidence)
     if np.array_equal(seen, before.seen):
         return before
-    moved = motion(before.seen * np.float32(255), seen * np.float32(255))
-    changed = np.abs(seen - carried(before.seen, moved)).mean(2) * 255 / config.change
+    # Only what will be pasted is moved and mixed: the rest of the crop is more than half of it. Its motion is
+    # looked for in all of the crop, as what comes in from beyond the part's edge is not seen in the part.
+    here, there = pasted_part(len(seen)), pasted_part(len(seen), len(image) // len(seen))
+    now, last = seen[here], before.seen[here]
+    moved = motion(before.seen * np.float32(255), seen * np.float32(255)).of(*here)
+    changed = np.abs(now - carried(last, moved)).mean(2) * 255 / config.change
     share = config.share * moved.visible * np.exp(-np.square(changed))
     if restored.confidence is not None:
-        share = share * (1 - cv2.resize(restored.confidence, share.shape[::-1]))
+        share = share * (1 - cv2.resize(restored.confidence, seen.shape[1::-1])[here])
+    drawn = image[there]
     # Softened, so that no edge of the mask shows.
-    share = cv2.resize(cv2.GaussianBlur(share.astype(np.float32), (0, 0), 2.0), image.shape[1::-1])
-    last = carried(before.image, moved, sharp=True)  # what is read softly again and again ends soft
-    mixed = image + share[..., None] * (last - image)
-    return Memory(seen, _contrasted(mixed, image, config.contrast), restored.confidence)
+    share = cv2.resize(cv2.GaussianBlur(share.astype(np.float32), (0, 0), 2.0), drawn.shape[1::-1])
+    kept = carried(before.image[there], moved, sharp=True)  # what is read softly again and again ends soft
+    mixed = image.copy()
+    mixed[there] = _contrasted(drawn + share[..., None] * (kept - drawn), drawn, config.contrast)
+    return Memory(seen, mixed, restored.confidence)
 
 
 def _contrasted(mixed: FloatArray, image: FloatArray, share: float) -> FloatArray:

@@ -33,6 +33,9 @@ class VideoConfig:
             waits for the one before: without fusing, carrying, pooling and holding.
         effort: fast, medium or slow: how long the encoder of a video searches, at the same crf.
         carry: which of its frames are restored, and which carry on what was added to the last one.
+        reduce: 0..1; a face whose crop covers a smaller share of its edge in pixels of the output is fused, carried and
+            pasted at the crop's size, not at the expert's: a quarter of the work, for 2 to 9 % of the sharpness. 0 =
+            never.
     """
 
     detect_every: int = 5
@@ -42,6 +45,7 @@ class VideoConfig:
     hysteresis: float = 0.1
     batch: int = 1
     effort: str = "medium"
+    reduce: float = 0.0
     reentry: ReentryConfig = field(default_factory=ReentryConfig)
     smooth: SmoothConfig = field(default_factory=SmoothConfig)
     fuse: FuseConfig = field(default_factory=FuseConfig)
@@ -56,6 +60,8 @@ class VideoConfig:
                 "expected 1 up, and above 1 only with video.fuse.share=0 and video.carry.every=1, where no frame waits "
                 "for the last one"
             )
+        if not 0 <= self.reduce <= 1:
+            raise ConfigError(f"video.reduce: got {self.reduce}, expected a share from 0 to 1")
         if self.detect_every < 1 or self.ramp < 1 or self.cut <= 0 or not 0 < self.match < 1 or self.hysteresis < 0:
             raise ConfigError(
                 f"video: got detect_every={self.detect_every}, ramp={self.ramp}, cut={self.cut}, match={self.match}, "

@@ -1,0 +1,42 @@
+"""Which part of an aligned crop is pasted: fixed in template coordinates, never derived from pixels."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from likeness.types import FloatArray
+
+_MARGIN = 8  # pixels of a 256 crop around what is pasted: motion is measured and pictures are softened beyond its edge
+
+
+@lru_cache(maxsize=8)
+def template_mask(size: int) -> FloatArray:
+    """The fixed soft mask: brow to chin, ear to ear, (size, size) float32 in [0, 1]; do not write to it.
+
+    A superellipse about the face of the FFHQ template, 1 inside 70 % of its radius, 0 beyond it. It
+    rises a little over the brows, or a cleaned brow would end in an untouched forehead at once.
+    """
+    axis = (np.arange(size) + 0.5) * 512 / size - 0.5
+    x, y = np.meshgrid(axis, axis)
+    # Half axes reach the chin below and just over the brows above; ears left and right.
+    half_height = np.where(y < 318, 178.0, 150.0)
+    radius = (np.abs((x - 256) / 146) ** 2.4 + np.abs((y - 318) / half_height) ** 2.4) ** (1 / 2.4)
+    t = np.clip((1 - radius) / (1 - 0.70), 0, 1)
+    mask: FloatArray = (t * t * (3 - 2 * t)).astype(np.float32)
+    mask.setflags(write=False)
+    return mask
+
+
+def pasted_part(size: int, factor: int = 1) -> tuple[slice, slice]:
+    """Rows and columns of a crop that the mask and a margin around it cover: two fifths of its pixels.
+
+    Args:
+        size: edge of the crop.
+        factor: of an enlargement of it, in whose pixels the answer is given; the part is the same one.
+    """
+    margin = round(_MARGIN * size / 256)
+    inside = [np.flatnonzero(template_mask(size).any(axis)) for axis in (1, 0)]
+    rows, columns = ((max(0, int(i[0]) - margin), min(size, int(i[-1]) + 1 + margin)) for i in inside)
+    return slice(factor * rows[0], factor * rows[1]), slice(factor * columns[0], factor * columns[1])
