@@ -159,12 +159,14 @@ class Opinion:
     """What the learned gate thinks of a face.
 
     Attributes:
-        probability: that Expert-T restores it at lower cost than Expert-F, 0..1.
-        features: what it looked at, by name.
+        probability: that Expert-T restores it at lower cost than Expert-F, 0..1; in clips the mean over its looks.
+        features: what it looked at last, by name.
+        looks: at how many frames of the face's track it looked.
     """
 
     probability: float
     features: Mapping[str, float]
+    looks: int = 1
 
 
 @dataclass(frozen=True, slots=True)

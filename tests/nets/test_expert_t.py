@@ -16,6 +16,7 @@ from likeness.errors import ConfigError
 from likeness.nets.blocks import haar_split, leaky
 from likeness.nets.expert_f import INPUT_GAIN, ExpertF
 from likeness.nets.expert_t import LOOK_UPS, ExpertT, ExpertTConfig, Frozen, Knobs, entropy
+from likeness.nets.hold import stacked
 from likeness.nets.prior import Prior
 from likeness.nets.tokens import FaceBias
 from likeness.ops.geometry import template
@@ -195,7 +196,7 @@ def test_a_head_that_likes_eyes_looks_at_eyes() -> None:
     bias = FaceBias(2, 16)
     with torch.no_grad():
         bias.strength[1, 0] = 8.0
-    shares = bias().softmax(-1)[:, 0].view(2, 16, 16)
+    shares = bias().softmax(-1)[0, :, 0].view(2, 16, 16)
     torch.testing.assert_close(shares[0], torch.full((16, 16), 1 / 256))
     x, y = template(16)[0]
     peak = divmod(int(shares[1].argmax()), 16)
@@ -229,10 +230,10 @@ def test_an_encoder_of_another_size_is_refused(frozen: Frozen) -> None:
 
 def followed(net: ExpertT, frozen: Frozen, frames: list[Tensor], pool: bool, threshold: float) -> list[Tensor]:
     """The images of one face over time."""
-    past, images = None, []
+    past, images = net.no_past(), []
     with torch.no_grad():
         for x in frames:
-            out, past = net.follow(x, frozen, Knobs(), [past], torch.ones(1), pool, threshold)
+            out, past = net.follow(x, frozen, Knobs(), past, torch.ones(1), pool, threshold)
             images.append(out.image)
     return images
 
@@ -264,8 +265,10 @@ def test_held_faces_change_less_and_follow_nothing_without_options(faces: Tensor
 def test_faces_of_a_batch_keep_their_own_past(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
     with torch.no_grad():
-        _, first = net.follow(faces[:1], frozen, Knobs(), [None], torch.tensor([5.0]), True, 0.5)
-        both, past = net.follow(faces, frozen, Knobs(), [first, None], torch.tensor([1.0, 2.0]), True, 0.5)
-        alone, _ = net.follow(faces[1:], frozen, Knobs(), [None], torch.tensor([2.0]), True, 0.5)
+        none = net.no_past()
+        _, first = net.follow(faces[:1], frozen, Knobs(), none, torch.tensor([5.0]), True, 0.5)
+        pasts = stacked([first, None], none)
+        both, past = net.follow(faces, frozen, Knobs(), pasts, torch.tensor([1.0, 2.0]), True, 0.5)
+        alone, _ = net.follow(faces[1:], frozen, Knobs(), none, torch.tensor([2.0]), True, 0.5)
     torch.testing.assert_close(both.image[1:], alone.image, atol=2e-3, rtol=0)
     torch.testing.assert_close(past.weight, torch.tensor([6.0, 2.0]))

@@ -16,7 +16,7 @@ def past(codes: torch.Tensor, weight: float = 1.0, clean: float = 0.0) -> Past:
 
 def test_pooled_tokens_are_the_weighted_mean_of_all_frames() -> None:
     values, weights = [1.0, 4.0, -2.0, 8.0], [1.0, 3.0, 2.0, 0.5]
-    before = stacked([None], torch.zeros(1, 2, 4), torch.zeros(1, HEADS * WIDTH, 1, 1))
+    before = past(torch.zeros(1, HEADS * WIDTH, 1, 1), 0.0)
     for value, weight in zip(values, weights, strict=True):
         hold = Hold(before, torch.tensor([weight]))
         mean = pooled(torch.full((1, 2, 4), value), hold)
@@ -37,6 +37,8 @@ def test_a_code_gives_way_by_the_square_of_its_distance(distance: float, thresho
     new = before.clone()
     new[:, 0] += distance  # of the first codebook alone
     found = held(new, Hold(past(before), torch.ones(1), True, threshold), HEADS)
+    graph = held(new, Hold(past(before), torch.ones(1), True, torch.tensor(threshold)), HEADS)
+    assert torch.equal(found, graph)  # as an input of a graph it does the same
     expected = before.clone()
     expected[:, 0] += share * distance
     torch.testing.assert_close(found, expected)
@@ -47,7 +49,7 @@ def test_a_code_gives_way_by_the_square_of_its_distance(distance: float, thresho
 def test_a_face_without_a_past_takes_its_new_codes() -> None:
     new = torch.randn(2, HEADS * WIDTH, 2, 2, generator=torch.Generator().manual_seed(1)) * 0.1
     seen = past(torch.zeros(1, HEADS * WIDTH, 2, 2))
-    both = stacked([None, seen], torch.zeros(2, 2, 4), new)
+    both = stacked([None, seen], past(torch.zeros(1, HEADS * WIDTH, 2, 2), 0.0))
     found = held(new, Hold(both, torch.ones(2), True, 5.0), HEADS)
     assert torch.equal(found[0], new[0])
     assert float(found[1].abs().max()) < 0.01 * float(new[1].abs().max())

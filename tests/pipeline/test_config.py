@@ -91,7 +91,8 @@ def test_frames_go_together_only_where_none_waits_for_the_last(other):
         pytest.param(["expert_t.hold=0.2"], (True, 0.2), id="one of them given"),
         pytest.param(["expert_t.pool=false", "expert_t.hold=0"], (False, 0.0), id="neither wanted"),
         pytest.param(["expert.name=expert_f"], (False, 0.0), id="not its turn"),
-        pytest.param(["runtime=onnx", "weights.onnx=x"], (False, 0.0), id="not in the graph"),
+        pytest.param(["runtime=onnx", "weights.onnx=x"], (True, 0.5), id="on another runtime"),
+        pytest.param(["runtime=onnx", "weights.onnx=x", "expert_t.pool=false"], (False, 0.0), id="not in the graph"),
         pytest.param(["video.batch=2", "video.fuse.share=0"], (False, 0.0), id="frames together"),
     ],
 )

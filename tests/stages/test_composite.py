@@ -10,8 +10,8 @@ from scipy.sparse.linalg import spsolve
 
 from likeness.errors import ConfigError
 from likeness.ops.geometry import invert, resized, transform, warp
-from likeness.ops.poisson import solve_dirichlet
 from likeness.ops.mask import template_mask
+from likeness.ops.poisson import solve_dirichlet
 from likeness.stages.align import align
 from likeness.stages.composite import CompositeConfig, Patch, paste
 from likeness.types import FloatArray, Pixels

@@ -163,18 +163,36 @@ def test_the_gate_restores_nothing_that_the_rule_leaves_alone(width):
 @pytest.mark.parametrize(
     ("before", "probability", "expected"),
     [
-        ("expert_t", 0.42, "expert_t"),
-        ("expert_t", 0.38, "expert_f"),
-        ("expert_f", 0.58, "expert_f"),
-        ("expert_f", 0.62, "expert_t"),
+        # The mean with .5 against .5 and half of .2 over the root of two looks.
+        ("expert_t", 0.37, "expert_t"),
+        ("expert_t", 0.35, "expert_f"),
+        ("expert_f", 0.63, "expert_f"),
+        ("expert_f", 0.65, "expert_t"),
     ],
 )
 def test_a_track_changes_only_beyond_the_margin(before, probability, expected):
     ruled = route(GOOD, RouteConfig(), BOUNDS)
     past = Decision(before, "", before, Opinion(0.5, {}))
     assert by_gate(ruled, Opinion(probability, {}), 0.5, past, 0.2).route == expected
+    assert past.opinion == Opinion(0.5, {})
     # What the rule had decided before is no opinion to hold on to.
     ruled_before = Decision(before, "", before)
     assert by_gate(ruled, Opinion(probability, {}), 0.5, ruled_before, 0.2).route == (
         "expert_t" if probability > 0.5 else "expert_f"
     )
+
+
+def test_the_mean_of_a_track_decides():
+    ruled, decision, found = route(GOOD, RouteConfig(), BOUNDS), None, []
+    for i in range(40):  # four of five frames speak for Expert-T, the first does not
+        decision = by_gate(ruled, Opinion(0.3 if i % 5 == 0 else 0.7, {}), 0.5, decision, 0.1)
+        found.append(decision.route)
+    assert found[0] == "expert_f"
+    assert set(found[4:]) == {"expert_t"}  # and no single frame changes it again
+    assert decision is not None
+    assert decision.opinion is not None
+    assert decision.opinion.looks == 40
+    assert decision.opinion.probability == pytest.approx(0.62, abs=0.06)
+    for _ in range(20):  # the camera moves nearer
+        decision = by_gate(ruled, Opinion(0.1, {}), 0.5, decision, 0.1)
+    assert decision.route == "expert_f"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from likeness.nets.gate import Gate
 from likeness.nets.prior import Prior
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.models import load_models
+from likeness.stages.restore.base import FollowingExpert
 from likeness.stages.restore.portable import open_graph
 from likeness.tasks.export import main
 from likeness.tasks.export_onnx import OnnxOptions, export_onnx
-from likeness.types import FloatArray
+from likeness.types import Before, FloatArray
 from likeness.weights.files import file_hash, save_weights
 from likeness.weights.manifest import released
 from tests.tiny import FIRST, PRIOR, TINY
@@ -91,15 +93,40 @@ def test_every_runtime_restores_as_torch_does(
     np.testing.assert_array_equal(crop, before)
 
 
-def test_the_knobs_reach_the_graph(folder: Path, crop: FloatArray) -> None:
-    run, face = open_graph(folder / "expert_t.onnx", "onnx"), crop.transpose(2, 0, 1)[None]
+@pytest.mark.parametrize("runtime", ["onnx", OPENVINO])
+def test_every_runtime_follows_as_torch_does(
+    files: dict[str, str], folder: Path, crop: FloatArray, runtime: str
+) -> None:
+    words = options(files, "expert_t.hold=0.8")
+    ours = load_models(from_overrides(words)).experts["expert_t"]
+    theirs = load_models(from_overrides([*words, f"runtime={runtime}", f"weights.onnx={folder}"])).experts["expert_t"]
+    assert isinstance(ours, FollowingExpert)
+    assert isinstance(theirs, FollowingExpert)
+    assert ours.follows
+    assert theirs.follows
+    rng = np.random.default_rng(0)
+    frames = [np.clip(crop + 0.05 * rng.standard_normal(crop.shape, np.float32), 0, 1) for _ in range(3)]
+    a_past = b_past = None
+    for i, frame in enumerate(frames):
+        (a,) = ours.follow([frame], [Before(a_past, 1.0 + i)])
+        (b,) = theirs.follow([frame], [Before(b_past, 1.0 + i)])
+        np.testing.assert_allclose(b.image, a.image, atol=2e-3)
+        a_past, b_past = a.past, b.past
+    (alone,) = theirs.restore([frames[-1]])
+    assert np.abs(alone.image - b.image).max() > 10 * np.abs(a.image - b.image).max()  # what is remembered counts
+    same, again = theirs.follow([crop, crop], [Before(None, 2.0), Before(None, 1.0)])
+    np.testing.assert_array_equal(same.image, again.image)
+    np.testing.assert_array_equal(theirs.restore([crop])[0].image, same.image)
 
-    def image(fidelity: float, quality: float) -> FloatArray:
-        return run({"face": face, "fidelity": np.float32([fidelity]), "quality": np.float32([quality])})[0]
 
-    usual = image(0.5, 1.0)
-    assert np.abs(image(0.0, 1.0) - usual).max() > 1e-3
-    assert np.abs(image(0.5, 0.0) - usual).max() > 1e-4
+def test_the_knobs_reach_the_graph(files: dict[str, str], folder: Path, crop: FloatArray) -> None:
+    def image(*knobs: str) -> FloatArray:
+        words = options(files, *knobs, "runtime=onnx", f"weights.onnx={folder}")
+        return load_models(from_overrides(words)).experts["expert_t"].restore([crop])[0].image
+
+    usual = image()
+    assert np.abs(image("expert_t.fidelity=0") - usual).max() > 1e-3
+    assert np.abs(image("expert_t.quality=0") - usual).max() > 1e-4
 
 
 def test_the_gate_gives_its_calibrated_probability(files: dict[str, str], folder: Path) -> None:
@@ -129,6 +156,13 @@ def test_a_graph_of_other_weights_is_refused(files: dict[str, str], folder: Path
     words = [w for w in options(files) if "expert_f" not in w]  # the released Expert-F
     with pytest.raises(WeightsError, match="other weights"):
         load_models(from_overrides([*words, "expert.name=expert_f", "runtime=onnx", f"weights.onnx={folder}"]))
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    facts = json.loads((old / "expert_t.json").read_text())
+    del facts["inputs"]
+    (old / "expert_t.json").write_text(json.dumps(facts))
+    with pytest.raises(WeightsError, match="earlier release"):
+        load_models(from_overrides([*options(files), "runtime=onnx", f"weights.onnx={old}"]))
     with pytest.raises(WeightsError, match="missing"):
         load_models(from_overrides([*options(files), "runtime=onnx", f"weights.onnx={tmp_path}"]))
 
@@ -159,7 +193,7 @@ def test_a_damaged_graph_is_one_line(tmp_path: Path, runtime: str) -> None:
         (["weights.onnx=somewhere"], "runtime=torch"),
         (["runtime=onnx", "weights.onnx=d", "device=cuda"], "on the CPU"),
         (["runtime=onnx", "weights.onnx=d", "expert.name=external", "expert.weights=f"], "own experts"),
-        (["runtime=openvino", "weights.onnx=d", "expert_t.hold=0.5"], "hold"),
+        (["runtime=openvino", "weights.onnx=d", "expert_t.hold=0.5", "expert_t.pool=false"], "hold"),
         (["runtime=openvino", "weights.onnx=d", "expert_t.lookup=hard"], "lookup"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",

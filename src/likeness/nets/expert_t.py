@@ -16,7 +16,6 @@ Reads (B, 3, 256, 256) RGB in [0, 1]; writes (B, 3, 512, 512). Neither the prior
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -28,13 +27,14 @@ from torch import Tensor, nn
 from likeness.errors import ConfigError
 from likeness.nets.blocks import ChannelNorm, HaarDown, HaarUp, ResidualBlock, haar_split, leaky, zero_bias
 from likeness.nets.expert_f import INPUT_GAIN, ExpertF
-from likeness.nets.hold import Hold, Past, held, pooled, stacked
+from likeness.nets.hold import Hold, Past, held, pooled
 from likeness.nets.prior import Prior
 from likeness.nets.tokens import CleanQuality, ContentReader, QualityReader, Renderer
 
 LookUp = Literal["soft", "hard", "nearest"]
 LOOK_UPS: tuple[LookUp, ...] = ("soft", "hard", "nearest")
 GRID = 16  # edge of the content tokens' grid
+CODES = 32  # edge of the codes' grid
 MODULATED = (32, 64, 128)  # edges at which the decoder's features are changed
 
 
@@ -275,22 +275,29 @@ class ExpertT(nn.Module):
         reading = self.read(seen)
         return self.render(reading, self.look(reading, knobs.quality), seen, frozen.prior, knobs)
 
+    def no_past(self) -> Past:
+        """What `follow` takes for a face that was not seen before."""
+        c, device = self.config, self.sureness.device
+        clean = torch.zeros(1, c.quality if c.split else 0, c.width, device=device)
+        codes = torch.zeros(1, c.code_heads * c.code_width, CODES, CODES, device=device)
+        return Past(clean, codes, torch.zeros(1, device=device))
+
     def follow(
         self,
         x: Tensor,
         frozen: Frozen,
         knobs: Knobs,
-        pasts: Sequence[Past | None],
+        past: Past,
         weights: Tensor,
         pool: bool,
-        threshold: float,
+        threshold: float | Tensor,
     ) -> tuple[ExpertTOutput, Past]:
         """The same for frames of faces that were seen before; see `nets.hold`.
 
         Args:
             x: (B, 3, 256, 256).
             frozen, knobs: as in `forward`.
-            pasts: what this method returned for the same face's last frame, `Past.of`; None for a new face.
+            past: what this method returned for the last frames of the same faces; `no_past` for a new face.
             weights: (B,), of these frames.
             pool, threshold: see `Hold`.
 
@@ -299,7 +306,6 @@ class ExpertT(nn.Module):
         """
         seen = self.see(x, frozen)
         reading = self.read(seen)
-        past = stacked(pasts, reading.clean, seen.features.float())
         hold = Hold(past, weights.to(past.weight), pool, threshold)
         if pool and self.config.split:
             reading = reading._replace(clean=pooled(reading.clean, hold))

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+_TINY = 1e-12
+
 
 class Past(NamedTuple):
     """Of one face's frames so far, or stacked of several faces.
@@ -41,18 +43,17 @@ class Hold:
         weights: (B,) above 0, of the present frames: the better the picture, the more its texture counts.
         pool: whether the clean quality tokens are the mean over the frames.
         threshold: distance at which new codes, vectors of at most unit length in each codebook, displace the old ones
-            wholly; 0 = always.
+            wholly; 0 = always. A tensor () where it is an input of a graph.
     """
 
     past: Past
     weights: Tensor
     pool: bool = True
-    threshold: float = 0.0
+    threshold: float | Tensor = 0.0
 
 
-def stacked(pasts: Sequence[Past | None], clean: Tensor, codes: Tensor) -> Past:
-    """One batch of the pasts of several faces; `clean` and `codes` show the shapes of those that have none."""
-    empty = Past(torch.zeros_like(clean[:1]), torch.zeros_like(codes[:1]), clean.new_zeros(1, dtype=torch.float32))
+def stacked(pasts: Sequence[Past | None], empty: Past) -> Past:
+    """One batch of the pasts of several faces; `empty` stands for those that have none."""
     found = [past or empty for past in pasts]
     return Past(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
@@ -78,10 +79,9 @@ def held(new: Tensor, hold: Hold, heads: int) -> Tensor:
     before = hold.past.codes
     change = (new - before).float()
     split = change.unflatten(1, (heads, -1))
-    if hold.threshold > 0:
-        share = (split.square().sum(2, keepdim=True) / hold.threshold**2).clamp(max=1)
-    else:
-        share = torch.ones_like(split[:, :, :1])
+    square = torch.as_tensor(hold.threshold, dtype=split.dtype, device=split.device) ** 2
+    share = (split.square().sum(2, keepdim=True) / square.clamp(min=_TINY)).clamp(max=1)
+    share = torch.where(square == 0, torch.ones_like(share), share)
     share = torch.where(hold.past.weight.view(-1, 1, 1, 1, 1) > 0, share, torch.ones_like(share))
     # Taken over wholly, a code is the new one to the last bit.
     moved = torch.where(share >= 1, new.unflatten(1, (heads, -1)), before.unflatten(1, (heads, -1)) + share * split)

@@ -21,8 +21,8 @@ FEATURES = 4  # left eye, right eye, nose, mouth
 class FaceBias(nn.Module):
     """Spatial attention: how much harder each head looks at eyes, nose and mouth, learned from even.
 
-    Returns (heads, 1, size * size), to be added to the attention's logits. The landmarks are the template's: alignment
-    moves every face's own to them.
+    Returns (1, heads, 1, size * size), to be added to the attention's logits; with fewer dimensions torch takes a slower
+    way. The landmarks are the template's: alignment moves every face's own to them.
     """
 
     bumps: Tensor
@@ -34,7 +34,7 @@ class FaceBias(nn.Module):
         self.register_buffer("bumps", bumps, persistent=False)
 
     def forward(self) -> Tensor:
-        return (self.strength @ self.bumps)[:, None]
+        return (self.strength @ self.bumps)[None, :, None]
 
 
 class SelfBlock(nn.Module):
@@ -50,7 +50,7 @@ class SelfBlock(nn.Module):
         self.mlp = Mlp(width, mlp * width)
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """`bias` (heads, 1 or N, N) is added to the logits."""
+        """`bias` (1, heads, 1 or N, N) is added to the logits."""
         x = x + self.attention(self.norm1(x), None if bias is None else bias.to(x.dtype))
         y: Tensor = x + self.mlp(self.norm2(x))
         return y

@@ -181,9 +181,10 @@ class RestorerConfig:
     def _followed(self) -> KnobsConfig:
         """Expert-T's options with those settled that were left open: faces are followed where they can be."""
         k = self.expert_t
-        able = self.expert.name in ("auto", "expert_t") and self.runtime == "torch" and self.video.batch == 1
+        able = self.expert.name in ("auto", "expert_t") and self.video.batch == 1
         pool = able if k.pool is None else k.pool
-        return replace(k, pool=pool, hold=(HOLD if able else 0.0) if k.hold is None else k.hold)
+        holds = able and (pool or self.runtime == "torch")
+        return replace(k, pool=pool, hold=(HOLD if holds else 0.0) if k.hold is None else k.hold)
 
     @property
     def learned_gate(self) -> bool:
@@ -211,10 +212,11 @@ class RestorerConfig:
                 "it runs the own experts on the CPU; leave them out or give runtime=torch"
             )
         knobs = self.expert_t
-        if knobs.pool or knobs.hold or knobs.lookup != "soft":
+        if (knobs.hold and not knobs.pool) or knobs.lookup != "soft":
             raise ConfigError(
                 f"runtime: got {self.runtime} with expert_t.pool={knobs.pool}, hold={knobs.hold}, "
-                f"lookup={knobs.lookup}, which its graph does not have; leave them out or give runtime=torch"
+                f"lookup={knobs.lookup}; its graph holds codes only where it pools, and looks them up softly; "
+                "leave them out or give runtime=torch"
             )
 
 

@@ -29,7 +29,6 @@ from likeness.weights.external import load_external
 from likeness.weights.files import file_hash
 from likeness.weights.manifest import released, under_expert_t
 from likeness.weights.networks import load_network
-from likeness.weights.portable import check_graph
 
 
 def pick_device(option: str) -> torch.device:
@@ -143,14 +142,12 @@ def _portable(config: RestorerConfig, names: Sequence[str], bf16: bool) -> list[
     """The experts on another runtime, if their files were made of the weights that torch would run."""
     given = {"expert_f": config.weights.expert_f, "expert_t": config.weights.expert_t, "prior": config.weights.prior}
     parts = {"expert_f": ("expert_f",), "expert_t": ("expert_t", "prior")}
-    knobs = {"expert_t": {"fidelity": config.expert_t.fidelity, "quality": config.expert_t.quality}}
     experts: list[Expert] = []
     for name in names:
         weights = {part: file_hash(given[part] or released(part)) for part in parts[name]}
         if name == "expert_t":
             weights["expert_f"] = file_hash(under_expert_t(config.weights.expert_t, config.weights.expert_f))
-        check_graph(Path(config.weights.onnx) / f"{name}.onnx", weights)
-        experts.append(load_portable(name, config.weights.onnx, config.runtime, knobs.get(name), bf16))
+        experts.append(load_portable(name, config.weights.onnx, config.runtime, weights, config.expert_t, bf16))
     return experts
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import floor
+from math import floor, sqrt
 from typing import Literal
 
 from likeness.errors import ConfigError
 from likeness.types import Decision, Opinion, Profile
+
+LOOKS = 8  # of the gate at a track, by which its mean forgets
 
 
 @dataclass
@@ -126,21 +128,32 @@ def by_gate(
 ) -> Decision:
     """The learned gate's choice in the place of the rule's, where a face is to be restored at all.
 
+    In a clip the mean of what it thought of the track decides, the last `LOOKS` counting most: single frames waver.
+
     Args:
         ruled: by the bands.
-        opinion: the gate's.
+        opinion: the gate's, of this frame.
         sure: 0..1, how probable it must be that Expert-T is the better one.
-        before: what the face's track had; it changes only beyond `sure` by more than `margin` / 2.
+        before: what the face's track had; it changes only beyond `sure` by more than half of `margin`, over the root
+            of the looks that the mean is of, as it wavers that much less.
         margin: 0..1.
     """
     if ruled.expert is None:
         return ruled
     threshold = sure
     if before is not None and before.opinion is not None:
-        threshold += -margin / 2 if before.route == "expert_t" else margin / 2
+        opinion = _together(before.opinion, opinion)
+        slack = margin / 2 / sqrt(min(opinion.looks, LOOKS))
+        threshold += -slack if before.route == "expert_t" else slack
     chosen: Literal["expert_t", "expert_f"] = "expert_t" if opinion.probability > threshold else "expert_f"
     reason = f"{ruled.reason}; gate: Expert-T better with {100 * opinion.probability:.0f} % ({100 * sure:.0f} wanted)"
     return Decision(chosen, reason, chosen, opinion)
+
+
+def _together(before: Opinion, now: Opinion) -> Opinion:
+    looks = before.looks + 1
+    share = 1 / min(looks, LOOKS)
+    return replace(now, probability=before.probability + share * (now.probability - before.probability), looks=looks)
 
 
 def _by_sharpness(profile: Profile, bounds: RouteBounds, prefix: str) -> Decision:

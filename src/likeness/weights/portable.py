@@ -17,15 +17,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from likeness.errors import ConfigError, OutputError, WeightsError
 from likeness.nets.blocks import without_complex_numbers
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, Frozen, Knobs
 from likeness.nets.gate import FEATURES, Gate
+from likeness.nets.hold import Past
 
 OPSET = 20
 SIZE = 256
+PAST = ("past_clean", "past_codes", "past_weight")  # the fields of `nets.hold.Past`
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,20 @@ class _Tokens(nn.Module):
         super().__init__()
         self.net, self.prior, self.expert_f = net, frozen.prior, frozen.expert_f
 
-    def forward(self, face: Tensor, fidelity: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
-        out = self.net(face, Frozen(self.prior, self.expert_f), Knobs(fidelity, quality))
-        return out.image, out.log_scale
+    def forward(
+        self,
+        face: Tensor,
+        fidelity: Tensor,
+        quality: Tensor,
+        weight: Tensor,
+        hold: Tensor,
+        clean: Tensor,
+        codes: Tensor,
+        seen: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        frozen, knobs = Frozen(self.prior, self.expert_f), Knobs(fidelity, quality)
+        out, past = self.net.follow(face, frozen, knobs, Past(clean, codes, seen), weight, True, hold)
+        return out.image, out.log_scale, past.clean, past.codes, past.weight
 
 
 class _Better(nn.Module):
@@ -78,9 +92,21 @@ def expert_f_graph(net: ExpertF) -> Graph:
 
 
 def expert_t_graph(net: ExpertT, frozen: Frozen) -> Graph:
-    """The same with the networks under it, and its knobs: face, fidelity (1,), quality (1,); soft codes."""
-    inputs = {"face": torch.rand(1, 3, SIZE, SIZE), "fidelity": torch.full((1,), 0.5), "quality": torch.ones(1)}
-    return Graph(_Tokens(net, frozen), inputs, ("image", "log_scale"))
+    """The same with the networks under it, its knobs, and what it made of the face's last frame; soft codes.
+
+    Further inputs: fidelity (1,), quality (1,), the frame's weight (1,), hold () as in `nets.hold.Hold`, and the past:
+    `PAST`, zeros for a new face. Further outputs: the past that goes with the next frame, named likewise.
+    """
+    past = net.no_past()
+    inputs = {
+        "face": torch.rand(1, 3, SIZE, SIZE),
+        "fidelity": torch.full((1,), 0.5),
+        "quality": torch.ones(1),
+        "weight": torch.ones(1),
+        "hold": torch.tensor(0.5),
+        **dict(zip(PAST, (torch.randn_like(past.clean), torch.randn_like(past.codes), past.weight + 1), strict=True)),
+    }
+    return Graph(_Tokens(net, frozen), inputs, ("image", "log_scale", *(f"next_{name}" for name in PAST)))
 
 
 def gate_graph(net: Gate) -> Graph:
@@ -105,7 +131,8 @@ def write_graph(graph: Graph, path: Path, weights: Mapping[str, str]) -> None:
         raise ConfigError(f"format: got onnx, which needs {' and '.join(missing)}: pip install 'likeness[onnx]'")
 
     net = without_complex_numbers(graph.net.eval(), list(graph.inputs.values()))
-    with _quiet():
+    # Attention in plain steps: torch's fused kernel for the CPU has no translation.
+    with _quiet(), sdpa_kernel(SDPBackend.MATH):
         program = torch.onnx.export(
             net, tuple(graph.inputs.values()), dynamo=True, opset_version=OPSET, verbose=False,
             input_names=list(graph.inputs), output_names=list(graph.outputs),
@@ -115,7 +142,12 @@ def write_graph(graph: Graph, path: Path, weights: Mapping[str, str]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         program.save(str(partial))
-        path.with_suffix(".json").write_text(json.dumps({"opset": OPSET, "weights": dict(weights)}, indent=1) + "\n")
+        facts = {
+            "opset": OPSET,
+            "inputs": {name: list(tensor.shape) for name, tensor in graph.inputs.items()},
+            "weights": dict(weights),
+        }
+        path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
         partial.replace(path)
     except OSError as error:
         raise OutputError(f"dst: cannot write {path} ({error}); give another folder") from error
@@ -137,11 +169,11 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def check_graph(path: Path, weights: Mapping[str, str]) -> None:
-    """Whether a file was made of these weights.
+def check_graph(path: Path, weights: Mapping[str, str]) -> Mapping[str, tuple[int, ...]]:
+    """The inputs of a file, with their shapes, if it was made of these weights.
 
     Raises:
-        WeightsError: if it is missing or was made of others.
+        WeightsError: if it is missing, was made of others or by a release whose graphs had no such inputs.
     """
     again = "write it with `python -m likeness.tasks.export format=onnx dst=DIR`"
     try:
@@ -150,3 +182,6 @@ def check_graph(path: Path, weights: Mapping[str, str]) -> None:
         raise WeightsError(f"weights.onnx: {path} or the JSON file beside it is missing ({error}); {again}") from error
     if not path.is_file() or stored.get("weights") != dict(weights):
         raise WeightsError(f"weights.onnx: {path} was made of other weights than those in use; {again}")
+    if "inputs" not in stored:
+        raise WeightsError(f"weights.onnx: {path} was written by an earlier release; {again}")
+    return {name: tuple(shape) for name, shape in stored["inputs"].items()}

@@ -13,6 +13,7 @@ from likeness.errors import ConfigError
 from likeness.nets.blocks import store_as_bf16
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF
 from likeness.nets.expert_t import LOOK_UPS, ExpertT, Frozen, Knobs, LookUp
+from likeness.nets.hold import stacked
 from likeness.stages.restore.base import split_faces, stack_crops
 from likeness.types import Before, FloatArray, Restored
 from likeness.weights.networks import load_network, load_prior
@@ -99,9 +100,9 @@ class ExpertTExpert:
             return []
         batch = stack_crops(crops, self.input_size, self.name, self.device)
         weights = torch.tensor([b.weight for b in befores], device=self.device)
-        pasts = [b.past for b in befores]
+        past = stacked([b.past for b in befores], self.net.no_past())
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            out, past = self.net.follow(batch, self.frozen, self.knobs, pasts, weights, self.pool, self.hold)
+            out, past = self.net.follow(batch, self.frozen, self.knobs, past, weights, self.pool, self.hold)
         restored = split_faces(out.image, out.log_scale, self.half)
         return [replace(face, past=past.of(i)) for i, face in enumerate(restored)]
 

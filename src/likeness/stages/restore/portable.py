@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import torch
 from likeness.errors import ConfigError, WeightsError
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE
 from likeness.stages.restore.base import split_faces, stack_crops
-from likeness.types import FloatArray, Restored
+from likeness.stages.restore.expert_t import KnobsConfig
+from likeness.types import Before, FloatArray, Restored
 from likeness.weights.files import file_hash
+from likeness.weights.portable import PAST, check_graph
 
 RUNTIMES = ("torch", "onnx", "openvino")
 Array = npt.NDArray[np.float32]
@@ -37,10 +40,9 @@ class PortableExpert:
     input_size, output_size = INPUT_SIZE, OUTPUT_SIZE
 
     def __init__(
-        self, name: str, run: Run, knobs: Mapping[str, float] | None = None, sha256: str = "", half: float = 0.02
+        self, name: str, run: Run, knobs: Mapping[str, Array] | None = None, sha256: str = "", half: float = 0.02
     ) -> None:
-        self.name, self.run, self.sha256, self.half = name, run, sha256, half
-        self.knobs = {key: np.array([value], np.float32) for key, value in (knobs or {}).items()}
+        self.name, self.run, self.knobs, self.sha256, self.half = name, run, dict(knobs or {}), sha256, half
 
     def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
         """Restores (256, 256, 3) float32 crops, one after another.
@@ -48,11 +50,49 @@ class PortableExpert:
         Raises:
             InputError: if a crop has another shape.
         """
-        done: list[Restored] = []
-        for crop in crops:
-            face = stack_crops([crop], self.input_size, self.name, torch.device("cpu")).numpy()
-            image, log_scale = (torch.from_numpy(np.asarray(o)) for o in self.run({"face": face, **self.knobs}))
-            done += split_faces(image, log_scale, self.half)
+        return [self._restored(crop, {})[0] for crop in crops]
+
+    def _restored(self, crop: FloatArray, inputs: Mapping[str, Array]) -> tuple[Restored, Sequence[Array]]:
+        """One crop, with inputs beside the knobs; and the graph's further outputs."""
+        face = stack_crops([crop], self.input_size, self.name, torch.device("cpu")).numpy()
+        image, log_scale, *others = self.run({"face": face, **self.knobs, **inputs})
+        (restored,) = split_faces(torch.from_numpy(image), torch.from_numpy(log_scale), self.half)
+        return restored, others
+
+
+class PortableExpertT(PortableExpert):
+    """Expert-T on another runtime; see `FollowingExpert`. Texture is pooled wherever codes are held.
+
+    Args:
+        run, knobs, sha256, half: as of every graph.
+        past: what stands for the past of a face that was not seen before, by input.
+        hold: distance from which a code displaces the last one; None follows no face.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        knobs: Mapping[str, Array],
+        past: Mapping[str, Array],
+        hold: float | None = None,
+        sha256: str = "",
+        half: float = 0.02,
+    ) -> None:
+        alone = {"weight": np.ones(1, np.float32), "hold": np.array(hold or 0, np.float32), **past}
+        super().__init__("expert_t", run, {**knobs, **alone}, sha256, half)
+        self.follows = hold is not None
+
+    def follow(self, crops: Sequence[FloatArray], befores: Sequence[Before]) -> list[Restored]:
+        """See `FollowingExpert`.
+
+        Raises:
+            InputError: if a crop has another shape.
+        """
+        done = []
+        for crop, before in zip(crops, befores, strict=True):
+            weight = {"weight": np.array([before.weight], np.float32)}
+            restored, past = self._restored(crop, {**weight, **dict(zip(PAST, before.past or (), strict=False))})
+            done.append(replace(restored, past=tuple(past)))
         return done
 
 
@@ -73,11 +113,30 @@ def open_graph(path: Path, runtime: str, bf16: bool = False) -> Run:
 
 
 def load_portable(
-    name: str, folder: Path | str, runtime: str, knobs: Mapping[str, float] | None = None, bf16: bool = False
+    name: str, folder: Path | str, runtime: str, weights: Mapping[str, str], knobs: KnobsConfig, bf16: bool = False
 ) -> PortableExpert:
-    """An expert of a folder that `likeness.tasks.export format=onnx` wrote."""
+    """An expert of a folder that `likeness.tasks.export format=onnx` wrote.
+
+    Args:
+        name: expert_f or expert_t.
+        folder: where its file lies.
+        runtime: onnx or openvino.
+        weights: sha256 of every weight file that it must have been made of, by name.
+        knobs: Expert-T's.
+        bf16: compute in that precision.
+
+    Raises:
+        WeightsError: if it is missing or was made of others.
+        ConfigError: if the runtime is missing, or cannot do what is asked of it.
+    """
     path = Path(folder) / f"{name}.onnx"
-    return PortableExpert(name, open_graph(path, runtime, bf16), knobs, file_hash(path))
+    shapes = check_graph(path, weights)
+    run, sha256 = open_graph(path, runtime, bf16), file_hash(path)
+    if name != "expert_t":
+        return PortableExpert(name, run, sha256=sha256)
+    turned = {key: np.array([getattr(knobs, key)], np.float32) for key in ("fidelity", "quality")}
+    past = {key: np.zeros(shapes[key], np.float32) for key in PAST}
+    return PortableExpertT(run, turned, past, (knobs.hold or 0.0) if knobs.pool else None, sha256)
 
 
 def _onnx(path: Path) -> Run:
@@ -85,6 +144,7 @@ def _onnx(path: Path) -> Run:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes share no base below Exception

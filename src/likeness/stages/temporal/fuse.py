@@ -31,12 +31,12 @@ class FuseConfig:
         change: grey levels by which the input may differ from the last one, moved along, until its share falls to a
             third.
         contrast: 0..1, how much of the fine contrast that mixing costs is given back: where two drawn textures differ,
-            their mean is flatter than either. 0 until its gain is measured.
+            their mean is flatter than either.
     """
 
     share: float = 0.6
     change: float = 12.0
-    contrast: float = 0.0
+    contrast: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.share < 1 or self.change <= 0 or not 0 <= self.contrast <= 1:
@@ -83,7 +83,7 @@ def fuse(seen: FloatArray, restored: Restored, before: Memory | None, config: Fu
     # looked for in all of the crop, as what comes in from beyond the part's edge is not seen in the part.
     here, there = pasted_part(len(seen)), pasted_part(len(seen), len(image) // len(seen))
     now, last = seen[here], before.seen[here]
-    moved = motion(before.seen * np.float32(255), seen * np.float32(255)).of(*here)
+    moved = motion(before.seen * np.float32(255), seen * np.float32(255), fast=True).of(*here)
     changed = np.abs(now - carried(last, moved)).mean(2) * 255 / config.change
     share = config.share * moved.visible * np.exp(-np.square(changed))
     if restored.confidence is not None:
