@@ -158,3 +158,14 @@ def test_inputs_unchanged(smooth: np.ndarray) -> None:
     assert_array_equal(points, geometry.template(256))
     assert_array_equal(matrix, MATRIX)
     assert_array_equal(smooth, image)
+
+
+def test_reduced_is_the_inverse_of_enlarged_on_smooth_pictures() -> None:
+    y, x = np.mgrid[:64, :64] / 64
+    smooth = np.stack([np.sin(4 * x), np.cos(5 * y), x * y], -1).astype(np.float32) / 3 + 0.5
+    twice = geometry.enlarged(smooth, 128)
+    assert_allclose(geometry.reduced(twice, 64)[2:-2, 2:-2], smooth[2:-2, 2:-2], atol=2e-3)
+    assert geometry.reduced(smooth, 64) is smooth
+    assert geometry.reduced(np.full((8, 8, 3), 2.0, np.float32), 4).max() == 1
+    with pytest.raises(InputError, match="32 or 64 pixels"):
+        geometry.reduced(twice, 32)

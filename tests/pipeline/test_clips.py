@@ -271,6 +271,33 @@ def test_frames_together_give_what_they_give_alone(scene, face_at, together, mak
     assert any(f.verdict and f.verdict.verdict == "pulled back" for r in expected for f in r.faces)
 
 
+@pytest.mark.parametrize(
+    ("width", "upscale", "share", "size"),
+    [(80, 1, 0.7, 256), (80, 2, 0.7, 512), (100, 1, 0.7, 512), (80, 1, 0.0, 512)],
+    ids=["shown small", "shown large", "a wide face", "never"],
+)
+def test_a_face_shown_small_is_pasted_at_its_crops_size(scene, face_at, make_models, width, upscale, share, size):
+    pictures = [np.roll(scene, i, 1) for i in range(3)]
+    options = "video.carry.every=2", "composite.method=feather", "guard.enabled=false"
+    models = make_models(face_at(150, 110, width))
+    results = run(pictures, models, *options, f"video.reduce={share}", upscale=upscale)
+    assert [r.faces[0].final.shape[0] for r in results] == [size] * 3
+    assert [r.faces[0].since for r in results] == [0, 1, 0]
+    large = run(pictures, make_models(face_at(150, 110, width)), *options, upscale=upscale)
+    for small, full, picture in zip(results, large, pictures, strict=True):
+        given = cv2.resize(picture, None, fx=upscale, fy=upscale, interpolation=cv2.INTER_LANCZOS4)
+        added = np.abs(full.pixels.astype(float) - given).mean()
+        assert np.abs(small.pixels.astype(float) - full.pixels).mean() < 0.25 * added
+
+
+def test_a_face_that_was_shown_large_stays_so(scene, face_at, make_models):
+    """It shrinks, and its last face is still one of the same size, which fuses on."""
+    models = make_models(face_at(150, 110, 92), face_at(150, 110, 84), face_at(150, 110, 80))
+    options = "video.detect_every=1", "video.smooth.cutoff=0", "video.reduce=0.7"
+    results = run(alike(scene, 6), models, *options)
+    assert {r.faces[0].final.shape[0] for r in results} == {512}
+
+
 def test_a_cut_is_never_carried_over(scene, face_at, make_models):
     other = scene[::-1].copy()
     pictures = [*alike(scene, 2), *alike(other, 2)]

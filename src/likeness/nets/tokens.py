@@ -21,8 +21,8 @@ FEATURES = 4  # left eye, right eye, nose, mouth
 class FaceBias(nn.Module):
     """Spatial attention: how much harder each head looks at eyes, nose and mouth, learned from even.
 
-    Returns (1, heads, 1, size * size), to be added to the attention's logits; with fewer dimensions torch takes a slower
-    way. The landmarks are the template's: alignment moves every face's own to them.
+    Returns (1, heads, 1, size * size), to be added to the attention's logits; with fewer dimensions torch takes a
+    slower way. The landmarks are the template's: alignment moves every face's own to them.
     """
 
     bumps: Tensor

@@ -1,0 +1,112 @@
+"""Whether a clip came back whole: by clips that are broken on purpose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from likeness.errors import DataError
+from likeness.media.video import VideoReader, VideoWriter
+from likeness.pipeline.config import RestorerConfig
+from likeness.tasks.clips import moving, write_clip
+from likeness.tasks.streams import StreamsOptions, compare, main, run
+from likeness.types import Frame
+
+FACE = {"frames": 12, "restored_frames": 10, "carried_frames": 5, "identity_spread": 0.1234}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve frames with sound, another shot from the seventh on."""
+    path = tmp_path_factory.mktemp("streams") / "a.mp4"
+    frames = list(moving(12, (96, 64), 40.0))
+    write_clip(path, [f if i < 6 else 255 - f for i, f in enumerate(frames)], 18)
+    return path
+
+
+def copied(source: Path, target: Path, change: Callable[[Frame], Frame | None]) -> None:
+    """The clip written anew, each frame changed or left out."""
+    with VideoReader(source) as reader, VideoWriter(target, reader, 96, 64) as writer:
+        for frame in reader:
+            if (changed := change(frame)) is not None:
+                writer.write(changed)
+
+
+def report(source: Path, target: Path) -> dict[str, Any]:
+    return {
+        "input": {"file": str(source), "kind": "video"},
+        "outputs": {"restored": str(target)},
+        "settings": asdict(RestorerConfig()),
+        "faces": [FACE],
+        "totals": {"frames_per_second": 3.456, "errors": {"damaged packets": 2}},
+    }
+
+
+def late(frame: Frame) -> Frame:
+    return frame if frame.index < 10 else replace(frame, time=frame.time + Fraction(1, 25))
+
+
+CASES: dict[str, tuple[Callable[[Frame], Frame | None], tuple[int, int, int]]] = {
+    "whole": (lambda f: f, (12, 12, 0)),
+    "the last one missing": (lambda f: None if f.index == 11 else f, (12, 11, 0)),
+    "two late": (late, (12, 12, 2)),
+    "other pictures": (lambda f: replace(f, pixels=np.zeros_like(f.pixels)), (12, 12, 0)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_frames_and_times(source: Path, tmp_path: Path, name: str) -> None:
+    change, expected = CASES[name]
+    copied(source, tmp_path / "b.mp4", change)
+    found = compare(report(source, tmp_path / "b.mp4"), {"a.mp4": 1})
+    assert (found.frames, found.written, found.late) == expected
+    assert (found.sound, found.cuts) == ("same", (1, 1))
+    assert found.whole == (name in ("whole", "other pictures"))
+
+
+def test_sound_that_is_lost_is_seen(source: Path, tmp_path: Path) -> None:
+    mute = tmp_path / "mute.mkv"
+    with VideoReader(source) as reader:
+        write_clip(mute, (f.pixels for f in reader), 18)
+    # The same clip twice has the same chord; a picture alone has none.
+    assert compare(report(source, mute), {}).sound == "same"
+    from likeness.media.gif import GifWriter
+
+    with VideoReader(source) as reader, GifWriter(tmp_path / "b.gif", reader.info) as writer:
+        for frame in reader:
+            writer.write(frame)
+    found = compare(report(source, tmp_path / "b.gif"), {})
+    assert found.sound == "changed"
+    assert not found.whole
+    assert found.cuts == (1, None)
+
+
+def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copied(source, tmp_path / "b.mp4", lambda f: f)
+    (tmp_path / "b_report.json").write_text(json.dumps(report(source, tmp_path / "b.mp4")))
+    photo = {"input": {"kind": "photo", "file": "p.png"}}
+    (tmp_path / "p_report.json").write_text(json.dumps(photo))
+    (tmp_path / "index.csv").write_text("file,cuts\na.mp4,2\nz.mp4,\n")
+    words = [f"reports=[{tmp_path}]", f"index=[{tmp_path}/index.csv]", f"dst={tmp_path}/t.md"]
+    assert main(words) == 0
+    assert "1 of 1" in capsys.readouterr().out
+    text = (tmp_path / "t.md").read_text()
+    for line in ("- whole, in time and with their sound: 1 of 1", "- clips with as many cuts seen as listed: 0 of 1"):
+        assert line in text
+    row = "| a.mp4 | balanced | 12 of 12 | 0 | same | 1 of 2 | 1 | 10 of 12 | 50% | 0.123 | 3.5 | damaged packets: 2 |"
+    assert row in text
+
+
+def test_without_clips_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"run infer\.py"):
+        run(StreamsOptions(str(tmp_path / "t.md"), [str(tmp_path)]))
+    (tmp_path / "a_report.json").write_text("{")
+    with pytest.raises(DataError, match="give reports"):
+        run(StreamsOptions(str(tmp_path / "t.md"), [str(tmp_path)]))
