@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import floor, sqrt
+from math import floor
 from typing import Literal
 
 from likeness.errors import ConfigError
 from likeness.types import Decision, Opinion, Profile
 
-LOOKS = 8  # of the gate at a track, by which its mean forgets
+LOOKS = 4  # of the gate at a track, over which its mean forgets: most of a second, as clips are looked at by default
 
 
 @dataclass
@@ -134,8 +134,8 @@ def by_gate(
         ruled: by the bands.
         opinion: the gate's, of this frame.
         sure: 0..1, how probable it must be that Expert-T is the better one.
-        before: what the face's track had; it changes only beyond `sure` by more than half of `margin`, over the root
-            of the looks that the mean is of, as it wavers that much less.
+        before: what the face's track had; it changes only beyond `sure` by more than half of `margin` over the looks
+            that the mean is of, as one look moves it that much less.
         margin: 0..1.
     """
     if ruled.expert is None:
@@ -143,7 +143,7 @@ def by_gate(
     threshold = sure
     if before is not None and before.opinion is not None:
         opinion = _together(before.opinion, opinion)
-        slack = margin / 2 / sqrt(min(opinion.looks, LOOKS))
+        slack = margin / 2 / min(opinion.looks, LOOKS)
         threshold += -slack if before.route == "expert_t" else slack
     chosen: Literal["expert_t", "expert_f"] = "expert_t" if opinion.probability > threshold else "expert_f"
     reason = f"{ruled.reason}; gate: Expert-T better with {100 * opinion.probability:.0f} % ({100 * sure:.0f} wanted)"
