@@ -231,3 +231,25 @@ def test_the_learned_gate_decides_and_the_report_says_why(scene, face_at, togeth
         assert record["gate"]["probability"] == round(decided.opinion.probability, 4)
         assert set(record["gate"]["features"]) == set(FEATURES)
         assert face_record(result.faces[1], 1)["gate"] is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "sure", "expected"),
+    [
+        ("photo", (0.7, 0.5), "expert_f"),
+        ("photo", (0.5, 0.7), "expert_t"),
+        ("video", (0.7, 0.5), "expert_t"),
+        ("gif", (0.5, 0.7), "expert_f"),
+    ],
+)
+def test_photos_and_clips_ask_for_a_certainty_of_their_own(
+    scene, face_at, make_models, stub_expert, kind, sure, expected
+):
+    gate = Gate()
+    torch.nn.init.zeros_(gate.layers[-1].weight)
+    gate.layers[-1].bias.data.fill_(np.log(0.6 / 0.4))
+    experts = {name: stub_expert() for name in ("expert_t", "expert_f")}
+    models = replace(make_models(), gate=gate, experts=experts)
+    options = [f"pipeline.sure={sure[0]}", f"video.sure={sure[1]}"]
+    (face,) = run(scene, face_at(150, 110, 120), models, *options, kind=kind).faces
+    assert face.decision.expert == expected

@@ -79,7 +79,7 @@ def restore_clip(
         seen, ahead, before = {}, state, state.last and state.last[0]
         for frame in group:
             if not _repeats(frame, before):
-                sighting, waiting = _see(ahead, frame, models, config)
+                sighting, waiting = _see(ahead, frame, models, config, kind)
                 seen[frame.index] = sighting, waiting
                 ahead = _remembered(ahead, sighting, waiting.faces)
             before = frame.pixels
@@ -126,7 +126,7 @@ def step(
     """One frame: find or follow the faces, process them, remember what holds."""
     if _repeats(frame, state.last and state.last[0]):
         return _again(state), state
-    sighting, waiting = _see(state, frame, models, config)
+    sighting, waiting = _see(state, frame, models, config, kind)
     (faces,) = restore([waiting], models)
     return _finish(state, sighting, faces, models, config, kind, upscale)
 
@@ -142,11 +142,13 @@ def _again(state: ClipState) -> FrameResult:
     return replace(result, faces=tuple(replace(f, milliseconds=0.0) for f in result.faces), seconds={})
 
 
-def _see(state: ClipState, frame: Frame, models: Models, config: RestorerConfig) -> tuple[Sighting, Waiting]:
+def _see(
+    state: ClipState, frame: Frame, models: Models, config: RestorerConfig, kind: MediaKind
+) -> tuple[Sighting, Waiting]:
     """Finds or follows the faces, and looks at each."""
     s = _sight(state, frame, models, config)
     held, points = _held_of(state, s), [points for points, _ in s.poses]
-    looked = look(frame.pixels, _faces(s.tracks), models, config, held, points, s.detecting, s.clock)
+    looked = look(frame.pixels, _faces(s.tracks), models, config, kind, held, points, s.detecting, s.clock)
     return s, Waiting(frame.pixels, looked, before_each(looked, held), s.clock)
 
 

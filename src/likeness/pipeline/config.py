@@ -59,7 +59,8 @@ class PipelineConfig:
         gate: rule (width and sharpness), learned (a network that weighs both experts' cost), or auto: learned where the
             two released experts stand to choose from, which it was trained on, the rule elsewhere. For faces that are
             restored; whether one is restored at all stays with the rule.
-        sure: 0..1, how probable the gate must find it that Expert-T is the better one. Expert-F harms good faces less.
+        sure: 0..1, how probable the gate must find it that Expert-T is the better one, in photos (`video.sure`: in
+            clips). Expert-F harms good faces less.
     """
 
     gate: str = "auto"

@@ -71,7 +71,7 @@ def process(
     clock = clock or Clock()
     remembered = list(held) if held is not None else [None] * len(faces)
     visible = list(fades) if fades is not None else [1.0] * len(faces)
-    looked = look(pixels, faces, models, config, remembered, points, refresh, clock)
+    looked = look(pixels, faces, models, config, kind, remembered, points, refresh, clock)
     befores = None if kind == "photo" else before_each(looked, remembered)
     (restored,) = restore([Waiting(pixels, looked, befores, clock)], models)
     return finish(pixels, restored, models, config, kind, upscale, remembered, visible, refresh, clock)
@@ -82,6 +82,7 @@ def look(
     faces: Faces,
     models: Models,
     config: RestorerConfig,
+    kind: MediaKind,
     held: Sequence[Held | None],
     points: Sequence[FloatArray] | None,
     refresh: bool,
@@ -89,7 +90,7 @@ def look(
 ) -> list[FaceResult]:
     """Aligns, measures and routes every face; carries it along where its expert need not run. See `process`."""
     results = [
-        _look(pixels, face, i, past, points[i] if points else face.landmarks[0], models, config, refresh, clock)
+        _look(pixels, face, i, past, points[i] if points else face.landmarks[0], models, config, kind, refresh, clock)
         for i, (face, past) in enumerate(zip(faces, held, strict=True))
     ]
     if config.video.carry.every > 1:
@@ -182,6 +183,7 @@ def _look(
     points: FloatArray,
     models: Models,
     config: RestorerConfig,
+    kind: MediaKind,
     refresh: bool,
     clock: Clock,
 ) -> FaceResult:
@@ -203,7 +205,8 @@ def _look(
             with clock.stage("gate"):
                 opinion = _opinion(models.gate, models.embedder, profile, crop, face)
             held = past.decision if past else None
-            decision = by_gate(decision, opinion, config.pipeline.sure, held, config.video.hysteresis)
+            sure = config.pipeline.sure if kind == "photo" else config.video.sure
+            decision = by_gate(decision, opinion, sure, held, config.video.hysteresis)
         decision = _chosen(decision, profile, index, config)
     if decision.expert is not None and config.expert.name != "auto":
         decision = replace(decision, expert=config.expert.name)

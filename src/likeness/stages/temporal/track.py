@@ -26,6 +26,8 @@ class VideoConfig:
         match: least overlap (IoU) of a detection with a track.
         ramp: frames over which a changed guard or a new face is faded in.
         hysteresis: share of a band's bound that a width must pass beyond it before the route changes.
+        sure: 0..1, how probable the gate must find it that Expert-T is the better one, where `pipeline.sure` is for
+            photos. Lower, as it underrates Expert-T on frames of encoded films (experiments/gate/README.md).
         reentry: when a new face is one that was lost.
         smooth: how steadily a face is aligned.
         fuse: how much of its last frame stays in a restored face.
@@ -46,6 +48,7 @@ class VideoConfig:
     batch: int = 1
     effort: str = "medium"
     reduce: float = 0.0
+    sure: float = 0.5
     reentry: ReentryConfig = field(default_factory=ReentryConfig)
     smooth: SmoothConfig = field(default_factory=SmoothConfig)
     fuse: FuseConfig = field(default_factory=FuseConfig)
@@ -62,6 +65,8 @@ class VideoConfig:
             )
         if not 0 <= self.reduce <= 1:
             raise ConfigError(f"video.reduce: got {self.reduce}, expected a share from 0 to 1")
+        if not 0 <= self.sure <= 1:
+            raise ConfigError(f"video.sure: got {self.sure}, expected a probability from 0 to 1")
         if self.detect_every < 1 or self.ramp < 1 or self.cut <= 0 or not 0 < self.match < 1 or self.hysteresis < 0:
             raise ConfigError(
                 f"video: got detect_every={self.detect_every}, ramp={self.ramp}, cut={self.cut}, match={self.match}, "
