@@ -290,6 +290,16 @@ def test_a_face_shown_small_is_pasted_at_its_crops_size(scene, face_at, make_mod
         assert np.abs(small.pixels.astype(float) - full.pixels).mean() < 0.25 * added
 
 
+def test_an_expert_that_enlarges_otherwise_is_left_alone(scene, face_at, make_models, stub_expert):
+    class Four(stub_expert):
+        def _one(self, crop):
+            return np.clip(cv2.resize(crop, (1024, 1024), interpolation=cv2.INTER_CUBIC), 0, 1)
+
+    models = make_models(face_at(150, 110, 80), expert=Four())
+    results = run(alike(scene, 3), models, "video.reduce=0.7", "guard.enabled=false")
+    assert [r.faces[0].final.shape[0] for r in results] == [1024] * 3
+
+
 def test_a_face_that_was_shown_large_stays_so(scene, face_at, make_models):
     """It shrinks, and its last face is still one of the same size, which fuses on."""
     models = make_models(face_at(150, 110, 92), face_at(150, 110, 84), face_at(150, 110, 80))

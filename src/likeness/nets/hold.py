@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_TINY = 1e-12
+_TINY = 1e-12  # stands for a threshold of 0 in a division whose result is not used
 
 
 class Past(NamedTuple):

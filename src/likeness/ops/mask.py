@@ -8,7 +8,7 @@ import numpy as np
 
 from likeness.types import FloatArray
 
-_MARGIN = 8  # pixels of a 256 crop around what is pasted: motion is measured and pictures are softened beyond its edge
+_MARGIN = 8  # pixels of a 256 crop around what is pasted: pictures are moved and softened beyond its edge
 
 
 @lru_cache(maxsize=8)
@@ -29,6 +29,7 @@ def template_mask(size: int) -> FloatArray:
     return mask
 
 
+@lru_cache(maxsize=8)
 def pasted_part(size: int, factor: int = 1) -> tuple[slice, slice]:
     """Rows and columns of a crop that the mask and a margin around it cover: two fifths of its pixels.
 

@@ -270,6 +270,8 @@ def _reduced(r: FaceResult, past: Held | None, share: float, upscale: int) -> Fa
     if r.restored is None or r.seen is None or r.since or _covered(r, upscale) >= share * CROP:
         return r
     size = r.seen.image.shape[0]
+    if r.restored.image.shape[0] != 2 * size:  # an expert of the user's own that enlarges by another factor
+        return r
     if past is not None and past.memory is not None and past.memory.image.shape[0] > size:
         return r
     return replace(r, restored=replace(r.restored, image=reduced(r.restored.image, size)))

@@ -36,8 +36,8 @@ class VideoConfig:
         effort: fast, medium or slow: how long the encoder of a video searches, at the same crf.
         carry: which of its frames are restored, and which carry on what was added to the last one.
         reduce: 0..1; a face whose crop covers a smaller share of its edge in pixels of the output is fused, carried and
-            pasted at the crop's size, not at the expert's: a quarter of the work, for 2 to 9 % of the sharpness. 0 =
-            never.
+            pasted at the crop's size, not at the twice as large one of the expert: a quarter of the work, for 2 to 9 %
+            of the sharpness. 0 = never.
     """
 
     detect_every: int = 5
