@@ -14,7 +14,7 @@ import pytest
 
 from likeness.errors import DataError
 from likeness.media.video import VideoReader, VideoWriter
-from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.config import RestorerConfig, part_of
 from likeness.tasks.clips import moving, write_clip
 from likeness.tasks.streams import StreamsOptions, compare, main, run
 from likeness.types import Frame
@@ -39,11 +39,11 @@ def copied(source: Path, target: Path, change: Callable[[Frame], Frame | None]) 
                 writer.write(changed)
 
 
-def report(source: Path, target: Path) -> dict[str, Any]:
+def report(source: Path, target: Path, **settings: Any) -> dict[str, Any]:
     return {
         "input": {"file": str(source), "kind": "video"},
         "outputs": {"restored": str(target)},
-        "settings": asdict(RestorerConfig()),
+        "settings": asdict(RestorerConfig(**settings)),
         "faces": [FACE],
         "totals": {"frames_per_second": 3.456, "errors": {"damaged packets": 2}},
     }
@@ -69,6 +69,17 @@ def test_frames_and_times(source: Path, tmp_path: Path, name: str) -> None:
     assert (found.frames, found.written, found.late) == expected
     assert (found.sound, found.cuts) == ("same", (1, 1))
     assert found.whole == (name in ("whole", "other pictures"))
+
+
+def test_a_part_is_compared_with_the_part(source: Path, tmp_path: Path) -> None:
+    part = part_of(RestorerConfig(start=0.12, preview=0.2))
+    with VideoReader(source, part) as reader, VideoWriter(tmp_path / "b.mp4", reader, 96, 64) as writer:
+        for frame in reader:
+            writer.write(frame)
+    found = compare(report(source, tmp_path / "b.mp4", start=0.12, preview=0.2), {})
+    assert (found.frames, found.written, found.late, found.sound) == (5, 5, 0, "cut")
+    assert found.whole
+    assert not compare(report(source, tmp_path / "b.mp4"), {}).whole
 
 
 def test_sound_that_is_lost_is_seen(source: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ from likeness.evaluation import provenance
 from likeness.media.files import kind_of
 from likeness.media.gif import GifReader
 from likeness.media.video import VideoReader
-from likeness.pipeline.config import from_json
+from likeness.pipeline.config import from_json, part_of
 from likeness.stages.temporal.cuts import is_cut, thumbnail
 from likeness.tasks import arguments
-from likeness.types import FloatArray, Frame
+from likeness.types import FloatArray, Frame, Part
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Stream:
         frames: of the input.
         written: of the result.
         late: frames that the result shows at another time than the input, by more than a millisecond.
-        sound: same, none (the input has none), or changed.
+        sound: same, none (the input has none), cut (only a part was restored) or changed.
         cuts: seen by the pipeline's own detector, and what the list says, or None.
         report: infer.py's.
     """
@@ -115,26 +116,33 @@ def compare(report: Mapping[str, Any], cuts: Mapping[str, int]) -> Stream:
         InputError: if one of the two cannot be read.
     """
     source, target = Path(report["input"]["file"]), Path(report["outputs"]["restored"])
-    limit = from_json(json.dumps(report["settings"])).video.cut
+    config = from_json(json.dumps(report["settings"]))
+    part = part_of(config)
     frames = written = late = seen = 0
     last: FloatArray | None = None
-    for a, b in zip_longest(_frames(source), _frames(target)):
+    begun = Fraction(0)  # a part begins at 0
+    for a, b in zip_longest(_frames(source, part), _frames(target, None)):
         written += b is not None
         if a is None:
             continue
+        if part is not None and frames == 0:
+            begun = a.time
         frames += 1
-        late += b is not None and abs(a.time - b.time) > 0.001
+        late += b is not None and abs(a.time - begun - b.time) > 0.001
         thumb = thumbnail(a.pixels)
-        seen += last is not None and is_cut(last, thumb, limit)
+        seen += last is not None and is_cut(last, thumb, config.video.cut)
         last = thumb
     sounds = _sound(source), _sound(target)
-    sound = "none" if sounds == ([], []) else "same" if sounds[0] == sounds[1] else "changed"
+    if part is not None and len(sounds[0]) == len(sounds[1]):
+        sound = "cut" if sounds[0] else "none"
+    else:
+        sound = "none" if sounds == ([], []) else "same" if sounds[0] == sounds[1] else "changed"
     told = seen, cuts.get(source.name)
     return Stream(source.name, report["settings"]["preset"], frames, written, late, sound, told, report)
 
 
-def _frames(path: Path) -> Iterator[Frame]:
-    with (VideoReader if kind_of(path) == "video" else GifReader)(path) as reader:
+def _frames(path: Path, part: Part | None) -> Iterator[Frame]:
+    with (VideoReader if kind_of(path) == "video" else GifReader)(path, part) as reader:
         yield from reader
 
 
