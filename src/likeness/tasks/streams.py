@@ -173,7 +173,7 @@ def run(options: StreamsOptions) -> None:
         files = [file for folder in options.reports for file in sorted(Path(folder).rglob("*_report.json"))]
         reports = [json.loads(file.read_text()) for file in files]
         streams = [compare(report, cuts) for report in reports if report["input"]["kind"] != "photo"]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, json.JSONDecodeError) as error:
         raise DataError(f"streams: {error!r}; give reports=[what infer.py wrote] and index=[index.csv]") from error
     if not streams:
         raise DataError(f"reports: {options.reports} hold no clip's *_report.json; run infer.py on clips first")

@@ -90,8 +90,10 @@ class PortableExpertT(PortableExpert):
         """
         done = []
         for crop, before in zip(crops, befores, strict=True):
-            weight = {"weight": np.array([before.weight], np.float32)}
-            restored, past = self._restored(crop, {**weight, **dict(zip(PAST, before.past or (), strict=False))})
+            given = {"weight": np.array([before.weight], np.float32)}
+            if before.past is not None:
+                given |= dict(zip(PAST, before.past, strict=True))
+            restored, past = self._restored(crop, given)
             done.append(replace(restored, past=tuple(past)))
         return done
 
