@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from likeness.errors import ConfigError
@@ -163,11 +164,11 @@ def test_the_gate_restores_nothing_that_the_rule_leaves_alone(width):
 @pytest.mark.parametrize(
     ("before", "probability", "expected"),
     [
-        # The mean with .5, against .5 and half of .2 over two looks.
-        ("expert_t", 0.41, "expert_t"),
-        ("expert_t", 0.39, "expert_f"),
-        ("expert_f", 0.59, "expert_f"),
-        ("expert_f", 0.61, "expert_t"),
+        # The mean with .5, against .5 and .2 to either side.
+        ("expert_t", 0.11, "expert_t"),
+        ("expert_t", 0.09, "expert_f"),
+        ("expert_f", 0.89, "expert_f"),
+        ("expert_f", 0.91, "expert_t"),
     ],
 )
 def test_a_track_changes_only_beyond_the_margin(before, probability, expected):
@@ -180,6 +181,15 @@ def test_a_track_changes_only_beyond_the_margin(before, probability, expected):
     assert by_gate(ruled, Opinion(probability, {}), 0.5, ruled_before, 0.2).route == (
         "expert_t" if probability > 0.5 else "expert_f"
     )
+
+
+@pytest.mark.parametrize("first", [0.45, 0.55])
+def test_a_gate_that_wavers_about_the_bound_changes_no_track(first):
+    ruled = route(GOOD, RouteConfig(), BOUNDS)
+    decision = by_gate(ruled, Opinion(first, {}), 0.5)
+    looks = np.random.default_rng(0).uniform(0.35, 0.65, 40)  # as along a good clip at which it cannot tell
+    found = [decision := by_gate(ruled, Opinion(float(p), {}), 0.5, decision, 0.1) for p in looks]
+    assert {d.route for d in found} == {"expert_t" if first > 0.5 else "expert_f"}
 
 
 def test_the_mean_of_a_track_decides():

@@ -134,8 +134,7 @@ def by_gate(
         ruled: by the bands.
         opinion: the gate's, of this frame.
         sure: 0..1, how probable it must be that Expert-T is the better one.
-        before: what the face's track had; it changes only beyond `sure` by more than half of `margin` over the looks
-            that the mean is of, as one look moves it that much less.
+        before: what the face's track had; it changes only where the mean is beyond `sure` by more than `margin`.
         margin: 0..1.
     """
     if ruled.expert is None:
@@ -143,8 +142,7 @@ def by_gate(
     threshold = sure
     if before is not None and before.opinion is not None:
         opinion = _together(before.opinion, opinion)
-        slack = margin / 2 / min(opinion.looks, LOOKS)
-        threshold += -slack if before.route == "expert_t" else slack
+        threshold += -margin if before.route == "expert_t" else margin
     chosen: Literal["expert_t", "expert_f"] = "expert_t" if opinion.probability > threshold else "expert_f"
     reason = f"{ruled.reason}; gate: Expert-T better with {100 * opinion.probability:.0f} % ({100 * sure:.0f} wanted)"
     return Decision(chosen, reason, chosen, opinion)

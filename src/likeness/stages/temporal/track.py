@@ -25,7 +25,8 @@ class VideoConfig:
         cut: mean difference of thumbnails, in grey levels, that counts as a cut.
         match: least overlap (IoU) of a detection with a track.
         ramp: frames over which a changed guard or a new face is faded in.
-        hysteresis: share of a band's bound that a width must pass beyond it before the route changes.
+        hysteresis: how far a track's figures must pass beyond a bound before its route changes: a share of the bound
+            of width and quality, a probability beyond `sure` for the gate.
         sure: 0..1, how probable the gate must find it that Expert-T is the better one, where `pipeline.sure` is for
             photos. Lower, as it underrates Expert-T on frames of encoded films (experiments/gate/README.md).
         reentry: when a new face is one that was lost.
