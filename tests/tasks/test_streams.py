@@ -40,9 +40,14 @@ def copied(source: Path, target: Path, change: Callable[[Frame], Frame | None]) 
 
 
 def report(source: Path, target: Path, **settings: Any) -> dict[str, Any]:
+    """Of two tracks: one goes over to Expert-T, to none and back to it, the other keeps its expert over a gap."""
+    experts = [("expert_f", "expert_t"), ("expert_t", None), (None, None), ("expert_t", "expert_t")]
+    faces = [[{"track": k, "expert": e} for k, e in enumerate(es) if k == 0 or e is not None] for es in experts]
+    log = target.with_suffix(".jsonl")
+    log.write_text("".join(json.dumps({"frame": i, "faces": found}) + "\n" for i, found in enumerate(faces)))
     return {
         "input": {"file": str(source), "kind": "video"},
-        "outputs": {"restored": str(target)},
+        "outputs": {"restored": str(target), "frames": str(log)},
         "settings": asdict(RestorerConfig(**settings)),
         "faces": [FACE],
         "totals": {"frames_per_second": 3.456, "errors": {"damaged packets": 2}},
@@ -67,7 +72,7 @@ def test_frames_and_times(source: Path, tmp_path: Path, name: str) -> None:
     copied(source, tmp_path / "b.mp4", change)
     found = compare(report(source, tmp_path / "b.mp4"), {"a.mp4": 1})
     assert (found.frames, found.written, found.late) == expected
-    assert (found.sound, found.cuts) == ("same", (1, 1))
+    assert (found.sound, found.cuts, found.changes) == ("same", (1, 1), 3)
     assert found.whole == (name in ("whole", "other pictures"))
 
 
@@ -111,8 +116,8 @@ def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     text = (tmp_path / "t.md").read_text()
     for line in ("- whole, in time and with their sound: 1 of 1", "- clips with as many cuts seen as listed: 0 of 1"):
         assert line in text
-    row = "| a.mp4 | balanced | 12 of 12 | 0 | same | 1 of 2 | 1 | 10 of 12 | 50% | 0.123 | 3.5 | damaged packets: 2 |"
-    assert row in text
+    row = "| a.mp4 | balanced | 12 of 12 | 0 | same | 1 of 2 | 1 | 3 | 10 of 12 | 50% | 0.123 | 3.5 |"
+    assert f"{row} damaged packets: 2 |" in text
 
 
 def test_without_clips_it_says_what_to_do(tmp_path: Path) -> None:

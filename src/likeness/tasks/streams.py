@@ -57,6 +57,7 @@ class Stream:
         late: frames that the result shows at another time than the input, by more than a millisecond.
         sound: same, none (the input has none), cut (only a part was restored) or changed.
         cuts: seen by the pipeline's own detector, and what the list says, or None.
+        changes: how often a track went over to another expert, or to none.
         report: infer.py's.
     """
 
@@ -67,6 +68,7 @@ class Stream:
     late: int
     sound: str
     cuts: tuple[int, int | None]
+    changes: int
     report: Mapping[str, Any]
 
     def row(self) -> str:
@@ -84,6 +86,7 @@ class Stream:
             self.sound,
             f"{self.cuts[0]}{listed}",
             str(len(faces)),
+            str(self.changes),
             f"{restored} of {seen}",
             f"{carried / restored:.0%}" if restored else "-",
             f"{max(spreads):.3f}" if spreads else "-",
@@ -99,9 +102,9 @@ class Stream:
 
 
 HEAD = [
-    "| clip | preset | frames | at another time | sound | cuts seen | tracks | faces restored | of these carried "
-    "| largest identity spread | frames a second | errors |",
-    "|" + "---|" * 12,
+    "| clip | preset | frames | at another time | sound | cuts seen | tracks | changes of expert | faces restored "
+    "| of these carried | largest identity spread | frames a second | errors |",
+    "|" + "---|" * 13,
 ]
 
 
@@ -138,7 +141,19 @@ def compare(report: Mapping[str, Any], cuts: Mapping[str, int]) -> Stream:
     else:
         sound = "none" if sounds == ([], []) else "same" if sounds[0] == sounds[1] else "changed"
     told = seen, cuts.get(source.name)
-    return Stream(source.name, report["settings"]["preset"], frames, written, late, sound, told, report)
+    changes = _changes(Path(report["outputs"]["frames"]))
+    return Stream(source.name, report["settings"]["preset"], frames, written, late, sound, told, changes, report)
+
+
+def _changes(log: Path) -> int:
+    """How often a track's face has another expert than in the track's last frame, by infer.py's log of frames."""
+    last: dict[int, str | None] = {}
+    found = 0
+    with log.open() as lines:
+        for face in (face for line in lines for face in json.loads(line)["faces"]):
+            found += last.get(face["track"], face["expert"]) != face["expert"]
+            last[face["track"]] = face["expert"]
+    return found
 
 
 def _frames(path: Path, part: Part | None) -> Iterator[Frame]:
