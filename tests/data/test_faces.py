@@ -20,6 +20,7 @@ from likeness.data.faces import (
     read_manifest,
     resize_face,
     split_records,
+    valid_mask,
 )
 from likeness.errors import ConfigError, DataError
 from likeness.ops.geometry import template
@@ -50,6 +51,49 @@ def test_manifest_is_read_with_types(root: Path) -> None:
     records = read_manifest(root)
     assert records == [record(0), record(1, "val"), replace(record(2), size=256, native_px=300.0)]
     assert [r.sharp for r in records] == [True, True, False]
+
+
+BOXES = {
+    "none": ("", None),
+    "some": ("0 100 512 488", (0, 100, 512, 488)),
+}
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_valid_box_is_read(name: str, root: Path) -> None:
+    text, expected = BOXES[name]
+    rows = list(csv.DictReader((root / "manifest.csv").open()))
+    with (root / "manifest.csv").open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, "valid_box": text} for row in rows)
+    assert {r.valid_box for r in read_manifest(root)} == {expected}
+
+
+def test_a_broken_valid_box_names_the_face(root: Path) -> None:
+    text = (root / "manifest.csv").read_text().replace("valid_box", "valid_box", 1).splitlines()
+    column = text[0].split(",").index("valid_box")
+    row = text[1].split(",")
+    row[column] = "1 2 3"
+    (root / "manifest.csv").write_text("\n".join([text[0], ",".join(row), *text[2:]]))
+    with pytest.raises(DataError, match=r"00000\.png has valid_box '1 2 3', expected x0 y0 x1 y1"):
+        read_manifest(root)
+
+
+MASKS = {
+    "all": (None, 512, 256, 256 * 256),
+    "halves": ((0, 256, 512, 512), 512, 256, 256 * 128),
+    "cut pixels are out": ((1, 0, 511, 512), 512, 256, 254 * 256),
+    "a file of 256": ((0, 0, 128, 256), 256, 256, 128 * 256),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_valid_mask_counts_whole_pixels_only(name: str) -> None:
+    box, size, edge, expected = MASKS[name]
+    mask = valid_mask(box, size, edge)
+    assert mask.shape == (edge, edge)
+    assert mask.sum() == expected
 
 
 SHARP = {"exactly enough": (512, 448.0, True), "enlarged": (512, 447.9, False), "small file": (256, 600.0, False)}

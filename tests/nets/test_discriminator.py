@@ -39,7 +39,8 @@ def test_a_score_sees_seventy_pixels() -> None:
     torch.manual_seed(0)
     net = PatchDiscriminator(8)
     image = torch.rand(1, 3, 128, 128, requires_grad=True)
-    scores = net(image)
+    scores, features = net(image)
+    assert [tuple(f.shape[1:]) for f in features] == [(8, 64, 64), (16, 32, 32), (32, 16, 16), (32, 15, 15)]
     assert scores.shape == (1, 1, 14, 14)
     scores[0, 0, 7, 7].backward()
     assert image.grad is not None
@@ -67,8 +68,8 @@ def test_it_learns_to_tell_noise_from_smooth() -> None:
     for _ in range(60):
         noise = torch.rand(2, 3, 64, 64)
         smooth = torch.nn.functional.avg_pool2d(noise, 9, 1, 4)
-        loss = hinge_discriminator(net(smooth), net(noise))
+        loss = hinge_discriminator(net(smooth).scores, net(noise).scores)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert float(net(smooth).mean()) > 0 > float(net(noise).mean())
+    assert float(net(smooth).scores.mean()) > 0 > float(net(noise).scores.mean())

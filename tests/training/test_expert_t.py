@@ -14,7 +14,7 @@ from torch import Tensor
 from likeness.data.drawn import draw_face
 from likeness.data.faces import resize_face
 from likeness.data.recipes import Drawn, apply
-from likeness.data.restoration import DrawnSource, MixConfig, TrainingPairs, exchanged
+from likeness.data.restoration import Collate, DrawnSource, MixConfig, TrainingPairs
 from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.prior import Prior, PriorConfig
@@ -148,13 +148,13 @@ def test_a_resumed_stage_ends_as_if_it_had_not_stopped(
 
 
 def test_exchanged_holds_each_truth_as_poor_as_the_next_input() -> None:
-    mix = MixConfig(recipes={"gfpgan": 0.5, "mild": 0.5}, codec=0, soft=0)
+    mix = MixConfig(recipes={"gfpgan": 0.5, "mild": 0.5}, codec=0, soft=0, unknown=0)
     pairs = TrainingPairs(DrawnSource(3), mix, None, 5, 4)
     samples = [pairs[i] for i in range(3)]
     for sample in samples:
         sample["drawn"]["noise"] = 0.0  # what is left is fixed
     kept = deepcopy(samples)
-    batch = exchanged(samples)
+    batch = Collate(exchange=True)(samples)
     for i, sample in enumerate(samples):
         drawn = Drawn(**samples[(i + 1) % 3]["drawn"])
         expected = apply(resize_face(sample["truth"].numpy(), 256), drawn, np.random.default_rng(0))
@@ -167,7 +167,8 @@ def test_exchanged_holds_each_truth_as_poor_as_the_next_input() -> None:
 def test_the_noise_of_an_exchange_is_the_same_each_time() -> None:
     pairs = TrainingPairs(DrawnSource(2), MixConfig(recipes={"gfpgan": 1.0}), None, 5, 4)
     samples = [pairs[0], pairs[1]]
-    first, again, turned = exchanged(samples), exchanged(samples), exchanged(samples[::-1])
+    collate = Collate(exchange=True)
+    first, again, turned = collate(samples), collate(samples), collate(samples[::-1])
     assert torch.equal(first["exchanged"], again["exchanged"])
     assert torch.equal(first["exchanged"], turned["exchanged"].flip(0))  # with two, each is the other's next
 
@@ -177,9 +178,17 @@ def test_the_stage_for_clips_asks_faces_to_hold_still(fidelity: Any, frozen: dic
     files = [f"model.{name}={file}" for name, file in frozen.items()]
 
     def steady(ends: float) -> Any:
-        words = [*TINY, *files, f"init={fidelity[3]}", f"paths.logs={tmp_path}/{ends}", "trainer.max_epochs=1"]
-        train(compose_train("experiment=temporal", *words, f"model.tokens.ends={ends}"))
-        return read_curves(tmp_path / f"{ends}" / "temporal/csv/metrics.csv")["loss/steady"][1]
+        words = [
+            *TINY,
+            *files,
+            f"init={fidelity[3]}",
+            f"paths.logs={tmp_path}/{ends}",
+            "trainer.max_epochs=1",
+            "data.neighbours=true",
+        ]
+        words += ["data.neighbours=true", "model.loss.weights.steady=0.5"]
+        train(compose_train("experiment=expert_t", *words, f"model.tokens.ends={ends}"))
+        return read_curves(tmp_path / f"{ends}" / "expert_t/csv/metrics.csv")["loss/steady"][1]
 
     some, all_of_them = steady(0.5), steady(0.0)  # at .5 every face is at an end
     assert min(all_of_them) > 0

@@ -13,7 +13,7 @@ import torch
 
 from likeness.data.faces import resize_face
 from likeness.data.recipes import FILM, Drawn, apply
-from likeness.data.restoration import DrawnSource, MixConfig, TrainingPairs, neighbouring
+from likeness.data.restoration import Collate, DrawnSource, MixConfig, TrainingPairs
 from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
 from likeness.training.base import as_tensor
@@ -25,8 +25,8 @@ from tests.tiny import FIRST
 
 from .conftest import compose_train
 
-FILMS = MixConfig(recipes={"film": 1.0}, codec=0, soft=0)
-STILLS = MixConfig(recipes={"gfpgan": 0.5, "clean": 0.5}, codec=0, soft=0)
+FILMS = MixConfig(recipes={"film": 1.0}, codec=0, soft=0, unknown=0)
+STILLS = MixConfig(recipes={"gfpgan": 0.5, "clean": 0.5}, codec=0, soft=0, unknown=0)
 
 
 def samples(mix: MixConfig, count: int = 4) -> list[dict[str, Any]]:
@@ -41,7 +41,7 @@ def test_a_neighbour_is_the_next_frame_of_the_same_face(mix: MixConfig) -> None:
         sample["drawn"]["noise"] = 0.0  # what is left is fixed
     made[0]["drawn"]["frame"] = FILM - 1  # the last has none after it
     kept = deepcopy(made)
-    batch = neighbouring(made)
+    batch = Collate(neighbours=True)(made)
     for i, sample in enumerate(made):
         drawn = Drawn(**sample["drawn"])
         after = replace(drawn, frame=FILM - 2 if drawn.frame == FILM - 1 else drawn.frame + 1)
@@ -55,7 +55,7 @@ def test_a_neighbour_is_the_next_frame_of_the_same_face(mix: MixConfig) -> None:
 def test_noise_is_another_one_and_the_same_each_time() -> None:
     made = samples(FILMS)
     noisy = [s for s in made if s["drawn"]["noise"] > 1]
-    first, again = neighbouring(noisy), neighbouring(noisy)
+    first, again = Collate(neighbours=True)(noisy), Collate(neighbours=True)(noisy)
     assert len(noisy)
     assert torch.equal(first["neighbour"], again["neighbour"])
     apart = (first["neighbour"].float() - first["input"].float()).abs().mean((1, 2, 3))
@@ -90,16 +90,18 @@ def test_a_weight_without_neighbours_is_not_swallowed() -> None:
         Module(0.5).steady({}, torch.zeros(1, 3, 512, 512), doubled)
 
 
-def test_neighbours_and_exchange_are_one_or_the_other() -> None:
-    with pytest.raises(ConfigError, match="expected one of them at most"):
-        train(compose_train("experiment=smoke", "data.exchange=true", "data.neighbours=true"))
+def test_a_batch_may_hold_neighbours_and_exchanged_faces() -> None:
+    made = samples(STILLS)
+    both = Collate(exchange=True, neighbours=True)(made)
+    assert torch.equal(both["exchanged"], Collate(exchange=True)(made)["exchanged"])
+    assert torch.equal(both["neighbour"], Collate(neighbours=True)(made)["neighbour"])
 
 
 def test_it_is_learned_from(tmp_path: Path) -> None:
     """Steps down this part alone make neighbouring frames more alike."""
     torch.manual_seed(0)
     net, module = ExpertF(FIRST), Module(1.0)
-    batch = neighbouring(samples(FILMS, 2))
+    batch = Collate(neighbours=True)(samples(FILMS, 2))
     x = as_tensor(batch["input"])
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     found = []

@@ -24,7 +24,12 @@ SHARP_PX = 448  # a crop that covers fewer source pixels was enlarged and is no 
 
 @dataclass(frozen=True)
 class FaceRecord:
-    """One row of a manifest; `native_px` is the number of source pixels that the crop covers."""
+    """One row of a manifest.
+
+    Attributes:
+        native_px: number of source pixels that the crop covers.
+        valid_box: x0, y0, x1, y1 in pixels of the crop; what lies outside is mirrored and no truth. None = all is one.
+    """
 
     file: str
     set: str
@@ -33,6 +38,7 @@ class FaceRecord:
     size: int
     native_px: float
     split: str
+    valid_box: tuple[int, int, int, int] | None = None
 
     @property
     def sharp(self) -> bool:
@@ -59,9 +65,38 @@ def read_manifest(root: Path | str) -> list[FaceRecord]:
         missing = sorted(needed - set(rows[0] if rows else ()))
         raise DataError(f"{file}: no rows or columns missing ({', '.join(missing)}); make it again with prepare")
     return [
-        FaceRecord(r["file"], r["set"], r["kind"], r["group"], int(r["size"]), float(r["native_px"]), r["split"])
+        FaceRecord(
+            r["file"], r["set"], r["kind"], r["group"], int(r["size"]), float(r["native_px"]), r["split"],
+            _box(r.get("valid_box") or "", r["file"], file),
+        )
         for r in rows
-    ]
+    ]  # fmt: skip
+
+
+def _box(text: str, face: str, manifest: Path) -> tuple[int, int, int, int] | None:
+    if not text:
+        return None
+    try:
+        x0, y0, x1, y1 = (int(word) for word in text.split())
+    except ValueError as error:
+        raise DataError(f"{manifest}: {face} has valid_box {text!r}, expected x0 y0 x1 y1; mend or empty it") from error
+    return x0, y0, x1, y1
+
+
+def valid_mask(box: tuple[int, int, int, int] | None, size: int, edge: int) -> npt.NDArray[np.bool_]:
+    """(edge, edge) bool, True where a crop of `size` pixels is a truth; pixels cut by the box are none.
+
+    Args:
+        box: x0, y0, x1, y1 at `size`, x1 and y1 excluded; None = all is a truth.
+        size: of the crop that the box is stated for.
+        edge: of the result.
+    """
+    valid = np.ones((edge, edge), np.bool_)
+    if box is not None:
+        x0, y0, x1, y1 = (value * edge / size for value in box)
+        valid[:] = False
+        valid[int(np.ceil(y0)) : int(y1), int(np.ceil(x0)) : int(x1)] = True
+    return valid
 
 
 def is_calib(record: FaceRecord) -> bool:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from likeness.data.faces import FaceRecord, cached_faces, read_manifest, split_records
 from likeness.data.restoration import (
     ArraySource,
+    Collate,
     DrawnSource,
     FaceSource,
     FixedPairs,
@@ -22,8 +23,6 @@ from likeness.data.restoration import (
     SampleNumbers,
     TrainingPairs,
     check_recipes,
-    exchanged,
-    neighbouring,
 )
 from likeness.errors import ConfigError, DataError
 
@@ -77,8 +76,6 @@ class _PairsDataModule(L.LightningDataModule):
         neighbours: bool,
     ) -> None:
         super().__init__()
-        if exchange and neighbours:
-            raise ConfigError("data: got exchange=true and neighbours=true, expected one of them at most")
         if not 0 < batch_size <= epoch_images:
             raise ConfigError(
                 f"data: got batch_size={batch_size}, epoch_images={epoch_images}; an epoch needs at least one batch"
@@ -86,7 +83,7 @@ class _PairsDataModule(L.LightningDataModule):
         check_recipes(val_recipes)
         self.batch_size, self.epoch_images, self.workers, self.seed = batch_size, epoch_images, workers, seed
         self.val_recipes, self.mix = tuple(val_recipes), mix or MixConfig()
-        self.collate = exchanged if exchange else neighbouring if neighbours else None
+        self.collate = Collate(exchange, neighbours)
         self.train_source: FaceSource | None = None
         self.val_source: FaceSource | None = None
         self.weights: list[float] | None = None
@@ -175,7 +172,7 @@ class FaceDataModule(_PairsDataModule):
         self.train_source, self.val_source = self._source(self.train_records), self._source(self.val_records)
 
     def _source(self, records: list[FaceRecord]) -> ArraySource:
-        return ArraySource(cached_faces(self.root, records, self.cache), [r.sharp for r in records])
+        return ArraySource(cached_faces(self.root, records, self.cache), records)
 
 
 def draw_weights(records: Sequence[FaceRecord], synthetic: float, favour: Mapping[str, float]) -> list[float]:

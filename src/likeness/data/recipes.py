@@ -64,6 +64,8 @@ class Drawn:
     """The parameters of one sample; `kernel_ratio` is the short over the long sigma, angle in degrees.
 
     `frame`, `move_x` and `move_y` are a film's: which of its frames is shown, and how the face moves between two.
+    `sigma_2` to `jpeg_2` are those of a second round of blur, resize, noise and JPEG (Real-ESRGAN, Wang et al. 2021,
+    section 3.1), on the small picture of the first; `shrink_2` = 0: there is none.
     """
 
     recipe: str
@@ -79,6 +81,10 @@ class Drawn:
     frame: int = 0
     move_x: float = 0.0
     move_y: float = 0.0
+    sigma_2: float = 0.0
+    shrink_2: float = 0.0
+    noise_2: float = 0.0
+    jpeg_2: int = 100
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that travels with the sample."""
@@ -122,6 +128,17 @@ def draw(name: str, rng: np.random.Generator, codec: str | None = None) -> Drawn
     return replace(coded, frame=int(rng.integers(1, FILM)), move_x=x, move_y=y)
 
 
+def with_second_round(drawn: Drawn, rng: np.random.Generator) -> Drawn:
+    """The same with a second, milder round: a poor picture that was sent on."""
+    return replace(
+        drawn,
+        sigma_2=float(rng.uniform(0.1, 1.5)),
+        shrink_2=float(rng.uniform(0.7, 1.5)),
+        noise_2=float(rng.uniform(0, 10)),
+        jpeg_2=int(rng.integers(30, 96)),
+    )
+
+
 def gaussian_kernel(sigma: float, ratio: float, angle: float, size: int = KERNEL) -> npt.NDArray[np.float32]:
     """(size, size) Gaussian, sigma along the long axis, `ratio` times it across, turned by `angle` degrees."""
     r = np.arange(size) - size // 2
@@ -155,6 +172,8 @@ def apply(image: Pixels, drawn: Drawn, rng: np.random.Generator) -> Pixels:
         else:
             out = out + rng.normal(0, drawn.noise, out.shape).astype(np.float32)
             out = jpeg(_integer(out), drawn.jpeg).astype(np.float32)
+        if drawn.shrink_2:
+            out = _second_round(out, drawn, rng)
         out = cv2.resize(out, (width, height), interpolation=cv2.INTER_CUBIC)
     pixels = _integer(out)
     if drawn.codec == "h264":
@@ -162,6 +181,14 @@ def apply(image: Pixels, drawn: Drawn, rng: np.random.Generator) -> Pixels:
     if drawn.codec == "palette":
         return palette(pixels, drawn.codec_level)
     return pixels
+
+
+def _second_round(small: npt.NDArray[Any], drawn: Drawn, rng: np.random.Generator) -> npt.NDArray[Any]:
+    out = cv2.GaussianBlur(small, (0, 0), drawn.sigma_2, borderType=cv2.BORDER_REFLECT_101)
+    height, width = (max(8, round(side / drawn.shrink_2)) for side in small.shape[:2])
+    out = cv2.resize(out, (width, height), interpolation=cv2.INTER_AREA if drawn.shrink_2 > 1 else cv2.INTER_LINEAR)
+    noisy = out + rng.normal(0, drawn.noise_2, out.shape)
+    return jpeg(_integer(noisy), drawn.jpeg_2).astype(np.float32)
 
 
 def film(image: npt.NDArray[Any], drawn: Drawn, rng: np.random.Generator) -> Pixels:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from likeness.nets.blocks import SLOPE, leaky
+from likeness.nets.blocks import SLOPE
+
+
+class Judged(NamedTuple):
+    """What a discriminator returns.
+
+    Attributes:
+        scores: (B, 1, h, w), positive = real.
+        features: of every layer but the last, fine to coarse, (B, C, h, w) each.
+    """
+
+    scores: Tensor
+    features: tuple[Tensor, ...]
 
 
 class PatchDiscriminator(nn.Module):
@@ -31,12 +46,12 @@ class PatchDiscriminator(nn.Module):
             if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def forward(self, image: Tensor) -> Tensor:
-        x = image * 2 - 1
-        for layer in self.down:
-            x = leaky(layer(x))
-        scores: Tensor = self.score(F.leaky_relu(self.mix(x), SLOPE))
-        return scores
+    def forward(self, image: Tensor) -> Judged:
+        x, features = image * 2 - 1, []
+        for layer in (*self.down, self.mix):
+            x = F.leaky_relu(layer(x), SLOPE)
+            features.append(x)
+        return Judged(self.score(x), tuple(features))
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -47,6 +62,35 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 def hinge_generator(fake: Tensor) -> Tensor:
     """The generator's side of the hinge loss, scalar."""
     return -fake.mean()
+
+
+def feature_distance(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Feature matching (Salimans et al. 2016, section 3.1; per layer as Wang et al. 2018, eq. 4), scalar.
+
+    Args:
+        fake, real: features (B, C, h, w) of the same windows, layer by layer; `real` gets no gradient.
+
+    Returns:
+        Mean absolute difference over that of the real features from 0, so that every layer counts alike.
+    """
+    pairs = [(f, r.detach()) for f, r in zip(fake, real, strict=True)]
+    return torch.stack([(f - r).abs().mean() / r.abs().mean().clamp(min=1e-6) for f, r in pairs]).mean()
+
+
+def style_distance(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Distance of Gram matrices (Gatys et al. 2016, eq. 3-5), scalar: the same texture, wherever it lies.
+
+    Args:
+        fake, real: as of `feature_distance`.
+    """
+    pairs = [(gram(f), gram(r.detach())) for f, r in zip(fake, real, strict=True)]
+    return torch.stack([(f - r).abs().mean() / r.abs().mean().clamp(min=1e-6) for f, r in pairs]).mean()
+
+
+def gram(features: Tensor) -> Tensor:
+    """(B, C, h, w) to the mean products of its channels, (B, C, C), in fp32."""
+    flat = features.float().flatten(2)
+    return flat @ flat.transpose(1, 2) / flat.shape[-1]
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, most: float = 1e4) -> Tensor:
@@ -60,4 +104,4 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, most: float = 1
     Returns:
         Scalar without gradient.
     """
-    return (reconstruction.norm() / (adversarial.norm() + 1e-6)).clamp(0, most).detach()
+    return (reconstruction.norm() / (adversarial.norm() + 1e-12)).clamp(0, most).detach()

@@ -123,15 +123,24 @@ class Seen(NamedTuple):
         features: (B, D, 32, 32), the prior encoder's, of Expert-F's output or of the input itself.
         low: (B, 3, 16, 16), colour and light of the same.
         maps: features.
+        unknown: (B, 1, 256, 256) bool, pixels that the picture does not show; None = none.
     """
 
     features: Tensor
     low: Tensor
     maps: Maps
+    unknown: Tensor | None = None
 
     def at(self, index: slice) -> Seen:
         """The faces at `index`."""
-        return Seen(self.features[index], self.low[index], Maps(*(m[index] for m in self.maps)))
+        unknown = None if self.unknown is None else self.unknown[index]
+        return Seen(self.features[index], self.low[index], Maps(*(m[index] for m in self.maps)), unknown)
+
+    def unknown_at(self, size: int) -> Tensor | None:
+        """(B, 1, size, size) bool: cells with a pixel that the picture does not show."""
+        if self.unknown is None:
+            return None
+        return F.adaptive_max_pool2d(self.unknown.float(), size) > 0
 
 
 class Reading(NamedTuple):
@@ -268,10 +277,16 @@ class ExpertT(nn.Module):
                     "without its encoder or give its size"
                 ) from error
 
-    def forward(self, x: Tensor, frozen: Frozen, knobs: Knobs | None = None) -> ExpertTOutput:
-        """Restores (B, 3, 256, 256) RGB in [0, 1]."""
+    def forward(
+        self, x: Tensor, frozen: Frozen, knobs: Knobs | None = None, unknown: Tensor | None = None
+    ) -> ExpertTOutput:
+        """Restores (B, 3, 256, 256) RGB in [0, 1].
+
+        `unknown` (B, 1, 256, 256) bool marks pixels that the picture does not show; there `x` is filled smoothly
+        (`ops.fill`), and the prior alone draws.
+        """
         knobs = knobs or Knobs()
-        seen = self.see(x, frozen)
+        seen = self.see(x, frozen, unknown)
         reading = self.read(seen)
         return self.render(reading, self.look(reading, knobs.quality), seen, frozen.prior, knobs)
 
@@ -312,8 +327,8 @@ class ExpertT(nn.Module):
         out = self.render(reading, self.look(reading, knobs.quality), seen, frozen.prior, knobs, hold)
         return out, Past(reading.clean, out.codes, past.weight + hold.weights)
 
-    def see(self, x: Tensor, frozen: Frozen) -> Seen:
-        """What the frozen networks see in (B, 3, 256, 256).
+    def see(self, x: Tensor, frozen: Frozen, unknown: Tensor | None = None) -> Seen:
+        """What the frozen networks see in (B, 3, 256, 256); `unknown` as in `forward`.
 
         Raises:
             ConfigError: if this network was built for another prior, or Expert-F is missing.
@@ -329,7 +344,7 @@ class ExpertT(nn.Module):
         if self.encoder is not None:
             with torch.no_grad():
                 features, low = prior.encode(x)
-            return Seen(features, low, self.encoder(x))
+            return Seen(features, low, self.encoder(x), unknown)
         if frozen.expert_f is None:
             raise ConfigError("expert_f: got none, expected the network that goes first (regress=true)")
         with torch.no_grad():
@@ -343,12 +358,13 @@ class ExpertT(nn.Module):
                 f"expert_f: got features of {channels} channels, expected {tuple(c.channels)}; give the Expert-F that "
                 "Expert-T was trained with"
             )
-        return Seen(features, low, maps)
+        return Seen(features, low, maps, unknown)
 
     def read(self, seen: Seen) -> Reading:
         """The tokens of what was seen."""
         maps = seen.maps
-        content = self.content(self.norm16(maps.bottom))
+        unknown = seen.unknown_at(GRID)
+        content = self.content(self.norm16(maps.bottom), None if unknown is None else unknown.flatten(1))
         fine = self.norm32(maps.fine32), self.norm64(maps.fine64), maps.fine128
         if not self.config.split:
             none = content[:, :0]
@@ -377,6 +393,9 @@ class ExpertT(nn.Module):
             codes = held(codes, hold, self.config.code_heads)
         shift = 2 * _per_face(knobs.fidelity, f32) - 1
         fidelity = (self.fidelity(f32).float().sigmoid() + shift).clamp(0, 1)
+        unknown = seen.unknown_at(CODES)
+        if unknown is not None:
+            fidelity = fidelity * ~unknown
         mean = look.mean(1) if self.config.split else look.new_zeros(len(look), self.config.width)
         maps = dict(zip(MODULATED, reading.maps, strict=True))
 

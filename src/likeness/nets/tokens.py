@@ -83,9 +83,14 @@ class ContentReader(nn.Module):
         self.place = nn.Parameter(torch.randn(size * size, width) * 0.02)
         self.bias = FaceBias(heads, size)
         self.blocks = nn.ModuleList(SelfBlock(width, heads) for _ in range(depth))
+        self.unknown = nn.Parameter(torch.zeros(width))  # stands in for what the picture does not show
 
-    def forward(self, features: Tensor) -> Tensor:
-        tokens = self.enter(rearrange(features, "b c h w -> b (h w) c")) + self.place
+    def forward(self, features: Tensor, unknown: Tensor | None = None) -> Tensor:
+        """`unknown` (B, S * S) bool: cells that a learned token stands in for; None = none."""
+        entered = self.enter(rearrange(features, "b c h w -> b (h w) c"))
+        if unknown is not None:
+            entered = torch.where(unknown[..., None], self.unknown.to(entered.dtype), entered)
+        tokens = entered + self.place
         bias = self.bias()
         for block in self.blocks:
             tokens = block(tokens, bias)

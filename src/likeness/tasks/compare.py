@@ -146,7 +146,7 @@ def run(options: CompareOptions) -> None:
         raise DataError(f"compare: {root}/manifest.csv has no real face in split val")
     records = records[:: max(1, len(records) // options.faces)][: options.faces]
     pixels = np.stack([read_face(root, r) for r in records])
-    pairs = FixedPairs(ArraySource(pixels, [r.sharp for r in records]), options.recipes, options.seed)
+    pairs = FixedPairs(ArraySource(pixels, records), options.recipes, options.seed)
     embed, lpips = load_embedder().embed_aligned, load_lpips()
     metrics = {"PSNR": psnr, "LPIPS": lpips, "distance": lambda a, b: embedding_distance(embed(a), embed(b))}
     figures, notes = dict[str, Figures](), []

@@ -63,7 +63,7 @@ def gradient_norms(
     values: dict[str, list[tuple[float, float]]] = {}
     for number, (poor, truth, sharp) in enumerate(batches):
         output = F.interpolate(poor, scale_factor=2, mode="bicubic", align_corners=False).requires_grad_()
-        parts = loss(output, truth, sharp, None, 1.0, torch.Generator().manual_seed(seed + number))
+        parts = loss(output, truth, sharp, 1.0, torch.Generator().manual_seed(seed + number))
         for name, part in parts.items():
             (gradient,) = torch.autograd.grad(part, output, retain_graph=True)
             values.setdefault(name, []).append((float(part.detach()), float(gradient.norm())))
@@ -90,7 +90,7 @@ def run(options: LossGradientsOptions) -> None:
         raise DataError("loss_gradients: no faces; give root=DIR or set LIKENESS_DATA")
     root = Path(options.root) if options.root else Path(data) / "faces"
     records = split_records(read_manifest(root), "train")
-    source = ArraySource(cached_faces(root, records, Path(options.cache)), [r.sharp for r in records])
+    source = ArraySource(cached_faces(root, records, Path(options.cache)), records)
     pairs = TrainingPairs(source, MixConfig(), None, options.seed, options.batches * options.batch_size)
 
     def batch(number: int) -> tuple[Tensor, Tensor, Tensor]:

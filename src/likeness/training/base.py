@@ -1,4 +1,8 @@
-"""What every network's LightningModule shares: the start, the count of images, validation, what a checkpoint states."""
+"""What every network's LightningModule shares: the start, one training step, validation, what a checkpoint states.
+
+The optimisers are called by hand: the losses' gradient is taken at the restored image, where the adversarial part can
+be weighed against the others.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any, Protocol
 import lightning as L
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -16,7 +21,9 @@ from likeness.errors import ConfigError
 from likeness.metrics.identity import embedding_distance
 from likeness.metrics.lattice import axis_power, lattice
 from likeness.metrics.psnr import psnr
+from likeness.training.gan import GanConfig, WindowGan, Windows, discriminator_loss, gan_pull
 from likeness.training.losses.restoration import RestorationLoss
+from likeness.training.schedule import progress
 from likeness.weights.files import load_into, load_weights
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -34,14 +41,37 @@ class FaceModule(L.LightningModule):
         network: its name in weight files.
         config: its size, kept in checkpoints.
         loss: the weighted loss; its frozen networks also measure in validation.
+        optimizer: builds the network's optimiser.
         init: a released weight file to start from.
-        seed: of the random windows and views in the loss.
+        seed: of the random windows and views in the losses.
+        gan: the adversarial part; None = none.
+        discriminator_optimizer: builds the discriminators' optimiser.
+        discriminator_width: channels of the discriminators.
+        clip: largest norm of the gradient of the network, and of the discriminators.
     """
 
     def __init__(
-        self, net: nn.Module, network: str, config: _Config, loss: RestorationLoss, init: str | None, seed: int
+        self,
+        net: nn.Module,
+        network: str,
+        config: _Config,
+        loss: RestorationLoss,
+        optimizer: OptimizerFactory,
+        init: str | None,
+        seed: int,
+        gan: GanConfig | None = None,
+        discriminator_optimizer: OptimizerFactory | None = None,
+        discriminator_width: int = 32,
+        clip: float = 1.0,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
+        gan = gan or GanConfig()
+        if gan.used and discriminator_optimizer is None:
+            raise ConfigError("discriminator_optimizer: got none, but model.gan has weights; give one or set them to 0")
+        self.gan = WindowGan(gan, discriminator_width) if gan.used else None
+        self.optimizer_factory, self.discriminator_factory = optimizer, discriminator_optimizer
+        self.clip = clip
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network, self.net_config, self.loss, self.seed = network, config, loss, seed
         if init:
@@ -61,6 +91,92 @@ class FaceModule(L.LightningModule):
     def on_validation_start(self) -> None:
         """The same, for a validation without training."""
         self.loss.to(self.device)
+
+    def trained(self) -> Iterable[nn.Parameter]:
+        """The weights that the optimiser moves."""
+        return self.net.parameters()
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """The network's optimiser and, with a GAN, the discriminators'; `CosineSchedule` sets the rates.
+
+        Raises:
+            ConfigError: for fp16, whose scaled gradients would be clipped here, and for a plain ddp with a GAN, which
+                waits for the gradients of both networks in every step.
+        """
+        if str(self.trainer.precision).startswith("16"):
+            raise ConfigError(f"trainer.precision: got {self.trainer.precision}, expected bf16-mixed or 32-true")
+        optimizers = [self.optimizer_factory(self.trained())]
+        if self.gan is None:
+            return optimizers
+        strategy = self.trainer.strategy
+        if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
+            raise ConfigError(
+                "trainer.strategy: got ddp, but each step touches one of two networks; give "
+                "trainer.strategy=ddp_find_unused_parameters_true"
+            )
+        assert self.discriminator_factory is not None  # checked at the start
+        return [*optimizers, self.discriminator_factory(self.gan.parameters())]
+
+    def share(self) -> float:
+        """Progress of the training, the same in all processes: by wall-clock they might disagree."""
+        return float(self.trainer.strategy.broadcast(progress(self.trainer)))
+
+    def descend(
+        self,
+        image: Tensor,
+        truth: Tensor,
+        sharp: Tensor,
+        valid: Tensor,
+        losses: Callable[[Tensor], dict[str, Tensor]],
+        beside: dict[str, Tensor],
+    ) -> None:
+        """One step of the network and, once the GAN has set in, one of the discriminators.
+
+        Args:
+            image: (B, 3, 512, 512), what the network restored.
+            truth: what it should be; the same shape.
+            sharp: (B,) bool, whether that is a truth at 512.
+            valid: (B, 1, 512, 512) bool; outside, `image` counts as right.
+            losses: weighted losses of an image.
+            beside: weighted losses that reach the network by other ways.
+        """
+        leaf = torch.where(valid, image.detach(), truth).requires_grad_()
+        parts, share, judgement = losses(leaf), self.share(), None
+        self.total(parts | beside, len(image))
+        (pull,) = torch.autograd.grad(torch.stack([p.float() for p in parts.values()]).sum(), leaf)
+        if self.gan is not None and share >= self.gan.config.start - self.gan.config.lead:
+            pull, judgement = self._judge(leaf.detach(), truth, sharp, pull, share)
+        optimizers = self.optimizers()
+        optimizer = optimizers[0] if isinstance(optimizers, list) else optimizers
+        optimizer.zero_grad()
+        way = (image * (pull * valid)).sum()
+        self.manual_backward(torch.stack([way, *(p.float() for p in beside.values())]).sum())
+        self.log("gradient", torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.clip))
+        optimizer.step()
+        if judgement is not None and self.gan is not None:
+            # The plain optimiser: Lightning's wrapper would count its steps into `global_step`.
+            judges = self.optimizers(use_pl_optimizer=False)[1]  # type: ignore[index]
+            judges.zero_grad()
+            self.manual_backward(judgement)
+            torch.nn.utils.clip_grad_norm_(self.gan.parameters(), self.clip)
+            judges.step()
+
+    def _judge(self, image: Tensor, truth: Tensor, sharp: Tensor, pull: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        """The gradient with the adversarial part, which looks at sharp truths only, and the discriminators' loss."""
+        assert self.gan is not None
+        config = self.gan.config
+        # A batch without a sharp truth teaches nothing, but the step is taken: other processes may have one.
+        counted, factor = (sharp, 1.0) if bool(sharp.any()) else (torch.ones_like(sharp), 0.0)
+        leaf = image[counted].requires_grad_()
+        windows = Windows(len(leaf), config, self.draws())
+        judged = self.gan.compare(leaf, truth[counted], windows)
+        if share >= config.start and factor:
+            push, losses = gan_pull(judged, leaf, pull[counted], windows.cover(leaf), config)
+            pull = pull.index_put((counted,), push, accumulate=True)
+            self.log_dict({f"gan/{name}": value for name, value in losses.items()})
+        judgement = factor * discriminator_loss(judged)
+        self.log("gan/discriminator", judgement.detach())
+        return pull, judgement
 
     def draws(self) -> torch.Generator:
         """The generator of this step's windows and views."""
@@ -90,8 +206,8 @@ class FaceModule(L.LightningModule):
         change = (again(as_tensor(batch["neighbour"])) - image).float().abs().mean((1, 2, 3))
         return {"steady": weight * (change if counted is None else change * counted).mean()}
 
-    def total(self, parts: dict[str, Tensor], images: int) -> Tensor:
-        """The sum of the parts; logs it, the parts and the count of images.
+    def total(self, parts: dict[str, Tensor], images: int) -> None:
+        """Logs the sum of the parts, the parts and the count of images.
 
         Raises:
             ConfigError: if it is no finite number.
@@ -105,15 +221,17 @@ class FaceModule(L.LightningModule):
         self.log("loss", total, prog_bar=True)
         self.log_dict({f"loss/{name}": value.detach() for name, value in parts.items()})
         self.log("images", float(self.images_seen))
-        return total
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Collects per-image figures by recipe."""
-        x, truth = as_tensor(batch["input"]), as_tensor(batch["truth"])
+        x, truth, valid = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["valid"][:, None]
         with torch.autocast(self.device.type, enabled=False):
             image = self(x).clamp(0, 1)
         small, small_truth = F.avg_pool2d(image, 2), F.avg_pool2d(truth, 2)
-        figures = {"psnr": psnr(small, small_truth), "psnr_input": psnr(x, small_truth)}
+        small, x = (torch.where(valid, t, small_truth) for t in (small, x))
+        # The mean of the squared error over what counts, not over all.
+        gain = 10 * valid.float().mean((1, 2, 3)).log10()
+        figures = {"psnr": psnr(small, small_truth) + gain, "psnr_input": psnr(x, small_truth) + gain}
         if self.loss.embedder is not None:
             embed = self.loss.embedder.embed_aligned
             figures["distance"] = embedding_distance(embed(small), embed(small_truth))
@@ -150,6 +268,11 @@ class FaceModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes on counting."""
         self.images_seen = int(checkpoint.get("images_seen", 0))
+
+
+def valid_at_512(valid: Tensor) -> Tensor:
+    """(B, 256, 256) bool to (B, 1, 512, 512)."""
+    return valid.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None]
 
 
 def as_tensor(pixels: Tensor) -> Tensor:

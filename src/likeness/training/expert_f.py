@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
 
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.srnet import SRNet
-from likeness.training.base import FaceModule, OptimizerFactory, as_tensor
+from likeness.training.base import FaceModule, OptimizerFactory, as_tensor, valid_at_512
+from likeness.training.gan import GanConfig
 from likeness.training.losses.restoration import RestorationLoss
-from likeness.training.schedule import progress
 
 
 class ExpertFModule(FaceModule):
@@ -22,7 +21,8 @@ class ExpertFModule(FaceModule):
         loss: the weighted loss.
         optimizer: builds the optimiser from parameters.
         init: a released weight file to start from.
-        seed: of the random windows and views in the loss.
+        seed: of the random windows and views in the losses.
+        gan, discriminator_optimizer, clip: see `FaceModule`.
     """
 
     def __init__(
@@ -32,23 +32,24 @@ class ExpertFModule(FaceModule):
         optimizer: OptimizerFactory,
         init: str | None = None,
         seed: int = 0,
+        gan: GanConfig | None = None,
+        discriminator_optimizer: OptimizerFactory | None = None,
+        clip: float = 1.0,
     ) -> None:
-        super().__init__(net, "srnet" if isinstance(net, SRNet) else "expert_f", net.config, loss, init, seed)
-        self.optimizer_factory = optimizer
+        name = "srnet" if isinstance(net, SRNet) else "expert_f"
+        super().__init__(net, name, net.config, loss, optimizer, init, seed, gan, discriminator_optimizer, clip=clip)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 256, 256) in [0, 1] to (B, 3, 512, 512)."""
         image: Tensor = self.net(x).image
         return image
 
-    def configure_optimizers(self) -> Optimizer:
-        """The optimiser alone; `CosineSchedule` sets its rate."""
-        return self.optimizer_factory(self.parameters())
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One step; logs every part of the loss."""
-        x, truth = as_tensor(batch["input"]), as_tensor(batch["truth"])
+        x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
+        valid, draws, share = valid_at_512(batch["valid"]), self.draws(), self.share()
         out = self.net(x)
-        parts = self.loss(out.image, truth, batch["sharp"], out.log_scale, progress(self.trainer), self.draws())
-        parts |= self.steady(batch, out.image, self)
-        return self.total(parts, len(x))
+        beside = self.steady(batch, out.image, self)
+        if out.log_scale is not None and self.loss.weights.scale:
+            beside["scale"] = self.loss.scale(out.log_scale, out.image, truth, valid)
+        self.descend(out.image, truth, sharp, valid, lambda image: self.loss(image, truth, sharp, share, draws), beside)

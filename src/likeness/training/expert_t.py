@@ -9,16 +9,14 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
-from torch.optim import Optimizer
 
 from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, ExpertTOutput, Frozen, Knobs, Reading, Seen
-from likeness.training.base import FaceModule, OptimizerFactory, as_tensor
+from likeness.training.base import FaceModule, OptimizerFactory, as_tensor, valid_at_512
+from likeness.training.gan import GanConfig
 from likeness.training.losses.frequency import focal_frequency
-from likeness.training.losses.likelihood import laplace_nll
 from likeness.training.losses.restoration import RestorationLoss
-from likeness.training.schedule import progress
 from likeness.weights.networks import load_network, load_prior
 
 Stage = Literal["codes", "fidelity"]
@@ -64,6 +62,7 @@ class ExpertTModule(FaceModule):
         prior, expert_f: weight files of the frozen networks; None = the released ones.
         init: a released weight file, or one exported from the first stage, to start from.
         seed: of the random windows, views and knobs.
+        gan, discriminator_optimizer, clip: see `FaceModule`.
     """
 
     def __init__(
@@ -76,9 +75,14 @@ class ExpertTModule(FaceModule):
         expert_f: str | None = None,
         init: str | None = None,
         seed: int = 0,
+        gan: GanConfig | None = None,
+        discriminator_optimizer: OptimizerFactory | None = None,
+        clip: float = 1.0,
     ) -> None:
-        super().__init__(net, "expert_t", net.config, loss, init, seed)
-        self.optimizer_factory, self.tokens = optimizer, tokens or TokenConfig()
+        super().__init__(
+            net, "expert_t", net.config, loss, optimizer, init, seed, gan, discriminator_optimizer, clip=clip
+        )
+        self.tokens = tokens or TokenConfig()
         first = cast(ExpertF, load_network("expert_f", expert_f)[0].eval().requires_grad_(False))
         if not init and self.tokens.start == "expert_f":
             net.start_from(first)
@@ -110,38 +114,43 @@ class ExpertTModule(FaceModule):
         image: Tensor = self.net(x, self.frozen, Knobs(fidelity=0.0 if self.tokens.stage == "codes" else 0.5)).image
         return image
 
-    def configure_optimizers(self) -> Optimizer:
-        """Only what the stage trains; `CosineSchedule` sets the rate."""
+    def trained(self) -> list[torch.nn.Parameter]:
+        """Only what the stage trains."""
         net = cast(ExpertT, self.net)
         if self.tokens.stage == "codes":
             net.transforms.requires_grad_(False)
             net.fidelity.requires_grad_(False)
-        return self.optimizer_factory([p for p in net.parameters() if p.requires_grad])
+        return [p for p in net.parameters() if p.requires_grad]
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One step; logs every part of the loss."""
-        net, draws, weights = cast(ExpertT, self.net), self.draws(), self.loss.weights
+        net, draws, share = cast(ExpertT, self.net), self.draws(), self.share()
         x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
-        small = F.avg_pool2d(truth, 2)
-        seen = net.see(x, self.frozen)
+        valid, unknown = valid_at_512(batch["valid"]), batch["unknown"][:, None]
+        seen = net.see(x, self.frozen, unknown)
         reading = net.read(seen)
         fidelity = self._fidelity(len(x), draws).to(self.device)
         out = net.render(reading, reading.clean, seen, self.frozen.prior, Knobs(fidelity))
         # At fidelity 1 the input itself is asked for.
         as_it_was = fidelity == 1
         target = torch.where(as_it_was[:, None, None, None], F.interpolate(x, scale_factor=2.0, mode="bicubic"), truth)
-        parts = self.loss(out.image, target, sharp & ~as_it_was, None, progress(self.trainer), draws)
-        parts["scale"] = weights.scale * laplace_nll(out.log_scale, F.avg_pool2d(out.image, 2).float(), small)
+        beside = {"scale": self.loss.scale(out.log_scale, out.image, truth, valid)}
         if net.config.codebook and self.tokens.codes:
-            parts["codes"] = self.tokens.codes * self._codes(out, small)
+            beside["codes"] = self.tokens.codes * self._codes(out, F.avg_pool2d(truth, 2))
         if net.config.split and self.tokens.exchange and "exchanged" in batch:
-            parts["exchange"] = self.tokens.exchange * self._exchange(reading, seen, batch)
+            beside["exchange"] = self.tokens.exchange * self._exchange(reading, seen, batch)
         # What was asked to be the input flickers as that does.
-        parts |= self.steady(
-            batch, out.image, lambda after: cast(Tensor, net(after, self.frozen, Knobs(fidelity)).image), ~as_it_was
+        beside |= self.steady(
+            batch,
+            out.image,
+            lambda after: cast(Tensor, net(after, self.frozen, Knobs(fidelity), unknown).image),
+            ~as_it_was,
         )
         self.log("sureness", net.sureness.detach().exp().mean())
-        return self.total(parts, len(x))
+        judged = sharp & ~as_it_was
+        self.descend(
+            out.image, target, judged, valid, lambda image: self.loss(image, target, judged, share, draws), beside
+        )
 
     def _fidelity(self, count: int, draws: torch.Generator) -> Tensor:
         """(B,): 0 in the first stage; then an end for a few faces, the middle for the others."""

@@ -14,8 +14,8 @@ from likeness.nets.gate import GateConfig
 from likeness.nets.prior import PriorConfig
 from likeness.nets.srnet import SRNetConfig
 from likeness.training.expert_t import TokenConfig
+from likeness.training.gan import GanConfig
 from likeness.training.losses.restoration import LossWeights
-from likeness.training.prior import GanConfig
 
 SCHEMAS: dict[str, Any] = {
     "expert_f": ExpertFConfig,

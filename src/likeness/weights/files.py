@@ -120,10 +120,15 @@ def load_weights(path: Path | str, network: str) -> WeightFile:
     return WeightFile(network, config, tensors, notes, file_hash(file))
 
 
+# Parts that networks got after weights of theirs were released; without weights they start without any effect.
+ADDED_LATER = frozenset({"content.unknown"})
+
+
 def load_into(net: torch.nn.Module, file: WeightFile, source: Path | str) -> None:
     """Loads the tensors into `net`; WeightsError where names or shapes differ."""
+    late = {name: tensor for name, tensor in net.state_dict().items() if name in ADDED_LATER}
     try:
-        net.load_state_dict(dict(file.tensors), strict=True)
+        net.load_state_dict({**late, **file.tensors}, strict=True)
     except RuntimeError as error:
         raise WeightsError(
             f"weights: {source} does not fit this {file.network} ({error}); use its own config"

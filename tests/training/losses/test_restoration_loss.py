@@ -38,8 +38,7 @@ SHARP = torch.tensor([True, False])
 def parts(
     loss: RestorationLoss, image: Tensor, truth: Tensor, progress: float = 1.0, seed: int = 0
 ) -> dict[str, Tensor]:
-    log_scale = torch.full((len(image), 1, 64, 64), -3.0)
-    return loss(image, truth, SHARP, log_scale, progress, torch.Generator().manual_seed(seed))
+    return loss(image, truth, SHARP, progress, torch.Generator().manual_seed(seed))
 
 
 WEIGHTS = {
@@ -47,7 +46,6 @@ WEIGHTS = {
     "chroma": (replace(OFF, chroma=1.0), {"l1", "chroma"}),
     "frequency": (replace(OFF, frequency=1.0), {"l1", "frequency"}),
     "lattice": (replace(OFF, lattice=1.0), {"l1", "lattice"}),
-    "scale": (replace(OFF, scale=1.0), {"l1", "scale"}),
     "identity": (replace(OFF, identity=1.0), {"l1", "identity"}),
 }
 
@@ -64,7 +62,8 @@ def test_a_weight_of_zero_switches_its_part_off(name: str, image: Tensor, truth:
 def test_parts_are_the_functions_on_both_sizes(image: Tensor, truth: Tensor) -> None:
     """Every part without a random window can be put together from the functions of its file."""
     weights = replace(OFF, l1=2.0, features=1.5, chroma=0.4, lattice=0.3, scale=0.7)
-    found = parts(RestorationLoss(weights), image, truth)
+    loss = RestorationLoss(weights)
+    found = parts(loss, image, truth)
     small, small_truth = F.avg_pool2d(image, 2), F.avg_pool2d(truth, 2)
     at_256 = weighted_l1(small, small_truth, feature_weights(256, 1.5), torch.ones(2))
     at_512 = weighted_l1(image[:1], truth[:1], feature_weights(512, 1.5), torch.ones(1))  # the sharp one alone
@@ -74,7 +73,10 @@ def test_parts_are_the_functions_on_both_sizes(image: Tensor, truth: Tensor) -> 
     first = int(torch.randint(4, (), generator=torch.Generator().manual_seed(0)))  # of the lines that it looks at
     torch.testing.assert_close(found["lattice"], 0.3 * spectral_peaks(image, slice(first, None, 4)))
     log_scale = torch.full((2, 1, 64, 64), -3.0)
-    torch.testing.assert_close(found["scale"], 0.7 * laplace_nll(log_scale, small, small_truth))
+    valid = torch.ones(2, 1, 512, 512, dtype=torch.bool)
+    expected = 0.7 * laplace_nll(log_scale, small, small_truth)
+    torch.testing.assert_close(loss.scale(log_scale, image, truth, valid), expected)
+    torch.testing.assert_close(loss.scale(log_scale, image, truth, ~valid), loss.scale(log_scale, truth, truth, valid))
 
 
 def test_frequency_sees_the_whole_at_256_and_a_window_at_512(image: Tensor, truth: Tensor) -> None:
@@ -83,7 +85,7 @@ def test_frequency_sees_the_whole_at_256_and_a_window_at_512(image: Tensor, trut
     whole = focal_frequency(small, small_truth, torch.ones(2))
     values = {float(parts(loss, image, truth, seed=s)["frequency"] - whole) for s in range(4)}
     assert len(values) == 4  # another window each time
-    soft = loss(image, truth, torch.tensor([False, False]), None, 1.0, torch.Generator().manual_seed(0))
+    soft = loss(image, truth, torch.tensor([False, False]), 1.0, torch.Generator().manual_seed(0))
     torch.testing.assert_close(soft["frequency"], whole)
 
 
@@ -123,7 +125,7 @@ def test_identity_is_the_squared_distance_of_one_view(
 def test_identity_teaches_the_image_not_the_truth(image: Tensor, truth: Tensor) -> None:
     loss = RestorationLoss(replace(OFF, identity=1.0))
     a, b = image[:1].clone().requires_grad_(), truth[:1].clone().requires_grad_()
-    loss(a, b, SHARP[:1], None, 1.0, torch.Generator().manual_seed(0))["identity"].backward()
+    loss(a, b, SHARP[:1], 1.0, torch.Generator().manual_seed(0))["identity"].backward()
     assert a.grad is not None
     assert a.grad.abs().max() > 0
     assert b.grad is None or b.grad.abs().max() == 0

@@ -80,7 +80,6 @@ class RestorationLoss:
         image: Tensor,
         truth: Tensor,
         sharp: Tensor,
-        log_scale: Tensor | None,
         progress: float,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
@@ -90,7 +89,6 @@ class RestorationLoss:
             image: (B, 3, 512, 512), the network's output.
             truth: the same shape, in [0, 1].
             sharp: (B,) bool, whether the truth is one at 512.
-            log_scale: (B, 1, h, w) of the confidence head, or None.
             progress: share of the training done, 0..1.
             generator: draws the windows and the embedder's view.
 
@@ -121,9 +119,18 @@ class RestorationLoss:
             parts["lpips"] = w.lpips * self._lpips(image, truth, small, small_truth, sharp, generator)
         if w.lattice:
             parts["lattice"] = w.lattice * spectral_peaks(image, slice(_corner(4, generator), None, 4))
-        if log_scale is not None and w.scale:
-            parts["scale"] = w.scale * laplace_nll(log_scale, small.float(), small_truth)
         return parts
+
+    def scale(self, log_scale: Tensor, image: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+        """The weighted likelihood of the confidence head, scalar; it does not reach the image.
+
+        Args:
+            log_scale: (B, 1, h, w).
+            image, truth: (B, 3, 512, 512).
+            valid: (B, 1, 512, 512) bool; outside, the error counts as 0.
+        """
+        seen = torch.where(valid, image.detach(), truth)
+        return self.weights.scale * laplace_nll(log_scale, F.avg_pool2d(seen, 2).float(), F.avg_pool2d(truth, 2))
 
     def _identity(self, image: Tensor, truth: Tensor, generator: torch.Generator) -> Tensor:
         assert self.embedder is not None

@@ -1,0 +1,173 @@
+"""Discriminators on windows of eyes, mouth and texture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from likeness.errors import ConfigError
+from likeness.nets.discriminator import Judged
+from likeness.ops.geometry import template
+from likeness.training.callbacks import read_curves
+from likeness.training.gan import (
+    GanConfig,
+    WindowGan,
+    Windows,
+    discriminator_loss,
+    gan_pull,
+    network_losses,
+)
+from likeness.training.run import train
+
+from .conftest import QUICK, compose_train
+
+
+def windows(count: int = 2, seed: int = 0, **options: Any) -> Windows:
+    return Windows(count, GanConfig(**options), torch.Generator().manual_seed(seed))
+
+
+def dots() -> Tensor:
+    """(1, 3, 512, 512), white at the template's landmarks."""
+    image = torch.zeros(1, 3, 512, 512)
+    for x, y in template(512):
+        image[..., round(y), round(x)] = 1
+    return image
+
+
+def test_eyes_and_mouth_lie_in_the_middle_of_their_windows() -> None:
+    cut = windows(1).cut(dots())
+    assert {k: tuple(v.shape) for k, v in cut.items()} == {
+        "eyes": (2, 3, 128, 128), "mouth": (1, 3, 128, 128), "texture": (2, 3, 128, 128)
+    }  # fmt: skip
+    for eye in cut["eyes"]:
+        y, x = eye[0].nonzero()[0].tolist()
+        assert abs(y - 63.5) <= 1
+        assert abs(x - 63.5) <= 1
+    nose, *corners = cut["mouth"][0, 0].nonzero().float()
+    assert nose[0] < 10
+    assert torch.stack(corners).mean(0).tolist() == pytest.approx([63.5, 63.5], abs=1.5)
+
+
+def test_right_eyes_are_mirrored() -> None:
+    ramp = torch.linspace(0, 1, 512).expand(1, 3, 512, 512)
+    left, right = windows(1).cut(ramp)["eyes"]
+    assert (left.diff(dim=-1) > 0).all()
+    assert (right.diff(dim=-1) < 0).all()
+
+
+def test_texture_windows_are_drawn_and_stay_off_the_border() -> None:
+    corners = np.array(windows(200).corners)
+    assert corners.shape == (200, 2, 2)
+    assert corners.min() >= 40
+    assert corners.max() <= 512 - 40 - 128
+    assert np.ptp(corners) > 250
+    assert windows(5, 1).corners == windows(5, 1).corners != windows(5, 2).corners
+
+
+def test_cover_is_where_windows_were_cut() -> None:
+    image = torch.rand(2, 3, 512, 512, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    where = windows()
+    sum(w.sum() for w in where.cut(image).values()).backward()
+    assert image.grad is not None
+    assert torch.equal(image.grad[:, :1] != 0, where.cover(image))
+
+
+def sides(fake: float, real: float) -> dict[str, tuple[Judged, Judged]]:
+    one = {v: Judged(torch.full((1, 1, 2, 2), v), (torch.full((1, 2, 2, 2), v),)) for v in (fake, real)}
+    return {"eyes": (one[fake], one[real]), "mouth": (one[fake], one[real])}
+
+
+def test_losses_against_known_answers() -> None:
+    """Scores and features are constants: f for the network's, r for the truth's."""
+    assert float(discriminator_loss(sides(-2.0, 2.0))) == 0
+    assert float(discriminator_loss(sides(0.5, 0.5))) == pytest.approx((0.5 + 1.5) / 2)
+    found = network_losses(sides(1.0, 2.0))
+    assert float(found["weight"]) == -1
+    assert float(found["features"]) == pytest.approx(0.5)  # |1 - 2| / 2
+    assert float(found["style"]) == pytest.approx(0.75)  # |1 - 4| / 4
+    assert float(network_losses(sides(2.0, 2.0))["style"]) == 0
+
+
+@pytest.mark.parametrize("part", ["weight", "features", "style"])
+def test_each_part_pulls_as_hard_as_its_weight_says(part: str) -> None:
+    torch.manual_seed(0)
+    config = GanConfig(**{part: 0.5})
+    gan, where = WindowGan(config, 4), windows(1)
+    image = torch.rand(1, 3, 512, 512).requires_grad_()
+    reconstruction = 1e-5 * torch.randn(1, 3, 512, 512)
+    judged = gan.compare(image, torch.rand(1, 3, 512, 512), where)
+    cover = where.cover(image)
+    pull, losses = gan_pull(judged, image, reconstruction, cover, config)
+    assert float(pull.norm()) == pytest.approx(0.5 * float((reconstruction * cover).norm()), rel=1e-3)
+    assert not (pull * ~cover).any()
+    (expected,) = torch.autograd.grad(network_losses(judged)[part], image)
+    assert float(torch.cosine_similarity(pull.flatten(), expected.flatten(), 0)) == pytest.approx(1, abs=1e-4)
+    assert set(losses) == {"weight", "features", "style"}
+
+
+BAD = {
+    "negative": {"weight": -1.0},
+    "too large": {"window": 600},
+    "smaller than a score sees": {"window": 16},
+    "no texture": {"textures": 0},
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_impossible_options_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="gan"):
+        GanConfig(**BAD[name])  # type: ignore[arg-type]
+
+
+SMOKE = (*QUICK, "data.mix.soft=0", "trainer.max_epochs=1", "logger=csv", "model.gan.start=0.5", "model.gan.lead=0.25")
+
+
+def state(folder: Path) -> dict[str, Tensor]:
+    return dict(torch.load(folder / "smoke/checkpoints/last.ckpt", weights_only=False)["state_dict"])
+
+
+def test_an_expert_follows_its_discriminators_once_they_have_begun(tmp_path: Path) -> None:
+    """Four steps: the discriminators learn from the second, the network follows from the third."""
+    gan = ("model.gan.weight=1", "model.gan.style=1", "model.gan.features=1")
+    train(compose_train(*SMOKE, *gan, f"paths.logs={tmp_path}/a"))
+    curves = read_curves(tmp_path / "a/smoke/csv/metrics.csv")
+    assert curves["gan/discriminator"][0] == [1, 2, 3]
+    assert curves["gan/style"][0] == [2, 3]
+    train(compose_train(*SMOKE, f"paths.logs={tmp_path}/b"))
+    with_it, without = state(tmp_path / "a"), state(tmp_path / "b")
+    assert not any(name.startswith("gan.") for name in without)
+    assert not torch.equal(with_it["net.leave256.weight"], without["net.leave256.weight"])
+
+
+def test_soft_truths_teach_no_texture(tmp_path: Path) -> None:
+    for name, weight in (("a", 0), ("b", 1)):
+        options = ("data.mix.soft=1", "model.gan.start=0", "model.gan.lead=0", f"model.gan.weight={weight}")
+        train(compose_train(*SMOKE, *options, f"paths.logs={tmp_path}/{name}"))
+    one, other = state(tmp_path / "a"), state(tmp_path / "b")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_mirrored_borders_teach_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no pixel is a truth, no loss of the image moves the network."""
+    from likeness.data.restoration import DrawnSource
+
+    monkeypatch.setattr(DrawnSource, "valid", lambda self, index: np.zeros((256, 256), np.bool_))
+    options = (
+        "trainer.max_steps=2",
+        "trainer.limit_val_batches=0",
+        "callbacks.best=null",
+        "model.loss.weights.scale=0",
+    )
+    weights = (
+        "model.loss.weights.scale=0",
+        "model.optimizer.weight_decay=0",
+        "model.loss.weights.lattice=0",
+        f"paths.logs={tmp_path}",
+    )
+    _, objects = train(compose_train(*QUICK, *options, *weights, f"paths.logs={tmp_path}"))
+    assert not objects["model"].net.leave256.weight.any()  # it starts at 0
