@@ -210,10 +210,12 @@ class Before:
     Attributes:
         past: `Restored.past` of this face's last frame; None for a new face.
         weight: above 0, how much the present picture's texture counts beside the others: the sharper, the more.
+        gain: of its exposure, smooth over the track; None where the expert is to measure it.
     """
 
     past: Any
     weight: float
+    gain: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from likeness.pipeline.clips import ClipState, restore_clip, step
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.models import load_models
 from likeness.pipeline.steps import process
+from likeness.stages.restore.base import ExposedExpert
+from likeness.stages.restore.exposure import gain, level
 from likeness.stages.route import RouteBounds
 from likeness.types import Faces, Frame, Restored
 
@@ -390,3 +392,48 @@ def test_an_expert_that_follows_is_given_what_it_kept_of_each_face_within_a_shot
     expert.follows = False
     run(alike(scene, 2), make_models(face_at(150, 110, 120), expert=expert))
     assert expert.given == []
+
+
+class Plain(ExposedExpert):
+    """An expert that enlarges, and notes how bright the faces are that it reads."""
+
+    name, input_size, output_size, sha256 = "expert_f", 256, 512, ""
+
+    def __init__(self):
+        self.levels = []
+
+    def _restore(self, crops):
+        self.levels += [level(c) for c in crops]
+        return [Restored(cv2.resize(c, (512, 512), interpolation=cv2.INTER_CUBIC)) for c in crops]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_gain_of_a_dark_face_changes_slowly_within_a_shot(scene, face_at, make_models, batch):
+    # The light goes down by a third and up again: no cut, as the picture is dark throughout.
+    dark = [np.rint(scene * share).astype(np.uint8) for share in [0.3] * 3 + [0.2] * 3 + [0.3] * 3]
+    for frame in dark[1::2]:
+        frame[-1, -1] ^= 1  # or it would repeat the one before
+    expert = Plain()
+    options = "guard.enabled=false", "video.fuse.share=0", f"video.batch={batch}"
+    results = run(dark, make_models(face_at(150, 110, 120), expert=expert), *options)
+    gains, wanted = [r.faces[0].gain for r in results], [gain(r.faces[0].crop.image) for r in results]
+    assert gains[0] == wanted[0] > 1.5
+    assert max(wanted) > 1.3 * min(wanted)
+    assert all(abs(np.log(b / a)) <= 0.1 * abs(np.log(max(wanted) / min(wanted))) + 1e-6 for a, b in pairwise(gains))
+    assert gains[5] > gains[2]
+    seen = [level(r.faces[0].crop.image) * g for r, g in zip(results, gains, strict=True)]
+    np.testing.assert_allclose(expert.levels, seen, rtol=0.02)
+    # An expert that adds nothing changes nothing, however bright it reads the face.
+    for result, frame in zip(results, dark, strict=True):
+        assert np.abs(result.pixels.astype(int) - frame).max() <= 1
+
+
+def test_the_gain_starts_anew_at_a_cut_even_of_a_face_that_is_known(scene, face_at, make_models):
+    dark, ordinary = np.rint(scene * 0.25).astype(np.uint8), np.rint(scene * 0.9).astype(np.uint8)
+    models = make_models(face_at(150, 110, 120), expert=Plain())
+    results = run([*alike(dark, 2), *alike(ordinary, 2), dark], models, "video.reentry.distance=99")
+    assert {r.faces[0].track for r in results} == {0}
+    for result in (results[0], results[2], results[4]):
+        assert result.faces[0].gain == gain(result.faces[0].crop.image)
+    assert results[4].faces[0].gain > 1.5
+    assert results[2].faces[0].gain == results[3].faces[0].gain == 1

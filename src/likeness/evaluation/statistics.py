@@ -7,9 +7,11 @@ images and the seed alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -97,3 +99,24 @@ def difference(values: Array, baseline: Array, seed: int = 0) -> Interval:
 def percent(values: Array, baseline: Array, seed: int = 0) -> Interval:
     """Interval of the change of the mean in percent of the baseline's mean, paired, (n,) each."""
     return bootstrap(lambda m, b: 100 * (m / b - 1), values, baseline, seed=seed)
+
+
+def wilson(won: int, of: int) -> Interval:
+    """A share with Wilson's score interval, which stays within 0..1 for few trials too (Wilson, JASA 1927).
+
+    Args:
+        won: successes, 0 to `of`.
+        of: trials; with none the share and its ends are nan.
+
+    Raises:
+        InputError: if there are more successes than trials.
+    """
+    if not 0 <= won <= of:
+        raise InputError(f"wilson: got {won} successes of {of}, expected 0 to {of}")
+    if of == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    share = won / of
+    centre = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z / (1 + z * z / of) * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), of)

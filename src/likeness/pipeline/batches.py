@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from likeness.errors import MemoryExceeded
-from likeness.stages.restore.base import Expert, FollowingExpert
+from likeness.stages.restore.base import Expert, ExposedExpert, FollowingExpert
 from likeness.types import Before, FloatArray, Restored
 
 LARGEST = 8  # faces at once; a crowd would otherwise take memory without being any faster
@@ -21,7 +21,7 @@ def restore_in_batches(
     Args:
         expert: restores.
         crops: the faces.
-        befores: in clips, what an expert that follows faces is given with each; None: each face for itself.
+        befores: in clips, what goes with each; None: each face for itself.
 
     Returns:
         The restored faces in order, and how often the batch was halved.
@@ -36,6 +36,8 @@ def restore_in_batches(
             part = slice(len(done), len(done) + size)
             if befores is not None and isinstance(expert, FollowingExpert) and expert.follows:
                 done += expert.follow(crops[part], befores[part])
+            elif befores is not None and isinstance(expert, ExposedExpert):
+                done += expert.restore(crops[part], [b.gain for b in befores[part]])
             else:
                 done += expert.restore(crops[part])
         except (MemoryError, RuntimeError) as error:

@@ -104,6 +104,7 @@ class Sighting:
         poses: where each is aligned: five points, and what its track remembers.
         fades: of each, 0..1.
         detecting: whether the detector ran.
+        cut: whether a shot begins with it.
         grey, thumb, next_id, known: as in `ClipState`.
         clock: of this frame.
     """
@@ -113,6 +114,7 @@ class Sighting:
     poses: tuple[tuple[FloatArray, Pose], ...]
     fades: tuple[float, ...]
     detecting: bool
+    cut: bool
     grey: Pixels
     thumb: FloatArray
     next_id: int
@@ -177,7 +179,7 @@ def _sight(state: ClipState, frame: Frame, models: Models, config: RestorerConfi
     passed = max(_SHORTEST, float(frame.time - state.time)) if state.time is not None else _SHORTEST
     poses = (steady(t.landmarks, state.poses.get(t.id), passed, config.video.smooth) for t in tracks)
     return Sighting(
-        frame, tuple(tracks), tuple(poses), tuple(fades), detecting, grey, thumb, next_id, known, clock
+        frame, tuple(tracks), tuple(poses), tuple(fades), detecting, cut, grey, thumb, next_id, known, clock
     )  # fmt: skip
 
 
@@ -201,7 +203,9 @@ def _finish(
 
 def _held_of(state: ClipState, s: Sighting) -> list[Held | None]:
     past = state.lost | state.held
-    return [past.get(t.id) for t in s.tracks]
+    found = [past.get(t.id) for t in s.tracks]
+    # A known face may keep its number over a cut, but another shot has another light.
+    return [replace(held, gain=None) if held and s.cut else held for held in found]
 
 
 def _remembered(state: ClipState, s: Sighting, faces: Sequence[FaceResult]) -> ClipState:
@@ -220,7 +224,7 @@ def _remembered(state: ClipState, s: Sighting, faces: Sequence[FaceResult]) -> C
         known=s.known,
         # Neither a share to ramp from nor a face to fuse with outlives the track, nor what its expert kept.
         lost={
-            k.id: replace(past[k.id], share=None, memory=None, past=None)
+            k.id: replace(past[k.id], share=None, memory=None, past=None, gain=None)
             for k in s.known
             if k.id in past and k.id not in present
         },
@@ -253,8 +257,8 @@ def _recognised(
 
 def _held(r: FaceResult) -> Held:
     if r.restored is None:
-        return Held(r.decision, r.profile, r.verdict, memory=r.memory)
-    return Held(r.decision, r.profile, r.verdict, r.share, r.memory, r.restored.past, r.since)
+        return Held(r.decision, r.profile, r.verdict, memory=r.memory, gain=r.gain)
+    return Held(r.decision, r.profile, r.verdict, r.share, r.memory, r.restored.past, r.since, r.gain)
 
 
 def _area(track: Track) -> float:

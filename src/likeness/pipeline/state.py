@@ -52,6 +52,7 @@ class Held:
         memory: the last restored face, for fusion over time and for frames between.
         past: what its expert keeps of it.
         since: frames since its expert ran.
+        gain: of its exposure in the last frame; None where no expert was to run.
     """
 
     decision: Decision
@@ -61,6 +62,7 @@ class Held:
     memory: Memory | None = None
     past: Any = None
     since: int = 0
+    gain: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class FaceResult:
         embedding: (128,) of what was used, along with `distance`.
         memory: what the face's track keeps for the next frame.
         since: frames since its expert ran; above 0 what it added then was carried along.
+        gain: in clips, of its exposure, smooth over the track; None where no expert runs.
     """
 
     face: Faces
@@ -93,6 +96,7 @@ class FaceResult:
     embedding: FloatArray | None = None
     memory: Memory | None = None
     since: int = 0
+    gain: float | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from likeness.stages.align import align, align_with
 from likeness.stages.composite import Patch, paste
 from likeness.stages.identity import distance, embed, guard, mix
 from likeness.stages.measure import measure
+from likeness.stages.restore.exposure import gain
 from likeness.stages.route import by_gate, reroute, route
 from likeness.stages.temporal.carry import carried_face
 from likeness.stages.temporal.fuse import fuse
@@ -101,7 +102,7 @@ def look(
 
 def before_each(results: Sequence[FaceResult], held: Sequence[Held | None]) -> list[Before]:
     """What goes with the faces of a clip's frame to an expert that follows them."""
-    return [Before(p.past if p else None, _weight(r)) for p, r in zip(held, results, strict=True)]
+    return [Before(p.past if p else None, _weight(r), r.gain) for p, r in zip(held, results, strict=True)]
 
 
 def restore(frames: Sequence[Waiting], models: Models) -> list[list[FaceResult]]:
@@ -210,7 +211,11 @@ def _look(
         decision = _chosen(decision, profile, index, config)
     if decision.expert is not None and config.expert.name != "auto":
         decision = replace(decision, expert=config.expert.name)
-    return FaceResult(face, crop, profile, decision, milliseconds=1000 * (time.perf_counter() - start))
+    exposed = None
+    if kind != "photo" and decision.expert is not None:
+        exposed = gain(crop.image, past.gain if past else None)
+    spent = 1000 * (time.perf_counter() - start)
+    return FaceResult(face, crop, profile, decision, milliseconds=spent, gain=exposed)
 
 
 def _opinion(gate: Gate, embedder: FaceEmbedder, profile: Profile, crop: Crop, face: Faces) -> Opinion:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from likeness.errors import ConfigError, InputError
 from likeness.nets.expert_f import confidence
+from likeness.stages.restore.exposure import apply, gain, undo
 from likeness.types import Before, FloatArray, Restored
 
 EXPERTS = ("auto", "expert_t", "expert_f", "external")
@@ -68,15 +70,73 @@ class FollowingExpert(Expert, Protocol):
         ...
 
 
-def stack_crops(crops: Sequence[FloatArray], size: int, name: str, device: torch.device) -> Tensor:
-    """Crops (size, size, 3) in [0, 1] to (B, 3, size, size) float32 on `device`.
+class ExposedExpert(ABC):
+    """What all experts of this package derive from: exposure is settled here, around the network. See `Expert`."""
 
-    Raises:
-        InputError: if a crop has another shape.
-    """
-    for crop in crops:
-        if crop.shape != (size, size, 3):
-            raise InputError(f"{name}: got a crop of shape {crop.shape}, expected ({size}, {size}, 3)")
+    name: str
+    input_size: int
+    output_size: int
+    sha256: str
+
+    @final
+    def restore(self, crops: Sequence[FloatArray], gains: Sequence[float | None] | None = None) -> list[Restored]:
+        """See `Expert`; results are as bright as their crops.
+
+        Args:
+            crops: (input_size, input_size, 3) float32 in [0, 1].
+            gains: of each crop's exposure; None is measured.
+
+        Raises:
+            InputError: if a crop has another shape.
+        """
+        return self._exposed(crops, gains or [None] * len(crops), self._restore)
+
+    @abstractmethod
+    def _restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
+        """Restores at least one crop of the right shape and of ordinary exposure."""
+
+    def _exposed(
+        self,
+        crops: Sequence[FloatArray],
+        gains: Sequence[float | None],
+        network: Callable[[Sequence[FloatArray]], list[Restored]],
+    ) -> list[Restored]:
+        """Raises dark crops, runs `network` over all of them, and brings its images back."""
+        if not crops:
+            return []
+        size = self.input_size
+        for crop in crops:
+            if crop.shape != (size, size, 3):
+                raise InputError(f"{self.name}: got a crop of shape {crop.shape}, expected ({size}, {size}, 3)")
+        used = [gain(crop) if known is None else known for crop, known in zip(crops, gains, strict=True)]
+        made = network([apply(crop, by) for crop, by in zip(crops, used, strict=True)])
+        return [
+            face if by == 1 else replace(face, image=undo(face.image, crop, by))
+            for face, crop, by in zip(made, crops, used, strict=True)
+        ]
+
+
+class ExposedFollower(ExposedExpert):
+    """The same of an expert that follows faces. See `FollowingExpert`."""
+
+    follows: bool
+
+    @final
+    def follow(self, crops: Sequence[FloatArray], befores: Sequence[Before]) -> list[Restored]:
+        """See `FollowingExpert`.
+
+        Raises:
+            InputError: if a crop has another shape.
+        """
+        return self._exposed(crops, [b.gain for b in befores], lambda bright: self._follow(bright, befores))
+
+    @abstractmethod
+    def _follow(self, crops: Sequence[FloatArray], befores: Sequence[Before]) -> list[Restored]:
+        """Like `_restore`, with what goes with each crop; every result holds its `past`."""
+
+
+def stack_crops(crops: Sequence[FloatArray], device: torch.device) -> Tensor:
+    """Crops (size, size, 3) of one size to (B, 3, size, size) float32 on `device`."""
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(device, torch.float32)
 
 

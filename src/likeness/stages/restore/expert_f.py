@@ -10,12 +10,12 @@ import torch
 
 from likeness.nets.blocks import store_as_bf16
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF
-from likeness.stages.restore.base import split_faces, stack_crops
+from likeness.stages.restore.base import ExposedExpert, split_faces, stack_crops
 from likeness.types import FloatArray, Restored
 from likeness.weights.networks import load_network
 
 
-class ExpertFExpert:
+class ExpertFExpert(ExposedExpert):
     """See `Expert`; reads 256, writes 512."""
 
     name = "expert_f"
@@ -30,15 +30,8 @@ class ExpertFExpert:
         if bf16:
             store_as_bf16(self.net)
 
-    def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
-        """Restores a batch of (256, 256, 3) float32 crops.
-
-        Raises:
-            InputError: if a crop has another shape.
-        """
-        if not crops:
-            return []
-        batch = stack_crops(crops, self.input_size, self.name, self.device)
+    def _restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
+        batch = stack_crops(crops, self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             out = self.net(batch)
         return split_faces(out.image, out.log_scale, self.half)

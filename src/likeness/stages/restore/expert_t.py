@@ -14,7 +14,7 @@ from likeness.nets.blocks import store_as_bf16
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF
 from likeness.nets.expert_t import LOOK_UPS, ExpertT, Frozen, Knobs, LookUp
 from likeness.nets.hold import stacked
-from likeness.stages.restore.base import split_faces, stack_crops
+from likeness.stages.restore.base import ExposedFollower, split_faces, stack_crops
 from likeness.types import Before, FloatArray, Restored
 from likeness.weights.networks import load_network, load_prior
 
@@ -48,7 +48,7 @@ class KnobsConfig:
             raise ConfigError(f"expert_t.lookup: got {self.lookup!r}, expected {', '.join(LOOK_UPS)}")
 
 
-class ExpertTExpert:
+class ExpertTExpert(ExposedFollower):
     """See `Expert`; reads 256, writes 512."""
 
     name = "expert_t"
@@ -77,28 +77,14 @@ class ExpertTExpert:
                 if bf16:
                     store_as_bf16(part)
 
-    def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
-        """Restores a batch of (256, 256, 3) float32 crops.
-
-        Raises:
-            InputError: if a crop has another shape.
-        """
-        if not crops:
-            return []
-        batch = stack_crops(crops, self.input_size, self.name, self.device)
+    def _restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
+        batch = stack_crops(crops, self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             out = self.net(batch, self.frozen, self.knobs)
         return split_faces(out.image, out.log_scale, self.half)
 
-    def follow(self, crops: Sequence[FloatArray], befores: Sequence[Before]) -> list[Restored]:
-        """See `FollowingExpert`.
-
-        Raises:
-            InputError: if a crop has another shape.
-        """
-        if not crops:
-            return []
-        batch = stack_crops(crops, self.input_size, self.name, self.device)
+    def _follow(self, crops: Sequence[FloatArray], befores: Sequence[Before]) -> list[Restored]:
+        batch = stack_crops(crops, self.device)
         weights = torch.tensor([b.weight for b in befores], device=self.device)
         past = stacked([b.past for b in befores], self.net.no_past())
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from likeness.errors import ConfigError, InputError
+from likeness.errors import ConfigError
+from likeness.stages.restore.base import ExposedExpert, stack_crops
 from likeness.types import FloatArray, Restored
 from likeness.weights.external import ExternalNet
 
 OUTPUT = 512  # the size at which published face restorers write
 
 
-class ExternalExpert:
+class ExternalExpert(ExposedExpert):
     """See `Expert`; reads crops of `size` pixels on the FFHQ template.
 
     Args:
@@ -29,20 +30,13 @@ class ExternalExpert:
         self.input_size = size or OUTPUT // net.scale
         self.output_size = self.input_size * net.scale
 
-    def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
-        """Restores (size, size, 3) float32 crops; such networks state no confidence.
+    def _restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
+        """Such networks state no confidence.
 
         Raises:
-            InputError: if a crop has another shape.
             ConfigError: if the network cannot read crops of this size.
         """
-        if not crops:
-            return []
-        size = self.input_size
-        for crop in crops:
-            if crop.shape != (size, size, 3):
-                raise InputError(f"external expert: got a crop of shape {crop.shape}, expected ({size}, {size}, 3)")
-        batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(self.net.device, torch.float32)
+        batch = stack_crops(crops, self.net.device)
         try:
             images = self.net.run(batch)
         except (RuntimeError, ValueError, AssertionError) as error:
@@ -50,7 +44,8 @@ class ExternalExpert:
                 raise
             reason = str(error).splitlines()[0]
             raise ConfigError(
-                f"expert.size: {self.net.architecture} cannot read {size} px crops ({reason}); give its own size"
+                f"expert.size: {self.net.architecture} cannot read {self.input_size} px crops ({reason}); "
+                "give its own size"
             ) from error
         arrays = images.float().permute(0, 2, 3, 1).cpu().numpy()
         return [Restored(np.ascontiguousarray(image)) for image in arrays]

@@ -15,7 +15,7 @@ import torch
 
 from likeness.errors import ConfigError, WeightsError
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE
-from likeness.stages.restore.base import split_faces, stack_crops
+from likeness.stages.restore.base import ExposedExpert, ExposedFollower, split_faces, stack_crops
 from likeness.stages.restore.expert_t import KnobsConfig
 from likeness.types import Before, FloatArray, Restored
 from likeness.weights.files import file_hash
@@ -26,7 +26,7 @@ Array = npt.NDArray[np.float32]
 Run = Callable[[Mapping[str, Array]], Sequence[Array]]
 
 
-class PortableExpert:
+class PortableExpert(ExposedExpert):
     """See `Expert`; reads 256, writes 512.
 
     Args:
@@ -44,23 +44,18 @@ class PortableExpert:
     ) -> None:
         self.name, self.run, self.knobs, self.sha256, self.half = name, run, dict(knobs or {}), sha256, half
 
-    def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
-        """Restores (256, 256, 3) float32 crops, one after another.
-
-        Raises:
-            InputError: if a crop has another shape.
-        """
+    def _restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
         return [self._restored(crop, {})[0] for crop in crops]
 
     def _restored(self, crop: FloatArray, inputs: Mapping[str, Array]) -> tuple[Restored, Sequence[Array]]:
         """One crop, with inputs beside the knobs; and the graph's further outputs."""
-        face = stack_crops([crop], self.input_size, self.name, torch.device("cpu")).numpy()
+        face = stack_crops([crop], torch.device("cpu")).numpy()
         image, log_scale, *others = self.run({"face": face, **self.knobs, **inputs})
         (restored,) = split_faces(torch.from_numpy(image), torch.from_numpy(log_scale), self.half)
         return restored, others
 
 
-class PortableExpertT(PortableExpert):
+class PortableExpertT(PortableExpert, ExposedFollower):
     """Expert-T on another runtime; see `FollowingExpert`. Texture is pooled wherever codes are held.
 
     Args:
@@ -82,12 +77,7 @@ class PortableExpertT(PortableExpert):
         super().__init__("expert_t", run, {**knobs, **alone}, sha256, half)
         self.follows = hold is not None
 
-    def follow(self, crops: Sequence[FloatArray], befores: Sequence[Before]) -> list[Restored]:
-        """See `FollowingExpert`.
-
-        Raises:
-            InputError: if a crop has another shape.
-        """
+    def _follow(self, crops: Sequence[FloatArray], befores: Sequence[Before]) -> list[Restored]:
         done = []
         for crop, before in zip(crops, befores, strict=True):
             given = {"weight": np.array([before.weight], np.float32)}
