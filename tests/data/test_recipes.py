@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from likeness.data import recipes
+from likeness.data.clips import CLIP_RECIPES
+from likeness.data.codecs import ENCODERS
 from likeness.data.recipes import RECIPES, Drawn, apply, degrade, draw, gaussian_kernel
 from likeness.errors import ConfigError
 from likeness.ops.color import grey
@@ -61,16 +64,20 @@ def test_draws_fill_their_ranges_and_stay_inside(name: str) -> None:
     assert all(d.angle == 0 for d in drawn if d.kernel_ratio == 1)
 
 
-def test_codec_either_draws_both_in_their_ranges() -> None:
+# The levels of each codec for stills, as the guide of the recipes states them.
+LEVELS = {"h264": (23, 38), "palette": (64, 256), "webp": (20, 80), "avif": (20, 70)}
+
+
+def test_codec_either_draws_all_evenly_in_their_ranges() -> None:
     generator = rng()
-    drawn = [draw("mild", generator, "either") for _ in range(400)]
-    h264 = [d.codec_level for d in drawn if d.codec == "h264"]
-    palettes = [d.codec_level for d in drawn if d.codec == "palette"]
-    assert len(h264) + len(palettes) == 400
-    assert len(h264) == pytest.approx(200, abs=40)
-    assert (min(h264), max(h264)) == (23, 38)
-    assert min(palettes) >= 64
-    assert max(palettes) <= 256
+    drawn = [draw("mild", generator, "either") for _ in range(2000)]
+    assert {d.codec for d in drawn} == set(LEVELS)
+    for codec, (low, high) in LEVELS.items():
+        levels = np.array([d.codec_level for d in drawn if d.codec == codec])
+        assert len(levels) == pytest.approx(500, abs=70)
+        assert low <= levels.min() <= low + 2
+        assert high - 2 <= levels.max() <= high
+        assert levels.mean() == pytest.approx((low + high) / 2, abs=0.1 * (high - low))
 
 
 def test_unknown_recipe_is_named() -> None:
@@ -226,7 +233,22 @@ def test_palette_survives_a_gif(face: Pixels) -> None:
         assert_array_equal(np.asarray(gif.convert("RGB")), found)
 
 
-@pytest.mark.parametrize("codec", ["h264", "palette"])
+@pytest.mark.parametrize(("codec", "kind"), [("webp", "WEBP"), ("avif", "AVIF")])
+def test_picture_files_err_as_pillow_does(face: Pixels, codec: str, kind: str) -> None:
+    """At each quality as far from the face as a file that Pillow writes by its own defaults."""
+    errors = []
+    for quality in (80, 50, 20):
+        buffer = io.BytesIO()
+        Image.fromarray(face).save(buffer, kind, quality=quality)
+        with Image.open(buffer) as picture:
+            expected = np.square(np.asarray(picture.convert("RGB")).astype(float) - face).mean()
+        errors.append(np.square(getattr(recipes, codec)(face, quality).astype(float) - face).mean())
+        assert errors[-1] == pytest.approx(expected, rel=0.3)
+    assert errors == sorted(errors)
+    assert errors[-1] > 2 * errors[0]
+
+
+@pytest.mark.parametrize("codec", LEVELS)
 def test_codec_comes_after_the_recipe(face: Pixels, codec: str) -> None:
     drawn = draw("mild", rng(2), codec)
     assert drawn.codec == codec
@@ -239,9 +261,14 @@ def filmed(**changes: object) -> Drawn:
     return Drawn(**{"recipe": "film", "sigma": 0.05, "codec": "film", "codec_level": 25, "frame": 4, **changes})  # type: ignore[arg-type]
 
 
-def test_a_film_s_frame_stands_where_the_face_stood(face: Pixels) -> None:
-    """However fast it glides: no shift fits the truth better than none."""
-    found = apply(face, filmed(move_x=1.6, move_y=-1.1), rng()).astype(float)
+def squared(found: Pixels, truth: Pixels) -> float:
+    return float(np.square(found.astype(float) - truth).mean())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_film_s_frame_stands_where_the_face_stood(face: Pixels, seed: int) -> None:
+    """However it glides, turns and bends: no shift fits the truth better than none."""
+    found = apply(face, filmed(move_x=1.6, move_y=-1.1, film=seed), rng()).astype(float)
     inside = np.s_[16:-16, 16:-16]
     errors = {
         (x, y): np.square(np.roll(found, (y, x), (0, 1)) - face)[inside].mean() for x in (-1, 0, 1) for y in (-1, 0, 1)
@@ -250,26 +277,92 @@ def test_a_film_s_frame_stands_where_the_face_stood(face: Pixels) -> None:
     assert errors[0, 0] < 60
 
 
-def test_a_film_is_predicted_from_its_neighbours(face: Pixels) -> None:
-    """Where nothing moves, each frame is the intra frame; what moves costs detail."""
-    still, gliding = (apply(face, filmed(move_x=x, codec_level=34), rng()) for x in (0.0, 2.0))
-    alone = recipes.h264_still(face, 34)
-    assert_array_equal(still, alone)
-    assert np.abs(gliding.astype(int) - alone).mean() > 0.5
-    first = apply(face, filmed(frame=0, move_x=2.0, codec_level=34), rng())
-    assert np.abs(first.astype(int) - gliding).mean() > 0.5
+def uncoded(face: Pixels, drawn: Drawn, monkeypatch: pytest.MonkeyPatch) -> list[Pixels]:
+    """The frames that a film hands to its encoder."""
+    seen: list[Pixels] = []
+
+    def keep(frames: list[Pixels], which: int, level: int, encoder: str) -> Pixels:
+        seen.extend(frames)
+        return frames[which]
+
+    monkeypatch.setattr(recipes, "film_frame", keep)
+    apply(face, drawn, rng())
+    return seen
 
 
-def test_film_error_grows_with_crf_and_is_repeatable(face: Pixels) -> None:
-    drawn = [filmed(move_x=1.0, noise=3.0, codec_level=crf) for crf in (23, 30, 38)]
-    errors = [np.square(apply(face, d, rng()).astype(float) - face).mean() for d in drawn]
+def test_a_film_moves_as_drawn(face: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over many films each frame lies a step further along than the last, and no two look alike."""
+    steps = []
+    window = cv2.createHanningWindow((256, 256), cv2.CV_64F)  # the mirrored border moves the other way
+    for seed in range(8):
+        frames = uncoded(face, filmed(move_x=1.5, move_y=-0.8, film=seed), monkeypatch)
+        assert len(frames) == recipes.FILM
+        assert_array_equal(frames[4], face)  # nothing was done to it but a blur of .05
+        for before, now in itertools.pairwise(frames):
+            shift, _ = cv2.phaseCorrelate(grey(before).astype(np.float64), grey(now).astype(np.float64), window)
+            steps.append(shift)
+            assert np.abs(now.astype(int) - before).mean() > 1
+    assert_allclose(np.median(steps, axis=0), (1.5, -0.8), atol=0.25)
+
+
+def test_a_film_bends_the_face_itself(face: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No similarity lays one frame over another: what a talking face does to an encoder."""
+    left = []
+    for seed in range(8):
+        frames = uncoded(face, filmed(film=seed), monkeypatch)
+        flow = cv2.calcOpticalFlowFarneback(grey(frames[0]), grey(frames[4]), None, 0.5, 4, 21, 5, 7, 1.5, 0)  # type: ignore[call-overload]
+        y, x = np.mgrid[:256, :256].astype(float)
+        u, v = x.ravel(), y.ravel()
+        # x' = a u - b v + c, y' = b u + a v + d
+        one, none = np.ones_like(u), np.zeros_like(u)
+        rows = np.vstack([np.stack([u, -v, one, none], 1), np.stack([v, u, none, one], 1)])
+        there = np.concatenate([flow[..., 0].ravel(), flow[..., 1].ravel()])
+        fit = np.linalg.lstsq(rows, there, rcond=None)[0]
+        left.append(float(np.sqrt(np.square(there - rows @ fit).mean())))
+    assert max(left) > 1.0
+    assert np.median(left) > 0.25
+
+
+def test_noise_of_a_film_is_as_drawn_and_new_in_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = np.full((256, 256, 3), 128, np.uint8)
+    frames = [f.astype(float) for f in uncoded(flat, filmed(noise=6.0, film=2), monkeypatch)]
+    for before, now in itertools.pairwise(frames):
+        assert now.std() == pytest.approx(6, rel=0.03)
+        assert abs(np.corrcoef(before.ravel(), now.ravel())[0, 1]) < 0.02
+
+
+def test_a_later_frame_is_coded_worse_than_the_first(face: Pixels) -> None:
+    """Its bits were spent on the first: at a talk's speed, what does not follow a shift is not coded again."""
+    first, later = (
+        np.mean([squared(apply(face, filmed(frame=f, film=s, codec_level=34), rng()), face) for s in range(6)])
+        for f in (0, recipes.STEADY)
+    )
+    assert later > 1.2 * first
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_film_error_grows_with_the_level_and_is_repeatable(face: Pixels, encoder: str) -> None:
+    drawn = [filmed(move_x=1.0, noise=3.0, codec_level=crf, encoder=encoder, film=3) for crf in (23, 30, 40)]
+    errors = [squared(apply(face, d, rng()), face) for d in drawn]
     assert errors == sorted(errors)
+    assert errors[-1] > 1.5 * errors[0]
     assert_array_equal(apply(face, drawn[1], rng()), apply(face, drawn[1], rng()))
 
 
-def test_films_take_odd_sizes_and_leave_the_face_alone(face: Pixels) -> None:
+@pytest.mark.parametrize("encoder", [e for e in ENCODERS if e != "libx264"])
+def test_other_encoders_err_about_as_much_at_a_level(face: Pixels, encoder: str) -> None:
+    for level in (26, 36):
+        x264, other = (
+            np.mean([squared(apply(face, filmed(film=s, codec_level=level, encoder=e), rng()), face) for s in range(3)])
+            for e in ("libx264", encoder)
+        )
+        assert 0.5 < other / x264 < 3
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_films_take_odd_sizes_and_leave_the_face_alone(face: Pixels, encoder: str) -> None:
     before = face.copy()
-    found = apply(face, filmed(shrink=3.1, move_y=1.0), rng())  # 83 pixels
+    found = apply(face, filmed(shrink=3.1, move_y=1.0, encoder=encoder), rng())  # 83 pixels
     assert found.shape == face.shape
     assert np.abs(found.astype(int) - face).mean() < 12
     assert_array_equal(face, before)
@@ -277,10 +370,24 @@ def test_films_take_odd_sizes_and_leave_the_face_alone(face: Pixels) -> None:
 
 def test_film_draws_fill_their_ranges() -> None:
     generator = rng()
-    drawn = [draw("film", generator, "either") for _ in range(400)]
+    drawn = [draw("film", generator, "either") for _ in range(1000)]
     assert {d.codec for d in drawn} == {"film"}  # its own, not the other
-    assert {d.frame for d in drawn} == set(range(1, recipes.FILM))
-    assert {d.codec_level for d in drawn} == set(range(23, 39))
+    assert {d.frame for d in drawn} == set(range(recipes.FILM))
+    early = np.mean([d.frame < recipes.STEADY for d in drawn])
+    assert early == pytest.approx(recipes.FIRST * recipes.STEADY / recipes.FILM, abs=0.02)
+    assert {d.codec_level for d in drawn} == set(range(22, 41))
+    assert {d.encoder for d in drawn} == set(ENCODERS)
+    assert np.mean([d.encoder != "libx264" for d in drawn]) == pytest.approx(0.1, abs=0.03)
+    assert len({d.film for d in drawn}) > 990
     speeds = np.hypot([d.move_x for d in drawn], [d.move_y for d in drawn])
-    assert 1.9 < speeds.max() <= recipes.SPEED
-    assert speeds.mean() == pytest.approx(recipes.SPEED / 2, abs=0.1)
+    assert 2.4 < speeds.max() <= recipes.SPEED
+    assert speeds.mean() == pytest.approx(recipes.SPEED / 2.5, abs=0.1)  # of SPEED times the power 1.5 of a chance
+
+
+def test_the_clips_levels_lie_within_a_film_s() -> None:
+    for clip in CLIP_RECIPES.values():
+        assert RECIPES["film"].sigma[0] <= clip.sigma[0]
+        assert clip.sigma[1] <= RECIPES["film"].sigma[1]
+        assert clip.noise[1] <= RECIPES["film"].noise[1]
+        assert recipes.FILM_LEVELS[0] <= clip.crf[0]
+        assert clip.crf[1] <= recipes.FILM_LEVELS[1]

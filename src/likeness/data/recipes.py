@@ -8,7 +8,7 @@ stage II, halved from 512 (`heavy` is capped so that a face keeps 12 pixels).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from likeness.data.codecs import h264_frame, h264_still, palette
+from likeness.data.codecs import ENCODERS, avif, film_frame, h264_still, palette, webp
 from likeness.errors import ConfigError
-from likeness.types import Pixels
+from likeness.types import FloatArray, Pixels
 
 KERNEL = 21
 
@@ -32,16 +32,15 @@ class Recipe:
         shrink: factor r by which the picture is shrunk before noise and JPEG.
         noise: Gaussian sigma in grey levels.
         jpeg: quality.
-        codec: after all that, "h264" (one intra frame, crf 23-38), "palette" (GIF, 64-256 colours),
-            "either", or None; "film": in the place of JPEG, one frame of a short film of the face that moves (H.264,
-            crf 23-38).
+        codec: after all that, one of `STILLS`, "either" (any of them, evenly), or None; "film": in the place of JPEG,
+            one frame of a short film of a face that moves.
     """
 
     sigma: tuple[float, float]
     shrink: tuple[float, float]
     noise: tuple[float, float]
     jpeg: tuple[int, int]
-    codec: Literal["h264", "palette", "either", "film"] | None = None
+    codec: Literal["h264", "palette", "webp", "avif", "either", "film"] | None = None
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -52,20 +51,32 @@ RECIPES: Mapping[str, Recipe] = {
     "slight": Recipe((0.05, 0.6), (1, 1.2), (0, 3), (85, 100)),
     # A good face of nearly the crop's own size, as the aligner hands it over.
     "resampled": Recipe((0.05, 0.05), (1, 1.25), (0, 0), (100, 100)),
-    # A frame of a clip: the blur, noise and compression of both clip recipes (data/clips.py), at the scales of faces.
-    "film": Recipe((0.2, 3), (1, 4), (0, 10), (100, 100), "film"),
+    # A frame of a clip: the blur, noise and compression of both clip recipes (data/clips.py). Faces narrower than 50 px
+    # are not restored; their crops would be 2.5 times smaller.
+    "film": Recipe((0.2, 3), (1, 2.8), (0, 10), (100, 100), "film"),
 }
-FILM = 7  # frames
-SPEED = 2.0  # of a film's face, pixels of the small picture from frame to frame, at most
+# What is done to a still: its level is drawn from (first, last).
+STILLS: Mapping[str, tuple[Callable[[Pixels, int], Pixels], tuple[int, int]]] = {
+    "h264": (h264_still, (23, 38)),  # one intra frame, crf
+    "palette": (palette, (64, 256)),  # of a GIF, colours
+    "webp": (webp, (20, 80)),  # quality
+    "avif": (avif, (20, 70)),  # quality
+}
+FILM = 10  # frames
+STEADY = 4  # the frame from which on the first one, which is coded better, has been forgotten
+FIRST = 0.1  # share of samples that may show a frame before that
+FILM_LEVELS = (22, 40)  # crf; wider than the clips' 23-38, as a whole picture's quantiser differs by up to 3
+OTHERS = 0.1  # share of films by another encoder than x264
+SPEED = 2.5  # of a film's face, pixels of the small picture from frame to frame, at most
 
 
 @dataclass(frozen=True)
 class Drawn:
     """The parameters of one sample; `kernel_ratio` is the short over the long sigma, angle in degrees.
 
-    `frame`, `move_x` and `move_y` are a film's: which of its frames is shown, and how the face moves between two.
     `sigma_2` to `jpeg_2` are those of a second round of blur, resize, noise and JPEG (Real-ESRGAN, Wang et al. 2021,
-    section 3.1), on the small picture of the first; `shrink_2` = 0: there is none.
+    section 3.1), on the small picture of the first; `shrink_2` = 0: there is none. The rest is a film's: which of its
+    frames is shown, how the face moves between two, the seed of all else that moves in it, and the encoder.
     """
 
     recipe: str
@@ -81,6 +92,8 @@ class Drawn:
     frame: int = 0
     move_x: float = 0.0
     move_y: float = 0.0
+    film: int = 0
+    encoder: str = ""
     sigma_2: float = 0.0
     shrink_2: float = 0.0
     noise_2: float = 0.0
@@ -99,7 +112,7 @@ def recipe_named(name: str) -> Recipe:
 
 
 def draw(name: str, rng: np.random.Generator, codec: str | None = None) -> Drawn:
-    """Draws the parameters of recipe `name`; `codec` ("h264", "palette", "either") where it has none of its own."""
+    """Draws the parameters of recipe `name`; `codec` (of `STILLS`, or "either") where it has none of its own."""
     if name == "clean":
         base = Drawn(recipe="clean")
     else:
@@ -118,14 +131,26 @@ def draw(name: str, rng: np.random.Generator, codec: str | None = None) -> Drawn
         )
     if not codec:
         return base
-    kind = ("h264" if rng.random() < 0.5 else "palette") if codec == "either" else codec
-    level = int(rng.integers(64, 257)) if kind == "palette" else int(rng.integers(23, 39))
-    coded = replace(base, codec=kind, codec_level=level)
-    if kind != "film":
-        return coded
-    speed, way = SPEED * rng.random(), 2 * math.pi * rng.random()
-    x, y = float(speed * math.cos(way)), float(speed * math.sin(way))
-    return replace(coded, frame=int(rng.integers(1, FILM)), move_x=x, move_y=y)
+    if codec == "film":
+        return _filmed(base, rng)
+    kind = list(STILLS)[int(rng.integers(len(STILLS)))] if codec == "either" else codec
+    low, high = STILLS[kind][1]
+    return replace(base, codec=kind, codec_level=int(rng.integers(low, high + 1)))
+
+
+def _filmed(base: Drawn, rng: np.random.Generator) -> Drawn:
+    speed, way = SPEED * rng.random() ** 1.5, 2 * math.pi * rng.random()  # most faces move slowly
+    others = [name for name in ENCODERS if name != "libx264"]
+    return replace(
+        base,
+        codec="film",
+        codec_level=int(rng.integers(FILM_LEVELS[0], FILM_LEVELS[1] + 1)),
+        frame=int(rng.integers(0 if rng.random() < FIRST else STEADY, FILM)),
+        move_x=float(speed * math.cos(way)),
+        move_y=float(speed * math.sin(way)),
+        film=int(rng.integers(2**31)),
+        encoder=others[int(rng.integers(len(others)))] if rng.random() < OTHERS else "libx264",
+    )
 
 
 def with_second_round(drawn: Drawn, rng: np.random.Generator) -> Drawn:
@@ -176,11 +201,7 @@ def apply(image: Pixels, drawn: Drawn, rng: np.random.Generator) -> Pixels:
             out = _second_round(out, drawn, rng)
         out = cv2.resize(out, (width, height), interpolation=cv2.INTER_CUBIC)
     pixels = _integer(out)
-    if drawn.codec == "h264":
-        return h264_still(pixels, drawn.codec_level)
-    if drawn.codec == "palette":
-        return palette(pixels, drawn.codec_level)
-    return pixels
+    return STILLS[drawn.codec][0](pixels, drawn.codec_level) if drawn.codec in STILLS else pixels
 
 
 def _second_round(small: npt.NDArray[Any], drawn: Drawn, rng: np.random.Generator) -> npt.NDArray[Any]:
@@ -192,21 +213,53 @@ def _second_round(small: npt.NDArray[Any], drawn: Drawn, rng: np.random.Generato
 
 
 def film(image: npt.NDArray[Any], drawn: Drawn, rng: np.random.Generator) -> Pixels:
-    """A frame of an encoded film in which the picture glides, noise anew in each; in that frame it stands as given.
+    """A frame of an encoded film in which a face glides, turns, comes nearer and moves in itself; noise anew in each.
+
+    In the frame that is shown it stands as given. A face that only glided would be predicted too well, and come out
+    better than in a clip.
 
     Args:
         image: HWC float32 on the 0..255 scale.
-        drawn: noise, codec_level, frame, move_x, move_y.
+        drawn: noise, codec_level, frame, move_x, move_y, film, encoder.
         rng: for the noise.
     """
     height, width = image.shape[:2]
+    # Noise of four times the picture's area, of which each frame sees another part: cheaper than new noise in each.
+    sheet = rng.standard_normal((2 * height, 2 * width, 3), np.float32) * np.float32(drawn.noise)
     frames = []
+    for x, y, light in _moves(drawn, width, height):
+        seen = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        top, left = int(rng.integers(height + 1)), int(rng.integers(width + 1))
+        frames.append(_integer(seen * light + sheet[top : top + height, left : left + width]))
+    return film_frame(frames, drawn.frame, drawn.codec_level, drawn.encoder or "libx264")
+
+
+def _moves(drawn: Drawn, width: int, height: int) -> Iterator[tuple[FloatArray, FloatArray, np.float32]]:
+    """For each frame where its pixels come from, x and y (H, W) float32, and by how much it is brighter.
+
+    As in five clips (experiments/film): between aligned faces of neighbouring frames a root mean square of 2 to 20 grey
+    levels, of frames five apart 8 to 40.
+    """
+    rng = np.random.default_rng(drawn.film)
+    zoom, turn = rng.normal(0, 0.002), rng.normal(0, math.radians(0.15))
+    bend = 0.025 * rng.random() ** 2 * min(width, height)  # pixels
+    pace = 2 * math.pi / rng.uniform(6, 24, 2)
+    phase = rng.uniform(0, 2 * math.pi, 2)
+    light, beat = rng.uniform(0, 0.03), rng.uniform(0.05, 0.5)
+    fields = [rng.normal(0, bend, (5, 5, 2)).astype(np.float32) for _ in pace]
+    shapes = [cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC) for field in fields]
+    x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
+    u, v = x - (width - 1) / 2, y - (height - 1) / 2
     for i in range(FILM):
-        x, y = ((i - drawn.frame) * speed for speed in (drawn.move_x, drawn.move_y))
-        way = np.array([[1, 0, x], [0, 1, y]], np.float32)
-        seen = cv2.warpAffine(image, way, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-        frames.append(_integer(seen + rng.normal(0, drawn.noise, image.shape)))
-    return h264_frame(frames, drawn.frame, drawn.codec_level)
+        t = i - drawn.frame
+        near = math.exp(zoom * t)
+        c, s = near * math.cos(turn * t) - 1, near * math.sin(turn * t)
+        along, down = x + c * u - s * v - t * drawn.move_x, y + s * u + c * v - t * drawn.move_y
+        for shape, p, q in zip(shapes, pace, phase, strict=True):
+            far = math.sin(p * i + q) - math.sin(p * drawn.frame + q)
+            along, down = along + far * shape[..., 0], down + far * shape[..., 1]
+        brighter = 1 + light * (math.sin(beat * i) - math.sin(beat * drawn.frame))
+        yield along.astype(np.float32), down.astype(np.float32), np.float32(brighter)
 
 
 def degrade(image: Pixels, recipe: str, rng: np.random.Generator) -> tuple[Pixels, dict[str, Any]]:

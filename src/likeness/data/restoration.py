@@ -95,7 +95,7 @@ class MixConfig:
 
     Attributes:
         recipes: share of each recipe; `clean` is the face itself.
-        codec: share of samples that pass another codec after their recipe.
+        codec: share of samples that pass H.264, WebP, AVIF or a palette after their recipe.
         second: share of the `heavy` samples that go through a second, milder round.
         light: share of faces that are darkened (down to 0.4) or brightened a little, and tinted; truth and input alike.
         unknown: share of samples of which a part is unknown, and filled smoothly.
