@@ -15,7 +15,7 @@ from likeness.data.modules import DrawnDataModule, FaceDataModule, draw_weights
 from likeness.data.restoration import MixConfig
 from likeness.errors import ConfigError, DataError
 
-CLEAN = MixConfig(recipes={"clean": 1.0}, codec=0, soft=0, jitter=0)
+CLEAN = MixConfig(recipes={"clean": 1.0}, codec=0, soft=0, jitter=0, light=0, unknown=0)
 
 
 @pytest.fixture(scope="module")

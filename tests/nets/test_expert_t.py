@@ -18,8 +18,9 @@ from likeness.nets.expert_f import INPUT_GAIN, ExpertF
 from likeness.nets.expert_t import LOOK_UPS, ExpertT, ExpertTConfig, Frozen, Knobs, entropy
 from likeness.nets.hold import stacked
 from likeness.nets.prior import Prior
-from likeness.nets.tokens import FaceBias
+from likeness.nets.tokens import ContentReader, FaceBias
 from likeness.ops.geometry import template
+from likeness.weights.networks import load_network
 from tests.tiny import FIRST, PRIOR, TINY
 
 
@@ -139,9 +140,57 @@ def test_the_encoder_starts_as_expert_f_s(faces: Tensor, frozen: Frozen) -> None
         torch.testing.assert_close(reading.maps[1], net.norm64(f64))
 
 
+def some_unknown(count: int) -> Tensor:
+    unknown = torch.zeros(count, 1, 256, 256, dtype=torch.bool)
+    unknown[..., 96:144, 64:112] = True  # 3 x 3 cells of 16 pixels
+    return unknown
+
+
+def test_nothing_unknown_changes_nothing(faces: Tensor, frozen: Frozen) -> None:
+    net = stirred(TINY)
+    with torch.no_grad():
+        expected = net(faces, frozen).image
+        assert torch.equal(net(faces, frozen, unknown=torch.zeros(len(faces), 1, 256, 256) > 0).image, expected)
+        assert not torch.equal(net(faces, frozen, unknown=some_unknown(len(faces))).image, expected)
+
+
+def test_released_weights_know_nothing_of_unknown_pixels_yet() -> None:
+    net = load_network("expert_t")[0]
+    assert not net.state_dict()["content.unknown"].any()
+
+
+def test_where_nothing_is_known_the_prior_alone_draws(faces: Tensor, frozen: Frozen) -> None:
+    """Fidelity is 0 in every cell with an unknown pixel, also where the user asks for the input's own look."""
+    unknown = some_unknown(len(faces))
+    unknown[..., 0, 0] = True  # one pixel is enough for its cell
+    with torch.no_grad():
+        found = stirred(TINY)(faces, frozen, Knobs(fidelity=1.0), unknown).fidelity
+    expected = torch.ones(len(faces), 1, 32, 32)
+    expected[..., 12:18, 8:14] = 0
+    expected[..., 0, 0] = 0
+    assert torch.equal(found, expected)
+
+
+def test_a_learned_token_stands_in_for_unknown_cells() -> None:
+    torch.manual_seed(0)
+    reader = ContentReader(6, 12, 2, 4, 1).eval()
+    features, unknown = torch.rand(1, 6, 4, 4), torch.zeros(1, 16, dtype=torch.bool)
+    unknown[0, 5] = True
+    other = features.clone()
+    other[0, :, 1, 1] += 1  # cell 5
+    with torch.no_grad():
+        assert torch.equal(reader(features, unknown), reader(other, unknown))
+        assert not torch.equal(reader(features), reader(other))
+        shown = reader(features, unknown)
+        reader.unknown.add_(1)
+        assert not torch.equal(reader(features, unknown), shown)
+
+
 def test_the_frozen_networks_get_no_gradient(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
-    net(faces, frozen).image.square().mean().backward()
+    unknown = torch.zeros(len(faces), 1, 256, 256, dtype=torch.bool)
+    unknown[..., 100:140, 60:100] = True
+    net(faces, frozen, unknown=unknown).image.square().mean().backward()
     for part in frozen:
         assert part is not None
         assert all(p.grad is None for p in part.parameters())

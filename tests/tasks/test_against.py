@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from likeness.errors import DataError
-from likeness.tasks.against import AgainstOptions, compare, main, pool, read_images, run
+from likeness.tasks import against
+from likeness.tasks.against import AgainstOptions, by_attribute, compare, main, pool, read_images, run
 
 HEAD = "# commit: none\nimage,group,recipe,method,size,psnr,lpips\n"
 FIGURES = {
@@ -141,3 +142,23 @@ def test_the_command_pools(file: Path, tmp_path: Path) -> None:
     text = (tmp_path / "pooled.md").read_text()
     assert "real" not in text.replace("pooled", "")
     assert "| b | +1.25 [" in text
+
+
+WORN = {"1.png": frozenset({"glasses", "hat"}), "2.png": frozenset({"glasses"}), "3.png": frozenset[str]()}
+
+
+def test_a_face_counts_under_each_of_its_attributes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(against, "FEWEST", 1)
+    rows = {(r.view, r.method, r.metric): r.figure for r in compare(by_attribute(read_images(file), WORN), "a")}
+    expected = {"glasses": (21.0, 2), "hat": (20.0, 1), "none": (30.0, 1), "all": (24.0, 3)}  # 4.png has no label
+    for view, (psnr, n) in expected.items():
+        figure = rows[f"{view}, 256", "a", "psnr"]
+        assert (figure.value, figure.n) == (pytest.approx(psnr), n), view
+    assert len({view for view, _, _ in rows}) == 4
+
+
+def test_attributes_of_few_faces_make_no_table(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(against, "FEWEST", 2)
+    assert {line["group"] for line in by_attribute(read_images(file), WORN)} == {"glasses"}
+    with pytest.raises(DataError, match="none of the images is labelled"):
+        by_attribute(read_images(file), {"5.png": frozenset({"hat"})})

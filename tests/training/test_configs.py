@@ -12,13 +12,13 @@ import pytest
 import torch
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
-from timm.optim import Muon
 
 from likeness.data.modules import DrawnDataModule, FaceDataModule
 from likeness.data.restoration import MixConfig
 from likeness.nets.expert_f import ExpertFConfig
 from likeness.training.expert_f import ExpertFModule
 from likeness.training.losses.restoration import LossWeights
+from likeness.training.muon import Muon
 from likeness.training.run import build
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -90,7 +90,8 @@ def test_every_optimizer_is_tested() -> None:
 def test_optimizers_hold_all_weights_and_step(name: str, composed: Any, tmp_path: Path) -> None:
     cfg = composed("experiment=smoke", *QUIET, f"paths.logs={tmp_path}", f"optimizer@model.optimizer={name}")
     model = build(cfg.model)
-    optimizer = model.configure_optimizers()
+    model.trainer = build(cfg.trainer, logger=False)
+    (optimizer,) = model.configure_optimizers()
     kind, rate = OPTIMIZERS[name]
     assert type(optimizer) is kind
     assert optimizer.defaults["lr"] == rate

@@ -46,7 +46,7 @@ PRIOR = (
     "data.epoch_images=8", "data.batch_size=1", "data.mix.soft=0.5", "logger=csv", "trainer=ddp",
     "trainer.accelerator=cpu",
     "trainer.max_time=null", "trainer.max_epochs=2", "trainer.precision=32-true", "model.gan.start=0.25",
-    "model.gan.lead=0", "model.discriminator.width=4", "model.net.config.codes=16", "model.net.config.code_width=4",
+    "model.gan.lead=0", "model.discriminator_width=4", "model.net.config.codes=16", "model.net.config.code_width=4",
     "model.net.config.widths=[12,8,8,4]", "model.net.config.encoder=[0,1,1]", "model.net.config.decoder=[1,1,1]",
     "model.loss.weights.identity=0", "model.loss.weights.lpips=0", "trainer.log_every_n_steps=1",
 )  # fmt: skip

@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from likeness.data.attributes import rarity, read_attributes
 from likeness.data.faces import FaceRecord, cached_faces, read_manifest, split_records
 from likeness.data.restoration import (
     ArraySource,
@@ -120,6 +121,8 @@ class FaceDataModule(_PairsDataModule):
         synthetic: share of samples drawn from generated people.
         favour: by set of the manifest, how much oftener than others its faces are drawn: pictures from the wild are
             few and varied, studio portraits many and alike.
+        attributes: CSV of `likeness.tasks.labels`, which says who wears glasses and the like; None = unknown.
+        rare: by attribute, how much oftener faces that have it are drawn.
         val_faces: number of real faces of `val` that validation uses, spread evenly over the list.
         epoch_images: samples in one (virtual) epoch.
         exchange: every training batch also holds each truth with the next one's degradation (Expert-T).
@@ -135,8 +138,10 @@ class FaceDataModule(_PairsDataModule):
         root: str | None,
         cache: str,
         batch_size: int = 8,
-        synthetic: float = 0.2,
+        synthetic: float = 0.1,
         favour: Mapping[str, float] = MappingProxyType({}),
+        attributes: str | None = None,
+        rare: Mapping[str, float] = MappingProxyType({}),
         val_faces: int = 24,
         val_recipes: tuple[str, ...] = ("gfpgan", "heavy", "mild"),
         epoch_images: int = 4000,
@@ -160,7 +165,8 @@ class FaceDataModule(_PairsDataModule):
         if not train or not val:
             raise DataError(f"{root}: {len(train)} faces to train on, {len(val)} real ones to validate; need both")
         self.root, self.cache, self.train_records, self.val_records = root, Path(cache), train, val
-        self.weights = draw_weights(train, synthetic, favour)
+        found = read_attributes(attributes) if attributes else {}
+        self.weights = draw_weights(train, synthetic, favour, rarity([r.file for r in train], found, rare))
 
     def prepare_data(self) -> None:
         """Decodes what is not cached yet, in one process only."""
@@ -175,13 +181,19 @@ class FaceDataModule(_PairsDataModule):
         return ArraySource(cached_faces(self.root, records, self.cache), records)
 
 
-def draw_weights(records: Sequence[FaceRecord], synthetic: float, favour: Mapping[str, float]) -> list[float]:
+def draw_weights(
+    records: Sequence[FaceRecord],
+    synthetic: float,
+    favour: Mapping[str, float],
+    rarities: Sequence[float] | None = None,
+) -> list[float]:
     """How often each face is drawn; the weights of all sum to 1 where there are faces of both kinds.
 
     Args:
         records: the faces.
         synthetic: share of all generated ones.
         favour: factor by set, 1 where it is not named.
+        rarities: factor by face; None = 1 everywhere.
 
     Raises:
         ConfigError: if a set is unknown, or a factor negative.
@@ -189,7 +201,7 @@ def draw_weights(records: Sequence[FaceRecord], synthetic: float, favour: Mappin
     known = {r.set for r in records}
     if set(favour) - known or any(f < 0 for f in favour.values()):
         raise ConfigError(f"data.favour: got {dict(favour)}, expected factors from 0 up for some of {sorted(known)}")
-    raw = [favour.get(r.set, 1.0) for r in records]
+    raw = [favour.get(r.set, 1.0) * f for r, f in zip(records, rarities or [1.0] * len(records), strict=True)]
     sums = {
         real: sum(w for w, r in zip(raw, records, strict=True) if (r.kind == "real") == real) for real in (True, False)
     }

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import MISSING
 
+from likeness.data.attributes import ATTRIBUTES, read_attributes
 from likeness.errors import DataError
 from likeness.evaluation import provenance
 from likeness.evaluation.benchmarks import WIDTH
@@ -25,6 +26,7 @@ from likeness.tasks import arguments
 from likeness.weights.files import file_hash
 
 _HEAD = ("image", "group", "recipe", "method", "size")
+FEWEST = 20  # faces with an attribute that make a table
 
 
 @dataclass
@@ -39,6 +41,8 @@ class AgainstOptions:
         seed: of the bootstrap.
         pooled: average each face over recipes and widths first, so that a table says what a choice costs overall; the
             intervals are then over faces.
+        attributes: CSV of labels (`experiments/labels/by_eye.csv`): a table for each attribute that at least `FEWEST`
+            faces have, and one of the faces that have none; empty = none of these.
     """
 
     images: list[str] = field(default_factory=list)
@@ -47,6 +51,7 @@ class AgainstOptions:
     dst: str = ""
     seed: int = 0
     pooled: bool = False
+    attributes: str = ""
 
 
 def read_images(path: Path) -> list[dict[str, str]]:
@@ -81,6 +86,26 @@ def pool(lines: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
         values = {m: "" if np.isnan(v) else repr(v) for m, v in means.items()}
         pooled.append({"image": image, "group": "all", "recipe": recipes, "method": method, "size": size, **values})
     return pooled
+
+
+def by_attribute(lines: Sequence[Mapping[str, str]], attributes: Mapping[str, frozenset[str]]) -> list[dict[str, str]]:
+    """The lines of labelled faces, once for each attribute of theirs, which becomes their group; "none" without any.
+
+    Attributes that fewer than `FEWEST` of the faces have are left out.
+
+    Raises:
+        DataError: if none of the faces is labelled.
+    """
+    labelled = [line for line in lines if line["image"].partition(WIDTH)[0] in attributes]
+    if not labelled:
+        raise DataError("attributes: none of the images is labelled; give labels of the faces that were evaluated")
+    found: dict[str, list[dict[str, str]]] = {}
+    for line in labelled:
+        face = line["image"].partition(WIDTH)[0]
+        for name in attributes[face] or ("none",):
+            found.setdefault(name, []).append({**line, "group": name})
+    kept = [n for n in (*ATTRIBUTES, "none") if len({line["image"] for line in found.get(n, [])}) >= FEWEST]
+    return [line for name in kept for line in found[name]]
 
 
 def compare(
@@ -142,7 +167,10 @@ def run(options: AgainstOptions) -> None:
     for name in options.images:
         title = f"{name}: " if len(options.images) > 1 else ""
         lines = read_images(Path(name))
-        rows += compare(pool(lines) if options.pooled else lines, options.base, options.methods, options.seed, title)
+        lines = pool(lines) if options.pooled else lines
+        if options.attributes:
+            lines = by_attribute(lines, read_attributes(options.attributes))
+        rows += compare(lines, options.base, options.methods, options.seed, title)
     text = tables_of(rows, options.base)
     if options.dst:
         facts = {"files sha256": {name: file_hash(name) for name in options.images}}

@@ -1,7 +1,8 @@
 """Short runs at equal budget, side by side: `python -m likeness.tasks.compare runs.base=A.ckpt runs.other=B.ckpt`.
 
-Restores the same held-out faces with every checkpoint and writes per-image means and their paired differences to the
-first run, with 95 % intervals.
+Restores the same held-out faces with every checkpoint or weight file and writes per-image means and their paired
+differences to the first run, with 95 % intervals: PSNR, LPIPS and identity at 256; sharpness, specks and streaks of the
+skin at 512, of the faces that are sharp there. `images=FOLDER` keeps what was restored, for `likeness.tasks.blind`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -28,12 +31,16 @@ from likeness.metrics.identity import embedding_distance
 from likeness.metrics.images import halve, round8
 from likeness.metrics.lpips import load_lpips
 from likeness.metrics.psnr import psnr
+from likeness.metrics.sharpness import sharpness_ratio
+from likeness.metrics.specks import specks
+from likeness.metrics.streaks import streaks
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, Frozen
 from likeness.nets.face_embedder import load_embedder
 from likeness.tasks import arguments
 from likeness.tasks.export import averaged_weights, last_weights, read_checkpoint
-from likeness.training.base import as_tensor
+from likeness.training.base import as_tensor, valid_at_512
+from likeness.weights.files import load_weights
 from likeness.weights.networks import NETWORKS, load_network, load_prior, plain_config
 
 Figures = dict[str, dict[str, np.ndarray]]  # recipe, metric -> (faces,)
@@ -44,8 +51,10 @@ class CompareOptions:
     """Options of the command.
 
     Attributes:
-        runs: by name, the checkpoint that each run ended with; the first is what the others are compared with.
+        runs: by name, the checkpoint that each run ended with, or a released weight file (.safetensors); the first is
+            what the others are compared with.
         dst: the Markdown file to write.
+        images: a folder of pictures for each run, and one of the inputs; empty = none are kept.
         root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
         recipes: what the faces are degraded by.
         faces: real ones of `val`, spread evenly.
@@ -56,6 +65,7 @@ class CompareOptions:
 
     runs: dict[str, str] = field(default_factory=dict)
     dst: str = "experiments/compare.md"
+    images: str = ""
     root: str = ""
     recipes: list[str] = field(default_factory=lambda: ["gfpgan", "heavy", "mild"])
     faces: int = 59
@@ -68,7 +78,12 @@ def load_run(file: str, averaged: bool) -> tuple[nn.Module, dict[str, Any]]:
 
     Raises:
         InputError: if it is no checkpoint of a network that restores.
+        WeightsError: if it is no weight file of Expert-F, or a damaged one.
     """
+    if file.endswith(".safetensors"):
+        notes = load_weights(file, "expert_f").notes
+        net = load_network("expert_f", file)[0].eval().requires_grad_(False)
+        return net, {"images": notes.get("images"), "steps": notes.get("steps")}
     checkpoint = read_checkpoint(file)
     name = checkpoint.get("network", "")
     if name not in ("expert_f", "expert_t", "prior", "srnet"):
@@ -95,17 +110,55 @@ def restoring(net: nn.Module) -> Callable[[Tensor], Tensor]:
 
 @torch.inference_mode()
 def measure(
-    restore: Callable[[Tensor], Tensor], batches: Iterable[dict[str, Any]], metrics: Mapping[str, Any]
+    restore: Callable[[Tensor], Tensor],
+    batches: Iterable[dict[str, Any]],
+    metrics: Mapping[str, Any],
+    skin: Mapping[str, Any] | None = None,
+    keep: Callable[[str, Tensor], None] | None = None,
 ) -> Figures:
-    """Every metric of every restored face at 256, by recipe."""
+    """Every metric of every restored face, by recipe; mirrored borders count as right.
+
+    Args:
+        restore: (B, 3, 256, 256) to (B, 3, 512, 512).
+        batches: of `FixedPairs`.
+        metrics: of output and truth at 256.
+        skin: of output, truth and (B, 1, 512, 512) bool `valid`, at 512; nan for faces that are not sharp there.
+        keep: called with the recipe and each restored face, (3, 512, 512).
+    """
     found: dict[str, dict[str, list[float]]] = {}
     for batch in batches:
-        truth = halve(as_tensor(batch["truth"]))
-        image = round8(halve(restore(as_tensor(batch["input"])).clamp(0, 1).contiguous()))
-        for name, metric in metrics.items():
-            for recipe, value in zip(batch["drawn"]["recipe"], metric(image, truth), strict=True):
-                found.setdefault(recipe, {}).setdefault(name, []).append(float(value))
+        truth, valid = as_tensor(batch["truth"]), valid_at_512(batch["valid"])
+        large = torch.where(valid, round8(restore(as_tensor(batch["input"])).clamp(0, 1).contiguous()), truth)
+        image, small = round8(halve(large)), halve(truth)
+        values = {name: metric(image, small) for name, metric in metrics.items()}
+        for name, metric in (skin or {}).items():
+            values[name] = torch.where(batch["sharp"], metric(large, truth, valid), torch.nan)
+        for i, recipe in enumerate(batch["drawn"]["recipe"]):
+            for name, value in values.items():
+                found.setdefault(recipe, {}).setdefault(name, []).append(float(value[i]))
+            if keep is not None:
+                keep(recipe, large[i])
     return {recipe: {name: np.array(v) for name, v in rows.items()} for recipe, rows in found.items()}
+
+
+SKIN = {
+    "sharpness": lambda image, truth, valid: sharpness_ratio(image, truth),
+    "specks": lambda image, truth, valid: specks(image, valid),
+    "streaks": lambda image, truth, valid: 100 * streaks(image, valid),
+}
+
+
+class Pictures:
+    """Keeps pictures as FOLDER/RUN/RECIPE__NUMBER.png, numbered in the order in which they come."""
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self.folder, self.counts = folder / run, dict[str, int]()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, recipe: str, image: Tensor) -> None:
+        self.counts[recipe] = number = self.counts.get(recipe, 0) + 1
+        pixels = (image.permute(1, 2, 0) * 255).round().byte().numpy()
+        Image.fromarray(pixels).save(self.folder / f"{recipe}__{number:03d}.png")
 
 
 def table(runs: Mapping[str, Figures]) -> list[str]:
@@ -125,6 +178,17 @@ def table(runs: Mapping[str, Figures]) -> list[str]:
                 cells.append(cell)
             lines.append(f"| {recipe} | {run} | " + " | ".join(cells) + " |")
     return lines
+
+
+@torch.inference_mode()
+def measure_truths(batches: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Specks and streaks of the photographs themselves, means of the sharp ones."""
+    found: dict[str, list[float]] = {"specks": [], "streaks": []}
+    for batch in batches:
+        truth, valid, sharp = as_tensor(batch["truth"]), valid_at_512(batch["valid"]), batch["sharp"]
+        for name, values in found.items():
+            values += SKIN[name](truth, truth, valid)[sharp].tolist()
+    return {name: float(np.nanmean(values)) for name, values in found.items()}
 
 
 def run(options: CompareOptions) -> None:
@@ -150,11 +214,18 @@ def run(options: CompareOptions) -> None:
     embed, lpips = load_embedder().embed_aligned, load_lpips()
     metrics = {"PSNR": psnr, "LPIPS": lpips, "distance": lambda a, b: embedding_distance(embed(a), embed(b))}
     figures, notes = dict[str, Figures](), []
+    loader = DataLoader(pairs, batch_size=8)
     for name, file in options.runs.items():
         net, seen = load_run(file, options.averaged)
-        loader = DataLoader(pairs, batch_size=8)
-        figures[name] = measure(restoring(net), track(loader, name, disable=not sys.stderr.isatty()), metrics)
+        keep = Pictures(Path(options.images), name) if options.images else None
+        batches = track(loader, name, disable=not sys.stderr.isatty())
+        figures[name] = measure(restoring(net), batches, metrics, SKIN, keep)
         notes.append(f"- {name}: {seen['images']} images in {seen['steps']} steps")
+    photographs = measure_truths(loader)
+    notes.append("- photographs: " + ", ".join(f"{name} {value:.4g}" for name, value in photographs.items()))
+    if options.images:
+        keep = Pictures(Path(options.images), "input")
+        measure(lambda x: F.interpolate(x, scale_factor=2.0, mode="bicubic").clamp(0, 1), loader, {}, keep=keep)
     lines = [*notes, "", *table(figures)]
     provenance.write_markdown(Path(options.dst), "Runs side by side", lines)
     print("\n".join(lines))

@@ -1,0 +1,286 @@
+"""Spreads labels given by eye over all training faces: `python -m likeness.tasks.labels`.
+
+A linear probe for each attribute learns from the labelled faces of `train`; its balanced accuracy is measured on those
+of `val`, which it never saw. Features: the embedder's, Expert-F's on its way down (at half the size), and an ImageNet
+network's (LPIPS's backbone), each over a coarse grid. Which of them serves an attribute is chosen by cross-validation on
+`train`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from rich.progress import track
+from torch import Tensor
+
+from likeness.data.attributes import ATTRIBUTES
+from likeness.data.faces import FaceRecord, read_face, read_manifest
+from likeness.errors import ConfigError, DataError
+from likeness.evaluation import provenance
+from likeness.evaluation.statistics import bootstrap
+from likeness.metrics.lpips import backbone_file
+from likeness.nets.expert_f import ExpertF
+from likeness.nets.face_embedder import FaceEmbedder, load_embedder
+from likeness.tasks import arguments
+from likeness.weights.files import read_tensors
+from likeness.weights.networks import load_network
+
+Array = npt.NDArray[np.float32]
+COMBINATIONS = (
+    ("embedder", "expert"),
+    ("embedder", "expert", "objects"),
+    ("objects",),
+    ("top",),
+    ("top", "embedder"),
+)
+STRENGTHS = (0.3, 1.0, 3.0, 10.0)  # of the fit, inverse regularisation
+
+
+@dataclass
+class LabelsOptions:
+    """Options of the command.
+
+    Attributes:
+        root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
+        labels: CSV of labels by eye: file, split, sample (drawn, or how else it was found), attributes.
+        dst: folder of the table, and of `attributes.csv`: the attributes of every training face that has any.
+        seed: of the cross-validation.
+    """
+
+    root: str = ""
+    labels: str = "experiments/labels/by_eye.csv"
+    dst: str = "experiments/labels"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One face labelled by eye; `drawn` tells whether it was drawn at random."""
+
+    file: str
+    split: str
+    drawn: bool
+    attributes: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A linear probe of one attribute.
+
+    Attributes:
+        attribute: its name.
+        features, strength: what cross-validation chose.
+        weights, offset: scores above 0 mean that a face has the attribute.
+        chosen_at: balanced accuracy in cross-validation.
+    """
+
+    attribute: str
+    features: tuple[str, ...]
+    strength: float
+    weights: npt.NDArray[np.float64]
+    offset: float
+    chosen_at: float
+
+    def scores(self, features: Mapping[str, Array]) -> npt.NDArray[np.float64]:
+        """(N,)."""
+        return np.asarray(joined(features, self.features) @ self.weights + self.offset, np.float64)
+
+
+def read_labels(file: Path | str) -> list[Labelled]:
+    """Reads the labels given by eye.
+
+    Raises:
+        DataError: if the file cannot be read, lacks a column or names an unknown attribute.
+    """
+    try:
+        with Path(file).open(newline="") as handle:
+            rows = list(csv.DictReader(handle))
+        found = [
+            Labelled(r["file"], r["split"], r["sample"] == "drawn", frozenset(r["attributes"].split())) for r in rows
+        ]
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise DataError(f"labels: {file} cannot be read ({error}); expected file, split, sample, attributes") from error
+    unknown = sorted({a for face in found for a in face.attributes} - set(ATTRIBUTES))
+    if unknown or not found:
+        raise DataError(f"labels: {file} names {unknown or 'no faces'}; expected some of {', '.join(ATTRIBUTES)}")
+    return found
+
+
+@torch.inference_mode()
+def features_of(root: Path, records: Sequence[FaceRecord]) -> dict[str, Array]:
+    """Features of every face, (N, D) each, by the name of their network.
+
+    Raises:
+        WeightsError: if the ImageNet network's file is missing.
+    """
+    from torchvision.models import squeezenet1_1
+
+    expert = cast(ExpertF, load_network("expert_f")[0]).eval()
+    embedder, objects = load_embedder(), squeezenet1_1()
+    objects.load_state_dict(read_tensors(backbone_file()))
+    objects.eval()
+    found: dict[str, list[Array]] = {}
+    for start in track(range(0, len(records), 16), "features", disable=not sys.stderr.isatty()):
+        pixels = [torch.from_numpy(read_face(root, r, 256).copy()) for r in records[start : start + 16]]
+        faces = torch.stack(pixels).permute(0, 3, 1, 2).float() / 255
+        for name, values in _features(faces, expert, embedder, objects.features).items():
+            found.setdefault(name, []).append(values.flatten(1).numpy().astype(np.float32))
+    return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def _features(faces: Tensor, expert: ExpertF, embedder: FaceEmbedder, objects: torch.nn.Module) -> dict[str, Tensor]:
+    """Of (B, 3, 256, 256) in [0, 1]."""
+    mean, spread = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    maps = objects((F.interpolate(faces, size=224, mode="bilinear", antialias=True) - mean) / spread)
+    return {
+        "embedder": embedder.embed_aligned(faces),
+        "expert": F.adaptive_avg_pool2d(expert.see(F.avg_pool2d(faces, 2)).encoded32, 8),
+        "objects": F.adaptive_avg_pool2d(maps, 4),
+        "top": F.adaptive_avg_pool2d(maps[:, :, :6], (2, 3)),  # hair and what is worn on it
+    }
+
+
+def joined(features: Mapping[str, Array], names: Sequence[str]) -> Array:
+    """(N, D), every network's share of the length alike whatever its dimensions."""
+    return np.concatenate([features[name] / np.sqrt(features[name].shape[1]) for name in names], 1)
+
+
+def standardised(features: Mapping[str, Array], reference: npt.NDArray[np.bool_]) -> dict[str, Array]:
+    """Every dimension with mean 0 and spread 1 over the faces of `reference` (N,)."""
+    return {n: (v - v[reference].mean(0)) / (v[reference].std(0) + 1e-6) for n, v in features.items()}
+
+
+def balanced_accuracy(has: npt.NDArray[np.bool_], said: npt.NDArray[np.bool_]) -> float:
+    """Mean of the shares of hits among those that have it and those that have not."""
+    return float((said[has].mean() + (~said[~has]).mean()) / 2)
+
+
+def fit(
+    attribute: str, features: Mapping[str, Array], has: npt.NDArray[np.bool_], drawn: npt.NDArray[np.bool_], seed: int
+) -> Probe:
+    """Chooses features, strength and threshold by tenfold cross-validation, and fits on all faces.
+
+    Args:
+        attribute: its name.
+        features: (N, D) each, standardised.
+        has: (N,), the labels.
+        drawn: (N,), the faces that were drawn at random; only they count in choosing.
+        seed: of the folds.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    folds, best = StratifiedKFold(10, shuffle=True, random_state=seed), None
+    for names in COMBINATIONS:
+        values = joined(features, names)
+        for strength in STRENGTHS:
+            model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
+            scores = cross_val_predict(model, values, has, cv=folds, method="decision_function")
+            candidates = np.quantile(scores[drawn], np.linspace(0.3, 0.999, 200))
+            reached = [balanced_accuracy(has[drawn], scores[drawn] >= c) for c in candidates]
+            which = int(np.argmax(reached))
+            if best is None or reached[which] > best[0]:
+                best = reached[which], names, strength, float(candidates[which])
+    assert best is not None
+    reached_at, names, strength, threshold = best
+    model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000).fit(joined(features, names), has)
+    offset = float(model.intercept_[0]) - threshold
+    return Probe(attribute, names, strength, model.coef_[0], offset, reached_at)
+
+
+def row(probe: Probe, has: npt.NDArray[np.bool_], said: npt.NDArray[np.bool_], learned: int) -> str:
+    """A line of the table: how the probe does on faces held back."""
+
+    def accuracy(m: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return (m[:, 0] / m[:, 1] + m[:, 2] / m[:, 3]) / 2
+
+    counts = np.stack([has & said, has, ~has & ~said, ~has], 1).astype(np.float64)
+    found = bootstrap(accuracy, counts)
+    cells = [
+        probe.attribute,
+        str(learned),
+        str(int(has.sum())),
+        f"**{found.value:.3f}** [{found.low:.3f}, {found.high:.3f}]",
+        f"{said[has].mean():.2f}",
+        f"{(~said[~has]).mean():.2f}",
+        f"{probe.chosen_at:.3f}",
+        f"{' + '.join(probe.features)}, {probe.strength:g}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def run(options: LabelsOptions) -> None:
+    """Fits, measures, and writes the table and the attributes.
+
+    Raises:
+        DataError: where no faces are named, or the labels do not fit the manifest.
+        ConfigError: if scikit-learn is missing.
+    """
+    try:
+        import sklearn  # noqa: F401
+    except ImportError as error:
+        raise ConfigError("labels: scikit-learn is missing; pip install scikit-learn") from error
+    data = os.environ.get("LIKENESS_DATA", "")
+    if not options.root and not data:
+        raise DataError("labels: no faces; give root=DIR or set LIKENESS_DATA")
+    root = Path(options.root) if options.root else Path(data) / "faces"
+    labelled = {face.file: face for face in read_labels(options.labels)}
+    records = [r for r in read_manifest(root) if r.kind == "real" and (r.split == "train" or r.file in labelled)]
+    missing = set(labelled) - {r.file for r in records}
+    if missing:
+        raise DataError(f"labels: {root} lacks {len(missing)} labelled faces, {min(missing)} first; give their folder")
+    train = np.array([r.split == "train" for r in records])
+    known = np.array([r.file in labelled for r in records])
+    features = standardised(features_of(root, records), train)
+    drawn = np.array([labelled[r.file].drawn for r in records if r.file in labelled])
+    told: list[set[str]] = [set() for _ in records]
+    lines = []
+    for attribute in track(ATTRIBUTES, "probes", disable=not sys.stderr.isatty()):
+        has = np.array([attribute in labelled[r.file].attributes if r.file in labelled else False for r in records])
+        learned = known & train
+        probe = fit(
+            attribute, {n: v[learned] for n, v in features.items()}, has[learned], drawn[train[known]], options.seed
+        )
+        said = probe.scores(features) > 0
+        lines.append(row(probe, has[~train], said[~train], int(has[learned].sum())))
+        for i in np.flatnonzero(np.where(known, has, said) & train):
+            told[i].add(attribute)
+    write(Path(options.dst), [(r.file, t) for r, t in zip(records, told, strict=True) if t], lines)
+
+
+def write(folder: Path, told: Sequence[tuple[str, set[str]]], lines: Sequence[str]) -> None:
+    """Writes `attributes.csv` and `table.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "attributes.csv").open("w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["file", "attributes"])
+        writer.writerows([file, " ".join(a for a in ATTRIBUTES if a in found)] for file, found in sorted(told))
+    counts: dict[str, Any] = {a: sum(a in found for _, found in told) for a in ATTRIBUTES}
+    columns = ("attribute", "learned from", "held back", "balanced accuracy", "hits", "rejections", "in folds", "probe")
+    head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    tail = [
+        "",
+        "Training faces that have it, by eye or by the probe: " + ", ".join(f"{n} {a}" for a, n in counts.items()),
+    ]
+    provenance.write_markdown(
+        folder / "table.md", "Labels by probe, on held-back labels by eye", [*head, *lines, *tail]
+    )
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return arguments.main(LabelsOptions, run, words, __doc__ or "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
