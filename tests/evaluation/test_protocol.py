@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from likeness.evaluation.benchmarks import Benchmark, View, open_faces, open_widths
+from likeness.evaluation.benchmarks import Benchmark, Sample, View, open_faces, open_widths
 from likeness.evaluation.guarding import ACCEPTED, Accept
 from likeness.evaluation.measures import Measures
 from likeness.evaluation.methods import METHODS, Method, MethodContext
@@ -23,6 +23,8 @@ from likeness.evaluation.summary import summarise
 from likeness.metrics.lattice import axis_power
 from likeness.metrics.psnr import psnr
 from likeness.metrics.sharpness import sharpness_ratio
+from likeness.metrics.specks import specks
+from likeness.metrics.streaks import streaks
 from likeness.ops.color import to_float
 from likeness.types import FloatArray, Pixels
 
@@ -35,6 +37,10 @@ def benchmark(faces_root: Path) -> Benchmark:
 def _tensor(pixels: Pixels | FloatArray) -> torch.Tensor:
     image = pixels if pixels.dtype == np.float32 else to_float(pixels)
     return torch.from_numpy(image).permute(2, 0, 1)[None]
+
+
+def _pixels(levels: np.ndarray) -> Pixels:
+    return np.rint(levels).astype(np.uint8)
 
 
 def _methods(*names: str) -> list[Method]:
@@ -162,6 +168,49 @@ def test_a_lattice_in_the_output_shows_in_the_table(benchmark: Benchmark, measur
     rows = {(r.view, r.method): r.figure for r in summarise(scores, benchmark.views) if r.metric == "lattice"}
     for view in ("synthetic, 512", "all, 256"):
         assert rows[view, "halftone"].low > 1.5 * rows[view, "lanczos"].high
+
+
+def test_specks_and_streaks_are_told_at_512_over_the_truth_s(benchmark: Benchmark, measures: Measures) -> None:
+    y, x = np.mgrid[:512, :512]
+    hatch = 6 * np.sin(2 * np.pi * (x + y) / 11)[..., None]
+    dots = -30 * np.exp(-(((x % 32 - 16) ** 2 + (y % 32 - 16) ** 2)[..., None]) / 4)
+    # A truth with few dots, and hatched in a part of one cheek.
+    flawed = 140 + dots * (y < 200)[..., None] + hatch * ((x > 340) & (y > 200))[..., None]
+
+    def load(index: int) -> Sample:
+        sample = benchmark.load(index)
+        return sample if sample.truth_512 is None else replace(sample, truth_512=_pixels(np.tile(flawed, 3)))
+
+    made = {"input": flawed, "dotted": 140 + dots, "hatched": 140 + hatch}
+    methods = [
+        Method(n, lambda crops, p=p: [to_float(_pixels(np.tile(p, 3)))] * len(crops))  # type: ignore[misc]
+        for n, p in made.items()
+    ]
+    scores = evaluate_methods(replace(benchmark, load=load), methods, ["clean"], measures)
+    rows = {(r.view, r.method, r.metric): r for r in summarise(scores, benchmark.views)}
+    assert not any(metric in ("specks", "streaks") for view, _, metric in rows if view == "all, 256")
+    truth = _tensor(_pixels(np.tile(flawed, 3)))
+    for figure, name in ((specks, "specks"), (streaks, "streaks")):
+        for method, picture in made.items():
+            row = rows["synthetic, 512", method, name]
+            expected = float(figure(_tensor(_pixels(np.tile(picture, 3)))) / figure(truth))
+            assert row.figure.value == pytest.approx(expected)
+            assert (row.difference is None) == (method == "input")
+            assert row.difference is None or row.difference.value == pytest.approx(expected - 1)
+    assert (
+        rows["synthetic, 512", "dotted", "specks"].figure.value
+        > 2
+        > rows["real, 512", "hatched", "specks"].figure.value
+    )
+    assert rows["real, 512", "hatched", "streaks"].figure.value > 3
+
+
+def test_truths_without_a_speck_have_no_ratio(benchmark: Benchmark, measures: Measures) -> None:
+    def load(index: int) -> Sample:
+        return replace(benchmark.load(index), truth_512=np.full((512, 512, 3), 140, np.uint8))
+
+    scores = evaluate_methods(replace(benchmark, load=load), _methods("input"), ["heavy"], measures)
+    assert not {"specks", "streaks"} & {r.metric for r in summarise(scores, benchmark.views)}
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(benchmark: Benchmark, measures: Measures, tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ from likeness.metrics.lattice import axis_power
 from likeness.metrics.lpips import FACE, Lpips
 from likeness.metrics.psnr import psnr
 from likeness.metrics.sharpness import laplacian_variance
+from likeness.metrics.skin import SIZE as SKIN_SIZE
+from likeness.metrics.specks import specks
 from likeness.metrics.ssim import ssim
+from likeness.metrics.streaks import streaks
 from likeness.nets.face_embedder import SAME_PERSON
 from likeness.nets.recogniser import OnnxRecogniser
 
@@ -88,6 +91,8 @@ REAL_METRICS = (
 PER_IMAGE = (*METRICS, *CLIP_METRICS, *REAL_METRICS)
 # Figures of a set, not of an image.
 LATTICE = MetricInfo("lattice", "lattice", "↓", 2)
+SPECKS = MetricInfo("specks", "specks over the truth's", "→ 1", 2, sizes=(512,))
+STREAKS = MetricInfo("streaks", "streaks over the truth's", "→ 1", 2, sizes=(512,))
 FRECHET = MetricInfo("frechet", "Fréchet distance of embeddings", "↓", 4, sizes=(256,))
 KERNEL = MetricInfo("kernel", "kernel distance of embeddings", "↓", 5, sizes=(256,))
 
@@ -159,7 +164,14 @@ class Measures:
         self, images: Tensor, embedding: Tensor | None, judged: Tensor | None, landmarks: Tensor | None
     ) -> Mapping[str, Values]:
         power = axis_power(images) if self.detector else None
-        found = {"embedding": embedding, "judged": judged, "landmarks": landmarks, "power": power}
+        skin = self.detector and images.shape[-1] == SKIN_SIZE
+        found = {
+            "embedding": embedding,
+            "judged": judged,
+            "landmarks": landmarks,
+            "power": power,
+            "skin": torch.stack((specks(images), streaks(images)), 1) if skin else None,
+        }
         return {name: _array(value) for name, value in found.items() if value is not None}
 
     @torch.no_grad()
@@ -172,7 +184,8 @@ class Measures:
 
         Returns:
             Metric to (B,) values, nan where a landmark detector found no face; and what figures of a set or of a
-            clip need: `power` (B, 2, S/2 + 1), `landmarks` (B, 5, 2), at 256 also `embedding` and `judged` (B, D).
+            clip need: `power` (B, 2, S/2 + 1), `landmarks` (B, 5, 2), at 256 also `embedding` and `judged` (B, D),
+            at 512 also `skin` (B, 2), specks and streaks.
         """
         images = round8(output.to(self.device))
         found = {}

@@ -10,7 +10,7 @@ import torch
 
 from likeness.evaluation import statistics
 from likeness.evaluation.benchmarks import View
-from likeness.evaluation.measures import FRECHET, KERNEL, LATTICE, PER_IMAGE
+from likeness.evaluation.measures import FRECHET, KERNEL, LATTICE, PER_IMAGE, SPECKS, STREAKS
 from likeness.evaluation.methods import INPUT
 from likeness.evaluation.scores import TRUTH, Run, Scores
 from likeness.evaluation.statistics import Array, Interval
@@ -24,9 +24,10 @@ class Row:
 
     Attributes:
         view, size, recipe, method, metric: what it is of.
-        figure: mean over images (for `lattice` the figure of the mean spectrum; distances of sets have no interval).
+        figure: mean over images (for `lattice` the figure of the mean spectrum, for `specks` and `streaks` the mean
+            over the truths' mean; distances of sets have no interval).
         difference: paired, against the row `base` (the input); None for itself and where it was not run.
-        percent: the same in percent of its mean; None for `lattice`.
+        percent: the same in percent of its mean; None for figures of sets.
     """
 
     view: str
@@ -81,6 +82,7 @@ def _rows(scores: Scores, view: View, run: Run, chosen: np.ndarray, seed: int, m
     if compared:
         change = statistics.bootstrap(_lattice_difference, power, spectra[base][chosen], seed=seed)
     rows.append(Row(*head, LATTICE.name, figure, change))
+    rows += _skin_rows(scores, run, base if compared else None, head, chosen, seed)
     embeddings = scores.vectors.get("embedding", {})
     if run in embeddings:
         ours, truth = embeddings[run][chosen], embeddings[Run("", TRUTH, run.size)][chosen]
@@ -89,6 +91,29 @@ def _rows(scores: Scores, view: View, run: Run, chosen: np.ndarray, seed: int, m
                 value = distance(ours, truth)
                 rows.append(Row(*head, info.name, Interval(value, np.nan, np.nan, len(ours))))
     return rows
+
+
+def _skin_rows(
+    scores: Scores, run: Run, base: Run | None, head: tuple[str, int, str, str], chosen: np.ndarray, seed: int
+) -> list[Row]:
+    """Specks and streaks over the truths', where they were measured and the truths have any."""
+    skin = scores.vectors.get("skin", {})
+    if run not in skin:
+        return []
+    ours, truth = (skin[r][chosen] for r in (run, Run("", TRUTH, run.size)))
+    rows = []
+    for i, info in enumerate((SPECKS, STREAKS)):
+        if not np.nansum(truth[:, i]):
+            continue
+        figure, change = statistics.bootstrap(_over, ours[:, i], truth[:, i], seed=seed), None
+        if base:
+            change = statistics.bootstrap(_over, (ours - skin[base][chosen])[:, i], truth[:, i], seed=seed)
+        rows.append(Row(*head, info.name, figure, change))
+    return rows
+
+
+def _over(a: Array, b: Array) -> Array:
+    return a / b
 
 
 def _lattice(power: Array) -> Array:

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from likeness.evaluation.measures import FRECHET, KERNEL, LATTICE, PER_IMAGE, MetricInfo
+from likeness.evaluation.measures import FRECHET, KERNEL, LATTICE, PER_IMAGE, SPECKS, STREAKS, MetricInfo
 from likeness.evaluation.methods import INPUT
 from likeness.evaluation.scores import Scores
 from likeness.evaluation.statistics import Interval
 from likeness.evaluation.summary import Row
 
-COLUMNS = (*PER_IMAGE, LATTICE, FRECHET, KERNEL)
+COLUMNS = (*PER_IMAGE, LATTICE, SPECKS, STREAKS, FRECHET, KERNEL)
 
 
 def to_csv(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
