@@ -1,4 +1,4 @@
-"""Makes torchvision importable beside a CPU build of torch.
+"""What depends on the build and the machine: torchvision beside a CPU build of torch, bf16 in the CPU.
 
 torchvision's wheels are built for the CUDA build of torch. Beside the CPU build its compiled
 operators cannot be loaded and `import torchvision` fails with "operator torchvision::nms does not
@@ -15,6 +15,11 @@ from pathlib import Path
 import torch
 
 _library: torch.library.Library | None = None  # keeps the definitions alive for the whole process
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 itself; elsewhere it is emulated, several times as slow as fp32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:

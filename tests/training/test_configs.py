@@ -65,6 +65,23 @@ def test_trainers_are_built(name: str, composed: Any, tmp_path: Path) -> None:
     assert trainer.world_size == (2 if name == "ddp" else 1)
 
 
+PRECISIONS = {
+    "a CPU with bf16": ("cpu", True, False, "bf16-mixed"),
+    "a CPU without": ("cpu", False, False, "32-true"),
+    "a GPU beside such a CPU": ("gpu", False, True, "bf16-mixed"),
+    "whatever there is, no GPU": ("auto", False, False, "32-true"),
+    "whatever there is, a GPU": ("auto", False, True, "bf16-mixed"),
+}
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_precision_is_what_the_hardware_has(name: str, composed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    accelerator, has_bf16, gpu, expected = PRECISIONS[name]
+    monkeypatch.setattr("likeness.training.schema.cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert composed(f"trainer.accelerator={accelerator}").trainer.precision == expected
+
+
 def test_only_one_process_samples_by_lightnings_rule(composed: Any) -> None:
     """Our sampler shares the numbers out itself; Lightning's wrapper would repeat them every epoch."""
     assert composed("trainer=ddp").trainer.use_distributed_sampler is False

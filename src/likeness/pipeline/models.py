@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 
+from likeness.compat import cpu_has_bf16
 from likeness.errors import ConfigError
 from likeness.nets.face_embedder import load_embedder, weights_file
 from likeness.nets.gate import Gate
@@ -49,11 +50,6 @@ def pick_device(option: str) -> torch.device:
             f"device: {option!r} cannot be used ({str(error).splitlines()[0]}); try device=auto"
         ) from error
     return device
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 itself; elsewhere it is emulated, several times as slow as fp32."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def computes_in_bf16(precision: str, device: torch.device, runtime: str = "torch") -> bool:

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from likeness.compat import cpu_has_bf16
 from likeness.errors import LikenessError
 from likeness.evaluation import provenance
 from likeness.nets.face_embedder import load_embedder, weights_file
 from likeness.pipeline.config import from_overrides
-from likeness.pipeline.models import cpu_has_bf16
 from likeness.pipeline.restorer import Restorer
 from likeness.stages.detect.mtcnn import MtcnnDetector
 from likeness.stages.restore.base import Expert

@@ -1,9 +1,8 @@
 """Spreads labels given by eye over all training faces: `python -m likeness.tasks.labels`.
 
 A linear probe for each attribute learns from the labelled faces of `train`; its balanced accuracy is measured on those
-of `val`, which it never saw. Features: the embedder's, Expert-F's on its way down (at half the size), and an ImageNet
-network's (LPIPS's backbone), each over a coarse grid. Which of them serves an attribute is chosen by cross-validation on
-`train`.
+of `val`, which it never saw. Features: the embedder's, Expert-F's on its way down (at half the size), and those of an
+ImageNet network (LPIPS's backbone), each over a coarse grid. Cross-validation on `train` chooses among them.
 """
 
 from __future__ import annotations

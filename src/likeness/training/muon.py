@@ -1,7 +1,7 @@
 """timm's Muon, orthogonalised in fp32 on the CPU.
 
-timm does it in bf16, which a CPU without bf16 instructions only emulates: one step of Expert-F's weights took 5.0 seconds
-there, and takes 0.3 in fp32. On accelerators nothing changes.
+timm does it in bf16, which a CPU without bf16 instructions only emulates: one step of Expert-F's weights took 5.0 s on
+such a CPU, and takes 0.3 s in fp32. On accelerators nothing changes.
 """
 
 from __future__ import annotations

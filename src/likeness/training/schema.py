@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
+from likeness.compat import cpu_has_bf16
 from likeness.data.restoration import MixConfig
 from likeness.nets.expert_f import ExpertFConfig
 from likeness.nets.expert_t import ExpertTConfig
@@ -30,8 +33,15 @@ SCHEMAS: dict[str, Any] = {
 }
 
 
+def precision(accelerator: str) -> str:
+    """Lightning's precision for an accelerator: bf16-mixed, or 32-true on a CPU that only emulates bf16."""
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    return "32-true" if on_cpu and not cpu_has_bf16() else "bf16-mixed"
+
+
 def register() -> None:
-    """Stores each dataclass as `schema/<name>`: its defaults, with the `_target_` that builds it."""
+    """Stores each dataclass as `schema/<name>`, with the `_target_` that builds it, and the resolver `precision`."""
+    OmegaConf.register_new_resolver("precision", precision, replace=True)
     store = ConfigStore.instance()
     for name, kind in SCHEMAS.items():
         node = {"_target_": f"{kind.__module__}.{kind.__qualname__}", "_convert_": "all", **asdict(kind())}
