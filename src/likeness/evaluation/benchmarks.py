@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 
-from likeness.data.faces import FaceRecord, read_face, read_manifest, split_records
+from likeness.data.faces import FaceRecord, read_face, read_manifest, split_records, valid_mask
 from likeness.errors import ConfigError, DataError
 from likeness.ops.geometry import EYE_DISTANCE_256, Matrix
 from likeness.types import Pixels
@@ -52,6 +54,7 @@ class Sample:
         frame: None: methods are given crops; else the whole picture, which is degraded, restored by the pipeline with
             its own detection, and cropped by `matrix`.
         matrix: (2, 3) similarity, frame pixels to the 256 crop; only with `frame`.
+        valid: (256, 256) bool, where the truth is one; None = everywhere.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Sample:
     photo: Pixels | None = None
     frame: Pixels | None = None
     matrix: Matrix | None = None
+    valid: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,10 @@ def open_faces(root: Path | None, limit: int | None = None) -> Benchmark:
     def load(index: int) -> Sample:
         record = records[index]
         if record.size < 512:
-            return Sample(record.file, "other", read_face(folder, record, 256))
+            return Sample(record.file, "other", read_face(folder, record, 256), valid=valid_of(record))
         pixels = read_face(folder, record, 512)
-        return Sample(record.file, face_group(record), shrink_half(pixels), pixels if record.sharp else None)
+        large = pixels if record.sharp else None
+        return Sample(record.file, face_group(record), shrink_half(pixels), large, valid=valid_of(record))
 
     views = (View("real, 512", 512, "real"), View("synthetic, 512", 512, "synthetic"), View("all, 256", 256))
     groups = [face_group(r) for r in records]
@@ -169,7 +174,7 @@ def open_widths(root: Path | None, widths: Sequence[float], limit: int | None = 
     def load(index: int) -> Sample:
         record, width = records[index // len(widths)], float(widths[index % len(widths)])
         pixels = read_face(folder, record, 512)
-        return Sample(names[index], f"w {width:g}", shrink_half(pixels), None, width, pixels)
+        return Sample(names[index], f"w {width:g}", shrink_half(pixels), None, width, pixels, valid=valid_of(record))
 
     views = (*(View(f"w {w:g}, 256", 256, f"w {w:g}") for w in widths), View("all widths, 256", 256))
     hashed = content_hash([folder / r.file for r in records], [r.file for r in records])
@@ -208,7 +213,7 @@ def open_groups(root: Path | None, limit: int | None = None) -> Benchmark:
 
     def load(index: int) -> Sample:
         name, record = chosen[index]
-        return Sample(record.file, name, shrink_half(read_face(folder, record, 512)))
+        return Sample(record.file, name, shrink_half(read_face(folder, record, 512)), valid=valid_of(record))
 
     views = [View(f"{name}, 256", 256, name) for name in sorted(groups)]
     told = {"faces": len(names), "of them calibrated on": sum(r in joined for _, r in chosen)}
@@ -233,6 +238,11 @@ def _validation(root: Path | None, limit: int | None) -> tuple[Path, list[FaceRe
         if not file.is_file():
             raise DataError(f"faces: {file} is in the manifest but not there; fetch it again or drop its row")
     return root, records
+
+
+def valid_of(record: FaceRecord) -> npt.NDArray[np.bool_] | None:
+    """(256, 256) bool, where a face is a truth; None = everywhere."""
+    return None if record.valid_box is None else valid_mask(record.valid_box, record.size, 256)
 
 
 def face_group(record: FaceRecord) -> str:

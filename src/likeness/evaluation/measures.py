@@ -107,6 +107,7 @@ class Truth:
         embedding, judged: (B, D) at 256; None at 512 or without the network.
         landmarks: (B, 5, 2); None without a detector.
         contrast: (B,) Laplacian variance.
+        valid: (B, 1, S, S) bool, where it is a truth; elsewhere an output counts as right. None = everywhere.
     """
 
     images: Tensor
@@ -116,6 +117,7 @@ class Truth:
     judged: Tensor | None
     landmarks: Tensor | None
     contrast: Tensor
+    valid: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -142,8 +144,8 @@ class Measures:
     device: str = "cpu"
 
     @torch.no_grad()
-    def truth(self, images: Tensor) -> Truth:
-        """Prepares a batch of ground truth, (B, 3, S, S) in [0, 1] with S = 256 or 512."""
+    def truth(self, images: Tensor, valid: Tensor | None = None) -> Truth:
+        """Prepares a batch of ground truth, (B, 3, S, S) in [0, 1] with S = 256 or 512; `valid` as in `Truth`."""
         images = round8(images.to(self.device))
         identity = images.shape[-1] == 256  # always at 256, so that both sizes tell one figure
         return Truth(
@@ -154,6 +156,7 @@ class Measures:
             self.judge.embed_aligned(images) if identity and self.judge else None,
             None if self.detector is None else find_landmarks(self.detector, images),
             laplacian_variance(images),
+            None if valid is None else valid.to(self.device),
         )
 
     def vectors(self, truth: Truth) -> Mapping[str, Values]:
@@ -188,12 +191,14 @@ class Measures:
             at 512 also `skin` (B, 2), specks and streaks.
         """
         images = round8(output.to(self.device))
+        if truth.valid is not None:
+            images = torch.where(truth.valid, images, truth.images)
         found = {}
         landmarks = None
         if self.detector is not None and truth.landmarks is not None:
             landmarks = find_landmarks(self.detector, images)
             found = {
-                "psnr": psnr(images, truth.images),
+                "psnr": psnr(images, truth.images) + _share(truth.valid),
                 "ssim": ssim(images, truth.images),
                 "gmsd": gmsd(images, truth.images),
                 "sharpness": laplacian_variance(images) / truth.contrast,
@@ -216,6 +221,11 @@ class Measures:
             judged = self.judge.embed_aligned(images)
             found["judge"] = cosine(judged, truth.judged)
         return {k: _array(v) for k, v in found.items()}, self._vectors(images, embedding, judged, landmarks)
+
+
+def _share(valid: Tensor | None) -> Tensor | float:
+    """(B,) decibels by which PSNR is too high where the error of some pixels counts as 0."""
+    return 0.0 if valid is None else 10 * valid.double().mean((1, 2, 3)).log10()
 
 
 def _array(values: Tensor) -> Values:

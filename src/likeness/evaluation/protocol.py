@@ -114,7 +114,8 @@ def _evaluate_batch(
         inside = np.array([i for i, s in enumerate(samples) if _truth(s, size) is not None], dtype=np.intp)
         scores.sizes[size] = np.isin(np.arange(count), inside)
         if len(inside):
-            truths[size] = inside, measures.truth(_tensor([_truth(samples[i], size) for i in inside]))
+            valid = _valid([samples[i] for i in inside], size)
+            truths[size] = inside, measures.truth(_tensor([_truth(samples[i], size) for i in inside]), valid)
             scores.put(Run("", TRUTH, size), inside, {}, measures.vectors(truths[size][1]))
     for recipe in recipes:
         poor = [poor_face(s, recipe, seed) for s in samples]
@@ -157,6 +158,14 @@ def _resized(pixels: Pixels, width: int, height: int) -> Pixels:
 
 def _truth(sample: Sample, size: int) -> Pixels | None:
     return sample.truth_256 if size == 256 else sample.truth_512
+
+
+def _valid(samples: Sequence[Sample], size: int) -> Tensor | None:
+    """(B, 1, size, size) bool; None where all of every truth is one."""
+    if all(s.valid is None for s in samples):
+        return None
+    masks = [np.ones((256, 256), np.bool_) if s.valid is None else s.valid for s in samples]
+    return torch.from_numpy(np.stack(masks).repeat(size // 256, 1).repeat(size // 256, 2))[:, None]
 
 
 def _tensor(pictures: Sequence[Pixels | None]) -> Tensor:
