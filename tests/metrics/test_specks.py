@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -103,10 +104,23 @@ def test_blur_takes_dots_away_and_makes_none() -> None:
     assert counts[2] > counts[3] == 0
 
 
-def test_marks_are_those_of_an_independent_implementation() -> None:
-    photograph = torch.from_numpy(astronaut().copy()).permute(2, 0, 1)[None] / 255.0
-    found, _ = find_specks(photograph)
-    grey = 255 * luma(photograph)[0].double().numpy()
+def _photograph() -> Tensor:
+    return torch.from_numpy(astronaut().copy()).permute(2, 0, 1)[None] / 255.0
+
+
+def _grainy() -> Tensor:
+    """Noise, and dots that drown in it in part."""
+    rng = np.random.default_rng(3)
+    depths = rng.uniform(2, 40, len(_places()))
+    dots = sum(_dots([p], d) for p, d in zip(_places(), depths, strict=True))
+    return _tensor(_skin() + dots + rng.normal(0, 8, (512, 512)))
+
+
+@pytest.mark.parametrize("make", [_photograph, _grainy])
+def test_marks_are_those_of_an_independent_implementation(make: Callable[[], Tensor]) -> None:
+    image = make()
+    found, _ = find_specks(image)
+    grey = 255 * luma(image)[0].double().numpy()
     # SciPy's own Laplacian of a Gaussian.
     answer = np.abs(RULE.sigma**2 * gaussian_laplace(grey, RULE.sigma))
     yy, xx = np.mgrid[-12:13, -12:13]
