@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import timm.optim
 import torch
 from timm.optim import muon
 
 
-class Muon(timm.optim.Muon):
+class Muon(muon.Muon):
     """See `timm.optim.Muon` (Jordan et al. 2024)."""
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
