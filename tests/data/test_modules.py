@@ -92,6 +92,24 @@ def test_one_split_alone_is_not_enough(tmp_path: Path) -> None:
         FaceDataModule(str(tmp_path), str(tmp_path))
 
 
+def test_rare_faces_are_drawn_more_often(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "attributes.csv").write_text("file,attributes\n3.png,hat\n")
+    rare = {"attributes": str(tmp_path / "attributes.csv"), "rare": {"hat": 9.0}, "synthetic": 0.0}
+    seen = levels(module(root, tmp_path, **rare).train_dataloader())
+    assert np.mean([level == 3 for level in seen]) == pytest.approx(
+        9 / 16, abs=0.1
+    )  # eight real faces, one of them rare
+
+
+@pytest.mark.parametrize("attributes", [None, "file,attributes\nelse.png,hat\n"], ids=["none", "of other faces"])
+def test_rare_without_attributes_is_not_swallowed(attributes: str | None, root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "attributes.csv"
+    if attributes:
+        file.write_text(attributes)
+    with pytest.raises(ConfigError, match=r"data\.rare: got .*knows none of the faces"):
+        FaceDataModule(str(root), str(tmp_path), rare={"hat": 2.0}, attributes=str(file) if attributes else None)
+
+
 BAD = {
     "epoch smaller than a batch": ({"batch_size": 9, "epoch_images": 8}, "at least one batch"),
     "no batch": ({"batch_size": 0}, "batch_size=0"),

@@ -160,5 +160,8 @@ def test_a_face_counts_under_each_of_its_attributes(file: Path, monkeypatch: pyt
 def test_attributes_of_few_faces_make_no_table(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(against, "FEWEST", 2)
     assert {line["group"] for line in by_attribute(read_images(file), WORN)} == {"glasses"}
+    monkeypatch.setattr(against, "FEWEST", 9)
+    with pytest.raises(DataError, match="no attribute is had by 9 of the faces"):
+        by_attribute(read_images(file), WORN)
     with pytest.raises(DataError, match="none of the images is labelled"):
         by_attribute(read_images(file), {"5.png": frozenset({"hat"})})

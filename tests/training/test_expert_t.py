@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -193,6 +194,32 @@ def test_the_stage_for_clips_asks_faces_to_hold_still(fidelity: Any, frozen: dic
     some, all_of_them = steady(0.5), steady(0.0)  # at .5 every face is at an end
     assert min(all_of_them) > 0
     assert 0 < sum(some) < sum(all_of_them)
+
+
+def test_unknown_pixels_reach_the_network(fidelity: Any, frozen: dict[str, str], tmp_path: Path) -> None:
+    """Only a mask gives its token a gradient: with masks it moves, without it stays at its start."""
+    for share in (0.0, 1.0):
+        words = (f"init={fidelity[3]}", f"data.mix.unknown={share}", "trainer.max_epochs=1", "data.exchange=false")
+        _, objects = run("fidelity", tmp_path / str(share), frozen, *words)
+        assert bool(objects["model"].net.content.unknown.any()) == (share > 0)
+
+
+def test_codes_count_only_where_the_face_is_a_truth(codes: Any) -> None:
+    module = codes[2]["model"]
+    torch.manual_seed(0)
+    truth, logits = torch.rand(2, 3, 256, 256), torch.randn(2, 2, 32, 32, 16)
+    out = SimpleNamespace(logits=logits)
+    valid = torch.ones(2, 256, 256, dtype=torch.bool)
+    half = valid.clone()
+    half[:, :, :100] = False  # cells of 8 pixels: 12 and a half of 32 columns
+    module.log = lambda *_: None
+    with torch.no_grad():
+        wanted = module.frozen.prior.codebook.nearest(module.frozen.prior.encode(truth)[0]).permute(0, 3, 1, 2)
+        lost = torch.nn.functional.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none")
+        lost = lost.view(wanted.shape)
+        assert float(module._codes(out, truth, valid)) == pytest.approx(float(lost.mean()), rel=1e-5)
+        assert float(module._codes(out, truth, half)) == pytest.approx(float(lost[..., 13:].mean()), rel=1e-5)
+        assert float(module._codes(out, truth, ~valid)) == 0
 
 
 def test_the_ends_of_the_knob_are_drawn_as_often_as_asked(fidelity: Any, codes: Any) -> None:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from likeness.errors import ConfigError
-from likeness.nets.discriminator import Judged
+from likeness.nets.discriminator import Judged, hinge_discriminator
 from likeness.ops.geometry import template
+from likeness.training.base import FaceModule
 from likeness.training.callbacks import read_curves
 from likeness.training.gan import (
     GanConfig,
@@ -110,11 +111,53 @@ def test_each_part_pulls_as_hard_as_its_weight_says(part: str) -> None:
     assert set(losses) == {"weight", "features", "style"}
 
 
+class Spy:
+    """The parts of a module that `_discriminate` uses."""
+
+    def __init__(self, gan: WindowGan) -> None:
+        self.gan, self.logged = gan, dict[str, float]()
+
+    def draws(self) -> torch.Generator:
+        return torch.Generator().manual_seed(0)
+
+    def log(self, name: str, value: Tensor) -> None:
+        self.logged[name] = float(value)
+
+    def log_dict(self, values: dict[str, Tensor]) -> None:
+        self.logged |= {name: float(value) for name, value in values.items()}
+
+
+SHARP = {"the first": [True, False], "the second": [False, True], "both": [True, True], "none": [False, False]}
+
+
+@pytest.mark.parametrize("name", SHARP)
+def test_only_sharp_faces_are_judged_and_pulled(name: str) -> None:
+    torch.manual_seed(0)
+    sharp = torch.tensor(SHARP[name])
+    spy = Spy(WindowGan(GanConfig(weight=1.0, start=0.0, lead=0.0), 4).eval())
+    image, truth, gradient = torch.rand(2, 3, 512, 512), torch.rand(2, 3, 512, 512), 1e-5 * torch.rand(2, 3, 512, 512)
+    kept = gradient.clone()
+    found, loss = FaceModule._discriminate(spy, image, truth, sharp, gradient, 0.5)  # type: ignore[arg-type]
+    assert torch.equal(gradient, kept)
+    changed = (found != gradient).flatten(1).any(1)
+    assert torch.equal(changed, sharp)
+    if not sharp.any():
+        assert float(loss) == 0
+        assert "gan/scores" not in spy.logged
+        return
+    where = Windows(int(sharp.sum()), spy.gan.config, spy.draws())
+    judged = spy.gan.compare(image[sharp], truth[sharp], where)
+    expected = [hinge_discriminator(real.scores, fake.scores) for fake, real in judged.values()]
+    assert float(loss) == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
+
+
 BAD = {
     "negative": {"weight": -1.0},
     "too large": {"window": 600},
     "smaller than a score sees": {"window": 16},
     "no texture": {"textures": 0},
+    "sets in after the end": {"start": 3.0},
+    "leads before the start": {"start": 0.1, "lead": 0.2},
 }
 
 
@@ -157,17 +200,8 @@ def test_mirrored_borders_teach_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     from likeness.data.restoration import DrawnSource
 
     monkeypatch.setattr(DrawnSource, "valid", lambda self, index: np.zeros((256, 256), np.bool_))
-    options = (
-        "trainer.max_steps=2",
-        "trainer.limit_val_batches=0",
-        "callbacks.best=null",
-        "model.loss.weights.scale=0",
-    )
-    weights = (
-        "model.loss.weights.scale=0",
-        "model.optimizer.weight_decay=0",
-        "model.loss.weights.lattice=0",
-        f"paths.logs={tmp_path}",
-    )
-    _, objects = train(compose_train(*QUICK, *options, *weights, f"paths.logs={tmp_path}"))
-    assert not objects["model"].net.leave256.weight.any()  # it starts at 0
+    options = ("trainer.max_steps=2", "trainer.limit_val_batches=0", "callbacks.best=null")
+    weights = ("model.optimizer.weight_decay=0", "model.loss.weights.lattice=0", f"paths.logs={tmp_path}")
+    _, objects = train(compose_train(*QUICK, *options, *weights))
+    net = objects["model"].net
+    assert not net.leave256.weight.any()  # it starts at 0

@@ -100,7 +100,7 @@ def test_steps_are_the_prior_s_alone_and_everything_is_logged(straight: Any) -> 
 def test_the_discriminator_sets_in_late(straight: Any) -> None:
     logs, _, _ = straight
     curves = read_curves(logs / "vq_prior/csv/metrics.csv")
-    for name in ("gan/weight", "gan/discriminator"):
+    for name in ("gan/scores", "gan/discriminator"):
         assert curves[name][0] == [4, 5, 6, 7], name
     states = [part(read(logs / f"steps/{step}.ckpt"), "gan.") for step in (1, 4, 5)]
     weights = [{n: t for n, t in s.items() if "original" in n or "bias" in n} for s in states]
@@ -148,7 +148,7 @@ def test_it_leads_before_anyone_follows_it(tmp_path: Path) -> None:
     train(compose_train(*TINY, *lead, f"paths.logs={tmp_path}"))
     curves = read_curves(tmp_path / "vq_prior/csv/metrics.csv")
     assert curves["gan/discriminator"][0] == [1, 2, 3]
-    assert curves["gan/weight"][0] == [3]
+    assert curves["gan/scores"][0] == [3]
 
 
 def test_both_gradients_are_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_it_learns_by_heart(tmp_path: Path) -> None:
     train(cfg)
     curves = read_curves(Path(cfg.paths.output) / "csv/metrics.csv")
     l1 = curves["loss/l1"][1]
-    assert "gan/weight" not in curves
+    assert "gan/scores" not in curves
     assert len(l1) == 40
     assert np.mean(l1[-5:]) < 0.9 * l1[0]
     assert np.mean(l1[-10:]) < np.mean(l1[15:25]) < np.mean(l1[:5])

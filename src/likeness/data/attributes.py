@@ -31,7 +31,7 @@ def read_attributes(file: Path | str) -> dict[str, frozenset[str]]:
         ) from error
     if not rows or not {"file", "attributes"} <= rows[0].keys():
         raise DataError(f"attributes: {file} has no rows or lacks a column; expected file, attributes")
-    found = {row["file"]: frozenset(row["attributes"].split()) for row in rows}
+    found = {row["file"]: frozenset((row["attributes"] or "").split()) for row in rows}
     unknown = sorted(set().union(*found.values()) - set(ATTRIBUTES))
     if unknown:
         raise DataError(f"attributes: {file} names {', '.join(unknown)}; expected some of {', '.join(ATTRIBUTES)}")
@@ -39,7 +39,7 @@ def read_attributes(file: Path | str) -> dict[str, frozenset[str]]:
 
 
 def rarity(files: Sequence[str], attributes: Mapping[str, frozenset[str]], factors: Mapping[str, float]) -> list[float]:
-    """How much oftener each face is drawn: the largest factor among its attributes, 1 without any.
+    """How much more often each face is drawn: the largest factor among its attributes, 1 without any.
 
     Raises:
         ConfigError: if a factor is below 1, or its attribute is unknown.

@@ -119,10 +119,10 @@ class FaceDataModule(_PairsDataModule):
         root: folder with `manifest.csv`.
         cache: where decoded pixels are kept (about 0.8 MB a face).
         synthetic: share of samples drawn from generated people.
-        favour: by set of the manifest, how much oftener than others its faces are drawn: pictures from the wild are
+        favour: by set of the manifest, how much more often than others its faces are drawn: pictures from the wild are
             few and varied, studio portraits many and alike.
         attributes: CSV of `likeness.tasks.labels`, which says who wears glasses and the like; None = unknown.
-        rare: by attribute, how much oftener faces that have it are drawn.
+        rare: by attribute, how much more often faces that have it are drawn.
         val_faces: number of real faces of `val` that validation uses, spread evenly over the list.
         epoch_images: samples in one (virtual) epoch.
         exchange: every training batch also holds each truth with the next one's degradation (Expert-T).
@@ -130,7 +130,8 @@ class FaceDataModule(_PairsDataModule):
 
     Raises:
         DataError: if there is no manifest, or it lacks faces of a split.
-        ConfigError: if an epoch is smaller than a batch, or a recipe is unknown.
+        ConfigError: if an epoch is smaller than a batch, a recipe or an attribute is unknown, or `rare` is given for
+            faces whose attributes are not.
     """
 
     def __init__(
@@ -166,6 +167,11 @@ class FaceDataModule(_PairsDataModule):
             raise DataError(f"{root}: {len(train)} faces to train on, {len(val)} real ones to validate; need both")
         self.root, self.cache, self.train_records, self.val_records = root, Path(cache), train, val
         found = read_attributes(attributes) if attributes else {}
+        if rare and not any(r.file in found for r in train):
+            raise ConfigError(
+                f"data.rare: got {dict(rare)}, but data.attributes={attributes} knows none of the faces; give the CSV "
+                "that `python -m likeness.tasks.labels` writes for them"
+            )
         self.weights = draw_weights(train, synthetic, favour, rarity([r.file for r in train], found, rare))
 
     def prepare_data(self) -> None:

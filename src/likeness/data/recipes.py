@@ -158,7 +158,7 @@ def with_second_round(drawn: Drawn, rng: np.random.Generator) -> Drawn:
     return replace(
         drawn,
         sigma_2=float(rng.uniform(0.1, 1.5)),
-        shrink_2=float(rng.uniform(0.7, 1.5)),
+        shrink_2=float(rng.uniform(0.7, 1.2)),
         noise_2=float(rng.uniform(0, 10)),
         jpeg_2=int(rng.integers(30, 96)),
     )

@@ -161,10 +161,15 @@ class Measures:
 
     def vectors(self, truth: Truth) -> Mapping[str, Values]:
         """What figures of a whole set need of the truth, as `compare` returns it of an output."""
-        return self._vectors(truth.images, truth.embedding, truth.judged, truth.landmarks)
+        return self._vectors(truth.images, truth.embedding, truth.judged, truth.landmarks, truth.valid)
 
     def _vectors(
-        self, images: Tensor, embedding: Tensor | None, judged: Tensor | None, landmarks: Tensor | None
+        self,
+        images: Tensor,
+        embedding: Tensor | None,
+        judged: Tensor | None,
+        landmarks: Tensor | None,
+        valid: Tensor | None,
     ) -> Mapping[str, Values]:
         power = axis_power(images) if self.detector else None
         skin = self.detector and images.shape[-1] == SKIN_SIZE
@@ -173,7 +178,7 @@ class Measures:
             "judged": judged,
             "landmarks": landmarks,
             "power": power,
-            "skin": torch.stack((specks(images), streaks(images)), 1) if skin else None,
+            "skin": torch.stack((specks(images, valid), streaks(images, valid)), 1) if skin else None,
         }
         return {name: _array(value) for name, value in found.items() if value is not None}
 
@@ -220,7 +225,9 @@ class Measures:
         if self.judge is not None and truth.judged is not None:
             judged = self.judge.embed_aligned(images)
             found["judge"] = cosine(judged, truth.judged)
-        return {k: _array(v) for k, v in found.items()}, self._vectors(images, embedding, judged, landmarks)
+        return {k: _array(v) for k, v in found.items()}, self._vectors(
+            images, embedding, judged, landmarks, truth.valid
+        )
 
 
 def _share(valid: Tensor | None) -> Tensor | float:

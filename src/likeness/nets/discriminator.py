@@ -89,8 +89,9 @@ def style_distance(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
 
 def gram(features: Tensor) -> Tensor:
     """(B, C, h, w) to the mean products of its channels, (B, C, C), in fp32."""
-    flat = features.float().flatten(2)
-    return flat @ flat.transpose(1, 2) / flat.shape[-1]
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.float().flatten(2)
+        return flat @ flat.transpose(1, 2) / flat.shape[-1]
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, most: float = 1e4) -> Tensor:

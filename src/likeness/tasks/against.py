@@ -94,7 +94,7 @@ def by_attribute(lines: Sequence[Mapping[str, str]], attributes: Mapping[str, fr
     Attributes that fewer than `FEWEST` of the faces have are left out.
 
     Raises:
-        DataError: if none of the faces is labelled.
+        DataError: if none of the faces is labelled, or too few for a table.
     """
     labelled = [line for line in lines if line["image"].partition(WIDTH)[0] in attributes]
     if not labelled:
@@ -104,7 +104,12 @@ def by_attribute(lines: Sequence[Mapping[str, str]], attributes: Mapping[str, fr
         face = line["image"].partition(WIDTH)[0]
         for name in attributes[face] or ("none",):
             found.setdefault(name, []).append({**line, "group": name})
-    kept = [n for n in (*ATTRIBUTES, "none") if len({line["image"] for line in found.get(n, [])}) >= FEWEST]
+    faces = {name: {line["image"].partition(WIDTH)[0] for line in group} for name, group in found.items()}
+    kept = [name for name in (*ATTRIBUTES, "none") if len(faces.get(name, ())) >= FEWEST]
+    if not kept:
+        raise DataError(
+            f"attributes: no attribute is had by {FEWEST} of the {len(labelled)} labelled lines; evaluate more faces"
+        )
     return [line for name in kept for line in found[name]]
 
 

@@ -128,16 +128,19 @@ def measure(
     found: dict[str, dict[str, list[float]]] = {}
     for batch in batches:
         truth, valid = as_tensor(batch["truth"]), valid_at_512(batch["valid"])
-        large = torch.where(valid, round8(restore(as_tensor(batch["input"])).clamp(0, 1).contiguous()), truth)
+        restored = round8(restore(as_tensor(batch["input"])).clamp(0, 1).contiguous())
+        large = torch.where(valid, restored, truth)
         image, small = round8(halve(large)), halve(truth)
         values = {name: metric(image, small) for name, metric in metrics.items()}
+        if "PSNR" in values:  # over the pixels that count
+            values["PSNR"] = values["PSNR"] + 10 * batch["valid"].float().mean((1, 2)).log10()
         for name, metric in (skin or {}).items():
             values[name] = torch.where(batch["sharp"], metric(large, truth, valid), torch.nan)
         for i, recipe in enumerate(batch["drawn"]["recipe"]):
             for name, value in values.items():
                 found.setdefault(recipe, {}).setdefault(name, []).append(float(value[i]))
             if keep is not None:
-                keep(recipe, large[i])
+                keep(recipe, restored[i])
     return {recipe: {name: np.array(v) for name, v in rows.items()} for recipe, rows in found.items()}
 
 

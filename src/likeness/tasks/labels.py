@@ -105,7 +105,8 @@ def read_labels(file: Path | str) -> list[Labelled]:
         with Path(file).open(newline="") as handle:
             rows = list(csv.DictReader(handle))
         found = [
-            Labelled(r["file"], r["split"], r["sample"] == "drawn", frozenset(r["attributes"].split())) for r in rows
+            Labelled(r["file"], r["split"], r["sample"] == "drawn", frozenset((r["attributes"] or "").split()))
+            for r in rows
         ]
     except (OSError, KeyError, UnicodeDecodeError) as error:
         raise DataError(f"labels: {file} cannot be read ({error}); expected file, split, sample, attributes") from error

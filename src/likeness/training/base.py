@@ -127,56 +127,62 @@ class FaceModule(L.LightningModule):
         truth: Tensor,
         sharp: Tensor,
         valid: Tensor,
+        progress: float,
         losses: Callable[[Tensor], dict[str, Tensor]],
-        beside: dict[str, Tensor],
+        other_losses: dict[str, Tensor],
     ) -> None:
         """One step of the network and, once the GAN has set in, one of the discriminators.
 
         Args:
-            image: (B, 3, 512, 512), what the network restored.
-            truth: what it should be; the same shape.
-            sharp: (B,) bool, whether that is a truth at 512.
-            valid: (B, 1, 512, 512) bool; outside, `image` counts as right.
-            losses: weighted losses of an image.
-            beside: weighted losses that reach the network by other ways.
+            image: (B, 3, 512, 512), the network's output.
+            truth: the target, the same shape.
+            sharp: (B,) bool, faces whose target is sharp at 512; the discriminators see only these.
+            valid: (B, 1, 512, 512) bool; pixels outside have no loss.
+            progress: share of the training that is done, 0..1.
+            losses: weighted losses as a function of the image.
+            other_losses: weighted losses that reach the network by other ways.
         """
         leaf = torch.where(valid, image.detach(), truth).requires_grad_()
-        parts, share, judgement = losses(leaf), self.share(), None
-        self.total(parts | beside, len(image))
-        (pull,) = torch.autograd.grad(torch.stack([p.float() for p in parts.values()]).sum(), leaf)
-        if self.gan is not None and share >= self.gan.config.start - self.gan.config.lead:
-            pull, judgement = self._judge(leaf.detach(), truth, sharp, pull, share)
+        parts, discriminator_part = losses(leaf), None
+        self.total(parts | other_losses, len(image))
+        (gradient,) = torch.autograd.grad(torch.stack([p.float() for p in parts.values()]).sum(), leaf)
+        gradient = gradient * valid
+        if self.gan is not None and progress >= self.gan.config.start - self.gan.config.lead:
+            gradient, discriminator_part = self._discriminate(leaf.detach(), truth, sharp, gradient, progress)
         optimizers = self.optimizers()
         optimizer = optimizers[0] if isinstance(optimizers, list) else optimizers
         optimizer.zero_grad()
-        way = (image * (pull * valid)).sum()
-        self.manual_backward(torch.stack([way, *(p.float() for p in beside.values())]).sum())
+        # Its gradient by the image is the one that was just put together.
+        surrogate = (image * gradient * valid).sum()
+        self.manual_backward(torch.stack([surrogate, *(p.float() for p in other_losses.values())]).sum())
         self.log("gradient", torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.clip))
         optimizer.step()
-        if judgement is not None and self.gan is not None:
+        if discriminator_part is not None and self.gan is not None:
             # The plain optimiser: Lightning's wrapper would count its steps into `global_step`.
-            judges = self.optimizers(use_pl_optimizer=False)[1]  # type: ignore[index]
-            judges.zero_grad()
-            self.manual_backward(judgement)
+            discriminator_optimizer = self.optimizers(use_pl_optimizer=False)[1]  # type: ignore[index]
+            discriminator_optimizer.zero_grad()
+            self.manual_backward(discriminator_part)
             torch.nn.utils.clip_grad_norm_(self.gan.parameters(), self.clip)
-            judges.step()
+            discriminator_optimizer.step()
 
-    def _judge(self, image: Tensor, truth: Tensor, sharp: Tensor, pull: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        """The gradient with the adversarial part, which looks at sharp truths only, and the discriminators' loss."""
+    def _discriminate(
+        self, image: Tensor, truth: Tensor, sharp: Tensor, gradient: Tensor, progress: float
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient with the adversarial part added for sharp faces, and the discriminators' loss."""
         assert self.gan is not None
         config = self.gan.config
         # A batch without a sharp truth teaches nothing, but the step is taken: other processes may have one.
-        counted, factor = (sharp, 1.0) if bool(sharp.any()) else (torch.ones_like(sharp), 0.0)
-        leaf = image[counted].requires_grad_()
+        used, factor = (sharp, 1.0) if bool(sharp.any()) else (torch.ones_like(sharp), 0.0)
+        leaf = image[used].requires_grad_()
         windows = Windows(len(leaf), config, self.draws())
-        judged = self.gan.compare(leaf, truth[counted], windows)
-        if share >= config.start and factor:
-            push, losses = gan_pull(judged, leaf, pull[counted], windows.cover(leaf), config)
-            pull = pull.index_put((counted,), push, accumulate=True)
-            self.log_dict({f"gan/{name}": value for name, value in losses.items()})
-        judgement = factor * discriminator_loss(judged)
-        self.log("gan/discriminator", judgement.detach())
-        return pull, judgement
+        judged = self.gan.compare(leaf, truth[used], windows)
+        if progress >= config.start and factor:
+            pull, losses = gan_pull(judged, leaf, gradient[used], windows.cover(leaf), config)
+            gradient = gradient.index_put((used,), pull, accumulate=True)
+            self.log_dict({f"gan/{'scores' if name == 'weight' else name}": value for name, value in losses.items()})
+        loss = factor * discriminator_loss(judged)
+        self.log("gan/discriminator", loss.detach())
+        return gradient, loss
 
     def draws(self) -> torch.Generator:
         """The generator of this step's windows and views."""

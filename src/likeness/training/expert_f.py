@@ -49,7 +49,9 @@ class ExpertFModule(FaceModule):
         x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
         valid, draws, share = valid_at_512(batch["valid"]), self.draws(), self.share()
         out = self.net(x)
-        beside = self.steady(batch, out.image, self)
+        others = self.steady(batch, out.image, self)
         if out.log_scale is not None and self.loss.weights.scale:
-            beside["scale"] = self.loss.scale(out.log_scale, out.image, truth, valid)
-        self.descend(out.image, truth, sharp, valid, lambda image: self.loss(image, truth, sharp, share, draws), beside)
+            others["scale"] = self.loss.scale(out.log_scale, out.image, truth, valid)
+        self.descend(
+            out.image, truth, sharp, valid, share, lambda image: self.loss(image, truth, sharp, share, draws), others
+        )

@@ -131,16 +131,17 @@ class ExpertTModule(FaceModule):
         reading = net.read(seen)
         fidelity = self._fidelity(len(x), draws).to(self.device)
         out = net.render(reading, reading.clean, seen, self.frozen.prior, Knobs(fidelity))
-        # At fidelity 1 the input itself is asked for.
+        # At fidelity 1 the input itself is asked for, where it is known.
         as_it_was = fidelity == 1
-        target = torch.where(as_it_was[:, None, None, None], F.interpolate(x, scale_factor=2.0, mode="bicubic"), truth)
-        beside = {"scale": self.loss.scale(out.log_scale, out.image, truth, valid)}
+        kept = as_it_was[:, None, None, None] & ~valid_at_512(batch["unknown"])
+        target = torch.where(kept, F.interpolate(x, scale_factor=2.0, mode="bicubic"), truth)
+        others = {"scale": self.loss.scale(out.log_scale, out.image, truth, valid)}
         if net.config.codebook and self.tokens.codes:
-            beside["codes"] = self.tokens.codes * self._codes(out, F.avg_pool2d(truth, 2))
+            others["codes"] = self.tokens.codes * self._codes(out, F.avg_pool2d(truth, 2), batch["valid"])
         if net.config.split and self.tokens.exchange and "exchanged" in batch:
-            beside["exchange"] = self.tokens.exchange * self._exchange(reading, seen, batch)
+            others["exchange"] = self.tokens.exchange * self._exchange(reading, seen, batch)
         # What was asked to be the input flickers as that does.
-        beside |= self.steady(
+        others |= self.steady(
             batch,
             out.image,
             lambda after: cast(Tensor, net(after, self.frozen, Knobs(fidelity), unknown).image),
@@ -149,7 +150,13 @@ class ExpertTModule(FaceModule):
         self.log("sureness", net.sureness.detach().exp().mean())
         judged = sharp & ~as_it_was
         self.descend(
-            out.image, target, judged, valid, lambda image: self.loss(image, target, judged, share, draws), beside
+            out.image,
+            target,
+            judged,
+            valid,
+            share,
+            lambda image: self.loss(image, target, judged, share, draws),
+            others,
         )
 
     def _fidelity(self, count: int, draws: torch.Generator) -> Tensor:
@@ -159,15 +166,20 @@ class ExpertTModule(FaceModule):
         drawn, ends = torch.rand(count, generator=draws), self.tokens.ends
         return torch.where(drawn < ends, 0.0, torch.where(drawn < 2 * ends, 1.0, 0.5))
 
-    def _codes(self, out: ExpertTOutput, truth: Tensor) -> Tensor:
-        """Cross-entropy with the codes that the prior gives the clean face; logs how many are hit."""
+    def _codes(self, out: ExpertTOutput, truth: Tensor, valid: Tensor) -> Tensor:
+        """Cross-entropy with the codes that the prior gives the clean face; logs how many are hit.
+
+        Cells with a pixel outside of `valid`, (B, 256, 256) bool, do not count.
+        """
         with torch.no_grad():
             wanted = rearrange(
                 self.frozen.prior.codebook.nearest(self.frozen.prior.encode(truth)[0]), "b h w k -> b k h w"
             )
         logits = out.logits.float()
         self.log("codes_right", (logits.detach().argmax(-1) == wanted).float().mean())
-        return F.cross_entropy(logits.flatten(0, -2), wanted.flatten())
+        whole = F.avg_pool2d(valid[:, None].float(), valid.shape[-1] // wanted.shape[-1]) == 1
+        lost = F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none").view(wanted.shape)
+        return (lost * whole).sum() / (whole.sum() * wanted.shape[1]).clamp(min=1)
 
     def _exchange(self, reading: Reading, seen: Seen, batch: dict[str, Any]) -> Tensor:
         """Every second face with the quality of the next one's picture: what comes out is known.
@@ -181,6 +193,6 @@ class ExpertTModule(FaceModule):
         own = Reading(reading.content[half], look, look, cast(Any, tuple(m[half] for m in reading.maps)))
         knobs = Knobs(fidelity=0.0 if self.tokens.stage == "codes" else 0.5)
         out = net.render(own, look, seen.at(half), self.frozen.prior, knobs)
-        image = F.avg_pool2d(out.image, 2).float()
+        image = torch.where(batch["valid"][half][:, None], F.avg_pool2d(out.image, 2).float(), wanted)
         every = torch.ones(len(image), device=image.device)
         return (image - wanted).abs().mean() + self.loss.weights.frequency * focal_frequency(image, wanted, every)

@@ -58,11 +58,14 @@ class GanConfig:
     def __post_init__(self) -> None:
         if min(self.weight, self.features, self.style) < 0 or not SEEN_BY_ONE_SCORE <= self.window <= 192:
             raise ConfigError(
-                f"gan: got weight={self.weight}, features={self.features}, style={self.style}, window={self.window}; "
-                f"expected weights from 0 up and a window of {SEEN_BY_ONE_SCORE} (what one score sees) to 192 pixels"
+                f"model.gan: got weight={self.weight}, features={self.features}, style={self.style}, "
+                f"window={self.window}; expected weights from 0 up and a window of {SEEN_BY_ONE_SCORE} (what one score sees) to 192 pixels"
             )
-        if self.textures < 1:
-            raise ConfigError(f"gan.textures: got {self.textures}, expected at least 1")
+        if self.textures < 1 or not 0 <= self.lead <= self.start <= 1:
+            raise ConfigError(
+                f"model.gan: got textures={self.textures}, lead={self.lead}, start={self.start}; expected at least one "
+                "window, and 0 <= lead <= start <= 1"
+            )
 
     @property
     def used(self) -> bool:
@@ -123,7 +126,12 @@ class WindowGan(nn.Module):
         self.kinds = nn.ModuleDict({kind: PatchDiscriminator(width) for kind in KINDS})
 
     def compare(self, image: Tensor, truth: Tensor, windows: Windows) -> dict[str, tuple[Judged, Judged]]:
-        """By kind what is said of the windows of `image` and of `truth`, (B, 3, 512, 512) in [0, 1] both."""
+        """Scores and features of the windows of `image` and of `truth`, by kind.
+
+        Args:
+            image, truth: (B, 3, 512, 512) in [0, 1].
+            windows: of this batch.
+        """
         fake, real, judged = windows.cut(image), windows.cut(truth), {}
         for kind, judge in self.kinds.items():
             both = judge(torch.cat([fake[kind], real[kind]]))
@@ -140,7 +148,7 @@ def discriminator_loss(judged: Mapping[str, tuple[Judged, Judged]]) -> Tensor:
 
 
 def network_losses(judged: Mapping[str, tuple[Judged, Judged]]) -> dict[str, Tensor]:
-    """What the network is asked for, unweighted, mean over the kinds: `weight`, `features`, `style` of `GanConfig`."""
+    """The network's adversarial losses, unweighted, mean over the kinds; named as their weights in `GanConfig`."""
     pairs = list(judged.values())
     return {
         "weight": _mean([hinge_generator(fake.scores) for fake, _ in pairs]),

@@ -87,6 +87,7 @@ class PriorModule(FaceModule):
             truth,
             sharp,
             valid_at_512(batch["valid"]),
+            share,
             lambda image: self.loss(image, truth, sharp, share, draws),
             {} if self.decoder_only else {"commitment": out.commitment},
         )

@@ -76,7 +76,11 @@ def test_parts_are_the_functions_on_both_sizes(image: Tensor, truth: Tensor) -> 
     valid = torch.ones(2, 1, 512, 512, dtype=torch.bool)
     expected = 0.7 * laplace_nll(log_scale, small, small_truth)
     torch.testing.assert_close(loss.scale(log_scale, image, truth, valid), expected)
-    torch.testing.assert_close(loss.scale(log_scale, image, truth, ~valid), loss.scale(log_scale, truth, truth, valid))
+    half = valid.clone()
+    half[..., :250] = False
+    inside = laplace_nll(log_scale[..., 32:], small[..., 128:], small_truth[..., 128:])  # a cell is 8 pixels at 512
+    torch.testing.assert_close(loss.scale(log_scale, image, truth, half), 0.7 * inside)
+    assert loss.scale(log_scale, image, truth, ~valid) == 0
 
 
 def test_frequency_sees_the_whole_at_256_and_a_window_at_512(image: Tensor, truth: Tensor) -> None:

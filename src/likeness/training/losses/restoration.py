@@ -127,10 +127,10 @@ class RestorationLoss:
         Args:
             log_scale: (B, 1, h, w).
             image, truth: (B, 3, 512, 512).
-            valid: (B, 1, 512, 512) bool; outside, the error counts as 0.
+            valid: (B, 1, 512, 512) bool; cells with a pixel outside do not count.
         """
-        seen = torch.where(valid, image.detach(), truth)
-        return self.weights.scale * laplace_nll(log_scale, F.avg_pool2d(seen, 2).float(), F.avg_pool2d(truth, 2))
+        small, small_truth = F.avg_pool2d(image.detach(), 2).float(), F.avg_pool2d(truth, 2)
+        return self.weights.scale * laplace_nll(log_scale, small, small_truth, valid[..., ::2, ::2])
 
     def _identity(self, image: Tensor, truth: Tensor, generator: torch.Generator) -> Tensor:
         assert self.embedder is not None
