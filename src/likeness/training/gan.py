@@ -59,7 +59,8 @@ class GanConfig:
         if min(self.weight, self.features, self.style) < 0 or not SEEN_BY_ONE_SCORE <= self.window <= 192:
             raise ConfigError(
                 f"model.gan: got weight={self.weight}, features={self.features}, style={self.style}, "
-                f"window={self.window}; expected weights from 0 up and a window of {SEEN_BY_ONE_SCORE} (what one score sees) to 192 pixels"
+                f"window={self.window}; expected weights from 0 up and a window of {SEEN_BY_ONE_SCORE} (what one score "
+                "sees) to 192 pixels"
             )
         if self.textures < 1 or not 0 <= self.lead <= self.start <= 1:
             raise ConfigError(
