@@ -321,3 +321,29 @@ def test_faces_of_a_batch_keep_their_own_past(faces: Tensor, frozen: Frozen) -> 
         alone, _ = net.follow(faces[1:], frozen, Knobs(), none, torch.tensor([2.0]), True, 0.5)
     torch.testing.assert_close(both.image[1:], alone.image, atol=2e-3, rtol=0)
     torch.testing.assert_close(past.weight, torch.tensor([6.0, 2.0]))
+
+
+def test_unknown_pixels_do_not_reach_the_decoder_at_any_size(
+    faces: Tensor, frozen: Frozen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between cells the map is interpolated: a neighbour's fidelity must not leak into what is unknown."""
+    net, unknown, seen = stirred(TINY), some_unknown(len(faces)), {}
+
+    def spy(size: str, transform: torch.nn.Module) -> None:
+        forward = transform.forward
+
+        def keep(features: Tensor, own: Tensor, fidelity: Tensor, look: Tensor) -> Tensor:
+            seen[int(size)] = fidelity
+            return forward(features, own, fidelity, look)
+
+        monkeypatch.setattr(transform, "forward", keep)
+
+    for size, transform in net.transforms.items():
+        spy(size, transform)
+    with torch.no_grad():
+        net(faces, frozen, Knobs(fidelity=1.0), unknown)
+    assert set(seen) == {32, 64, 128}
+    for size, fidelity in seen.items():
+        hidden = F.max_pool2d(unknown.float(), 256 // size) > 0
+        assert not fidelity[hidden].any(), size
+        assert (fidelity[~hidden] > 0).all(), size

@@ -401,6 +401,9 @@ class ExpertT(nn.Module):
 
         def modulate(size: int, decoded: Tensor) -> Tensor:
             share = F.interpolate(fidelity, (size, size), mode="bilinear", align_corners=False)
+            hidden = seen.unknown_at(size)
+            if hidden is not None:
+                share = share * ~hidden
             changed: Tensor = self.transforms[str(size)](decoded, maps[size], share.to(decoded.dtype), mean)
             return changed
 
