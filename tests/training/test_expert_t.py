@@ -197,11 +197,13 @@ def test_the_stage_for_clips_asks_faces_to_hold_still(fidelity: Any, frozen: dic
 
 
 def test_unknown_pixels_reach_the_network(fidelity: Any, frozen: dict[str, str], tmp_path: Path) -> None:
-    """Only a mask gives its token a gradient: with masks it moves, without it stays at its start."""
+    """Only a mask gives its token a gradient: with masks it moves, without it stays as it started."""
+    start = load_weights(fidelity[3], "expert_t").tensors["content.unknown"]
     for share in (0.0, 1.0):
         words = (f"init={fidelity[3]}", f"data.mix.unknown={share}", "trainer.max_epochs=1", "data.exchange=false")
-        _, objects = run("fidelity", tmp_path / str(share), frozen, *words)
-        assert bool(objects["model"].net.content.unknown.any()) == (share > 0)
+        _, objects = run("fidelity", tmp_path / str(share), frozen, *words, "model.optimizer.weight_decay=0")
+        # The average of equal numbers may differ in the last digit.
+        assert torch.allclose(objects["model"].net.content.unknown, start, rtol=1e-3) == (share == 0)
 
 
 def test_codes_count_only_where_the_face_is_a_truth(codes: Any) -> None:

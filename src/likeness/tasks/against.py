@@ -107,9 +107,7 @@ def by_attribute(lines: Sequence[Mapping[str, str]], attributes: Mapping[str, fr
     faces = {name: {line["image"].partition(WIDTH)[0] for line in group} for name, group in found.items()}
     kept = [name for name in (*ATTRIBUTES, "none") if len(faces.get(name, ())) >= FEWEST]
     if not kept:
-        raise DataError(
-            f"attributes: no attribute is had by {FEWEST} of the {len(labelled)} labelled lines; evaluate more faces"
-        )
+        raise DataError(f"attributes: no attribute is had by {FEWEST} of the faces; evaluate more faces")
     return [line for name in kept for line in found[name]]
 
 
