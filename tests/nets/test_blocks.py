@@ -11,6 +11,7 @@ from likeness.nets.blocks import (
     FourierUnit,
     HaarDown,
     HaarUp,
+    NoiseInjection,
     ResidualBlock,
     StrideDown,
     StrideUp,
@@ -142,3 +143,15 @@ def test_it_stays_in_fp32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(BicubicTwice()(x), BicubicTwice()(x.float()))
         assert BicubicTwice()(x.bfloat16()).dtype == torch.float32
+
+
+def test_noise_starts_without_effect_and_then_grows_with_the_features() -> None:
+    layer = NoiseInjection(3, 8, seed=1)
+    x = torch.rand(2, 3, 8, 8)
+    assert torch.equal(layer(x), x)
+    with torch.no_grad():
+        layer.amount.weight.copy_(torch.eye(3)[..., None, None])
+    torch.testing.assert_close(layer(x), x + x * layer.noise)
+    torch.testing.assert_close(layer(x, (2, 3)), x + x * torch.roll(layer.noise, (2, 3), (2, 3)))
+    assert torch.equal(layer.noise, NoiseInjection(3, 8, seed=1).noise), "drawn anew"
+    assert not layer.state_dict().keys() & {"noise"}, "a megabyte that a seed gives"

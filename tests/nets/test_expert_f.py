@@ -27,7 +27,7 @@ def awake(net: ExpertF) -> ExpertF:
     for name, parameter in net.named_parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
-            assert "leave" in name or "bias" in name, f"{name} starts at zero"
+            assert "leave" in name or "amount" in name or "bias" in name, f"{name} starts at zero"
     return net
 
 
@@ -90,8 +90,8 @@ def test_bf16_stays_near(awake: ExpertF) -> None:
 
 def test_released_size() -> None:
     """9 MB in fp16. Whoever changes this has to train and release again."""
-    assert sum(p.numel() for p in ExpertF().parameters()) == 4_551_982
-    assert len(ExpertF().state_dict()) == 117
+    assert sum(p.numel() for p in ExpertF().parameters()) == 4_553_310
+    assert len(ExpertF().state_dict()) == 121
 
 
 def test_config_round_trip() -> None:
@@ -121,3 +121,10 @@ def test_half_is_the_mean_of_the_whole(awake: ExpertF) -> None:
     whole = awake.draw(x, inside)
     assert whole.std() > 0.1
     assert torch.allclose(awake.draw_half(x, inside), F.avg_pool2d(whole, 2), atol=1e-5)
+
+
+def test_noise_follows_its_shift_and_stands_still_without(awake: ExpertF) -> None:
+    x = images(1)
+    assert torch.equal(awake(x).image, awake(x).image)
+    assert not torch.allclose(awake(x, (5, 9)).image, awake(x).image)
+    assert torch.equal(awake(x, (256, 256)).image, awake(x).image)

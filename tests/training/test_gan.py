@@ -92,6 +92,8 @@ def test_losses_against_known_answers() -> None:
     assert float(found["features"]) == pytest.approx(0.5)  # |1 - 2| / 2
     assert float(found["style"]) == pytest.approx(0.75)  # |1 - 4| / 4
     assert float(network_losses(sides(2.0, 2.0))["style"]) == 0
+    elsewhere = sides(2.0, 2.0) | {"texture": sides(1.0, 2.0)["eyes"]}
+    assert float(network_losses(elsewhere)["features"]) == 0, "textures are not matched place by place"
 
 
 @pytest.mark.parametrize("part", ["weight", "features", "style"])

@@ -184,6 +184,35 @@ class SmallBlur(nn.Conv2d):
         return kernel.flatten(1, 3)
 
 
+class NoiseInjection(nn.Module):
+    """Adds noise to features, as much as the features themselves ask for (after StyleGAN, Karras et al. 2019, 3.2).
+
+    A convolution turns a smooth input into something smooth or something periodic: where a blurred face has no
+    texture, hatching is all that it can add. The noise is a texture to shape instead. It is drawn once, so the same
+    face is restored the same way, and starts with zero effect.
+
+    Args:
+        channels: of the features, each with a noise of its own.
+        size: edge of the features.
+        seed: of the noise.
+    """
+
+    noise: Tensor
+
+    def __init__(self, channels: int, size: int, seed: int) -> None:
+        super().__init__()
+        drawn = torch.randn(1, channels, size, size, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("noise", drawn, persistent=False)
+        self.amount = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.amount.weight)
+        zero_bias(self.amount)
+
+    def forward(self, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
+        """(B, C, S, S) to the same; the noise is rolled by `shift` rows and columns."""
+        noise = self.noise.roll(shift, (2, 3)) if any(shift) else self.noise
+        return torch.addcmul(x, self.amount(x), noise.to(x.dtype))
+
+
 class ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels of each pixel: (B, C, H, W) to the same."""
 

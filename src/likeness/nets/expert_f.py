@@ -22,6 +22,7 @@ from likeness.nets.blocks import (
     FourierUnit,
     HaarDown,
     HaarUp,
+    NoiseInjection,
     ResidualBlock,
     SmallBlur,
     StrideDown,
@@ -126,6 +127,8 @@ class ExpertF(nn.Module):
         self.up128 = nn.Conv2d(s128, s128, 3, padding=1)
         self.leave128 = nn.Conv2d(s128, 4 * s256, 1)
         self.up256 = nn.Conv2d(s256, s256, 3, padding=1)
+        self.noise128 = NoiseInjection(s128, INPUT_SIZE // 2, seed=128)
+        self.noise256 = NoiseInjection(s256, INPUT_SIZE, seed=256)
         self.leave256 = nn.Conv2d(s256, 12, 3, padding=1)
         self.enlarge = BicubicTwice()
         self.smooth512 = SmallBlur()
@@ -146,14 +149,14 @@ class ExpertF(nn.Module):
         nn.init.zeros_(self.leave256.weight)
         zero_bias(self.leave256)
 
-    def forward(self, x: Tensor) -> ExpertFOutput:
-        """Restores (B, 3, 256, 256) RGB in [0, 1]."""
-        inside = self.see(x)
+    def forward(self, x: Tensor, shift: tuple[int, int] = (0, 0)) -> ExpertFOutput:
+        """Restores (B, 3, 256, 256) RGB in [0, 1]; `shift` moves the noise of `NoiseInjection`, in training."""
+        inside = self.see(x, shift)
         # The scale head reads detached features: estimating the error must not change the image.
         return ExpertFOutput(self.draw(x, inside), self.scale(inside.decoded64.detach()).float())
 
-    def see(self, x: Tensor) -> ExpertFInside:
-        """The features of (B, 3, 256, 256)."""
+    def see(self, x: Tensor, shift: tuple[int, int] = (0, 0)) -> ExpertFInside:
+        """The features of (B, 3, 256, 256); `shift` as in `forward`."""
         centred = (x - 0.5) * INPUT_GAIN
         f256 = leaky(self.skip256(centred))  # B 16 256 256
         f128 = leaky(self.skip128(haar_split(centred)))  # B 32 128 128
@@ -163,8 +166,8 @@ class ExpertF(nn.Module):
         g32 = self.up32(f32 + self.leave16(f16))
         g64 = self.up64(f64 + self.leave32(g32))
         # In place where the maps are large: fresh memory costs more than the sums.
-        g128 = leaky(self.up128(F.pixel_shuffle(self.leave64(g64), 2).add_(f128)))
-        g256 = leaky(self.up256(F.pixel_shuffle(self.leave128(g128), 2).add_(f256)))
+        g128 = leaky(self.noise128(self.up128(F.pixel_shuffle(self.leave64(g64), 2).add_(f128)), shift))
+        g256 = leaky(self.noise256(self.up256(F.pixel_shuffle(self.leave128(g128), 2).add_(f256)), shift))
         return ExpertFInside(f128, f64, f32, f16, g32, g64, g128, g256)
 
     def draw(self, x: Tensor, inside: ExpertFInside) -> Tensor:

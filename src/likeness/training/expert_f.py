@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from likeness.nets.expert_f import ExpertF
+from likeness.nets.expert_f import INPUT_SIZE, ExpertF
 from likeness.nets.srnet import SRNet
 from likeness.training.base import FaceModule, OptimizerFactory, as_tensor, valid_at_512
 from likeness.training.gan import GanConfig
@@ -48,10 +49,17 @@ class ExpertFModule(FaceModule):
         """One step; logs every part of the loss."""
         x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
         valid, draws, share = valid_at_512(batch["valid"]), self.draws(), self.share()
-        out = self.net(x)
-        others = self.steady(batch, out.image, self)
+        # Noise that moves from step to step, or the network would learn what lies where in it.
+        moved = (_shift(draws),) if isinstance(self.net, ExpertF) else ()
+        out = self.net(x, *moved)
+        others = self.steady(batch, out.image, lambda frame: self.net(frame, *moved).image)
         if out.log_scale is not None and self.loss.weights.scale:
             others["scale"] = self.loss.scale(out.log_scale, out.image, truth, valid)
         self.descend(
             out.image, truth, sharp, valid, share, lambda image: self.loss(image, truth, sharp, share, draws), others
         )
+
+
+def _shift(generator: torch.Generator) -> tuple[int, int]:
+    y, x = torch.randint(INPUT_SIZE, (2,), generator=generator).tolist()
+    return y, x

@@ -28,6 +28,7 @@ from likeness.ops.geometry import TEMPLATE_512
 
 OUTPUT_SIZE = 512
 KINDS = ("eyes", "mouth", "texture")
+MATCHED = KINDS[:2]  # by their features; a texture of the truth has no place that the input could tell
 SEEN_BY_ONE_SCORE = 70  # pixels
 MARGIN = 40  # pixels along the border of a crop, mostly background, that no texture window takes in
 
@@ -39,7 +40,7 @@ class GanConfig:
     Attributes:
         weight: how hard the scores pull beside the reconstruction, inside the windows (1 = as hard); 0 and no other
             weight leaves all of this out.
-        features: the same for feature matching.
+        features: the same for feature matching, in the windows of eyes and mouth.
         style: the same for the Gram matrices of the features.
         start: progress (0..1) of the training from which the network follows.
         lead: how much progress before that the discriminators begin to learn.
@@ -151,9 +152,10 @@ def discriminator_loss(judged: Mapping[str, tuple[Judged, Judged]]) -> Tensor:
 def network_losses(judged: Mapping[str, tuple[Judged, Judged]]) -> dict[str, Tensor]:
     """The network's adversarial losses, unweighted, mean over the kinds; named as their weights in `GanConfig`."""
     pairs = list(judged.values())
+    matched = [judged[kind] for kind in MATCHED]
     return {
         "weight": _mean([hinge_generator(fake.scores) for fake, _ in pairs]),
-        "features": _mean([feature_distance(fake.features, real.features) for fake, real in pairs]),
+        "features": _mean([feature_distance(fake.features, real.features) for fake, real in matched]),
         "style": _mean([style_distance(fake.features, real.features) for fake, real in pairs]),
     }
 

@@ -121,7 +121,9 @@ def load_weights(path: Path | str, network: str) -> WeightFile:
 
 
 # Parts that networks got after weights of theirs were released; without weights they start without any effect.
-ADDED_LATER = frozenset({"content.unknown"})
+ADDED_LATER = frozenset(
+    {"content.unknown", *(f"noise{size}.amount.{part}" for size in (128, 256) for part in ("weight", "bias"))}
+)
 
 
 def load_into(net: torch.nn.Module, file: WeightFile, source: Path | str) -> None:
