@@ -1,0 +1,63 @@
+"""The released networks give the stored picture and clip: NASA's astronaut (public domain), made poor on purpose.
+
+    python tests/pipeline/test_golden.py   # stores them anew, after a change that is meant
+
+Processors round differently, hence the tolerance; `tests/outputs.py` compares bits on one machine.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from skimage.data import astronaut
+
+from likeness import Restorer
+from likeness.pipeline.clips import restore_clip
+from likeness.tasks.demo import degraded
+from likeness.types import Frame, Pixels
+
+GOLDEN = Path(__file__).parent / "golden"
+LEAST, MOST = 50.0, 2  # dB, and grey levels
+
+
+def poor() -> Pixels:
+    """The head, (240, 240, 3)."""
+    return degraded(astronaut(), 0)[:240, 104:344]
+
+
+def photo() -> Pixels:
+    """Restored at its own size."""
+    return Restorer(upscale="1").image(poor()).pixels
+
+
+def clip() -> Pixels:
+    """The last of five frames that glide over the face, with all that a clip remembers."""
+    restorer = Restorer(**{"video.detect_every": 3})
+    frames = [Frame(np.ascontiguousarray(poor()[i : 232 + i, i : 232 + i]), i, Fraction(i, 25)) for i in range(5)]
+    *_, (_, last) = restore_clip(frames, restorer.models, restorer.config, "video", 1)
+    assert last.faces[0].restored is not None
+    return last.pixels
+
+
+def compare(name: str, pixels: Pixels) -> None:
+    stored = np.asarray(Image.open(GOLDEN / name))
+    assert stored.shape == pixels.shape
+    difference = stored.astype(float) - pixels
+    assert np.abs(difference).max() <= MOST
+    assert 10 * np.log10(255**2 / max(float(np.square(difference).mean()), 1e-9)) >= LEAST
+
+
+def test_photo_equals_the_stored_one() -> None:
+    compare("photo.png", photo())
+
+
+def test_clip_equals_the_stored_one() -> None:
+    compare("clip.png", clip())
+
+
+if __name__ == "__main__":
+    Image.fromarray(photo()).save(GOLDEN / "photo.png")
+    Image.fromarray(clip()).save(GOLDEN / "clip.png")
