@@ -8,7 +8,7 @@ in pixels, pixel centres lie at integers, times are `Fraction` seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ FloatArray = npt.NDArray[np.float32]
 Pixels = npt.NDArray[Any]  # HWC uint8 or uint16
 
 Route = Literal["skip", "expert_t", "expert_f", "resize"]
-VerdictName = Literal["same", "pulled back", "cannot tell"]
+VerdictName = Literal["same", "reduced", "undecided"]
 MediaKind = Literal["photo", "video", "gif"]
 
 
@@ -155,18 +155,18 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
-    """What the learned gate thinks of a face.
+class GateOutput:
+    """What the learned gate returns for a face.
 
     Attributes:
-        probability: that Expert-T restores it at lower cost than Expert-F, 0..1; in clips the mean over its looks.
-        features: what it looked at last, by name.
-        looks: at how many frames of the face's track it looked.
+        probability: that Expert-T restores it at lower cost than Expert-F, 0..1; in clips the mean over the track.
+        features: the gate's inputs in the last frame, by name.
+        observations: number of frames of the track in that mean.
     """
 
     probability: float
     features: Mapping[str, float]
-    looks: int = 1
+    observations: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,16 +174,16 @@ class Decision:
     """Where a face goes and why.
 
     Attributes:
-        route: what the rule says, or the gate between the experts.
-        reason: for a person, with the figures that decided.
-        expert: name of the expert that will run, or None when the background's pixels stand.
-        opinion: the gate's, where it decided.
+        route: by the width bands, or by the gate between the experts.
+        reason: one sentence with the figures that decided.
+        expert: name of the expert that runs; None keeps the background's pixels.
+        gate: the gate's output, where it decided.
     """
 
     route: Route
     reason: str
     expert: str | None = None
-    opinion: Opinion | None = None
+    gate: GateOutput | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,49 +192,47 @@ class Restored:
 
     Attributes:
         image: (size, size, 3) float32 in [0, 1], size = the expert's output size.
-        confidence: (h, w) float32 in [0, 1], low where the model invents; None if it has no such head.
-        extras: anything else an expert wants to show.
-        past: what an expert that follows faces over time wants to be given with the next frame of this one.
+        confidence: (h, w) float32 in [0, 1], low where the network invents detail; None without such a head.
+        state: what a `TemporalExpert` needs to continue with the next frame of this face.
     """
 
     image: FloatArray
     confidence: FloatArray | None = None
-    extras: Mapping[str, Any] = field(default_factory=dict)
-    past: Any = None
+    state: Any = None
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
-    """What goes with a crop of a clip.
+class Conditions:
+    """What an expert gets with a crop of a clip.
 
     Attributes:
-        past: `Restored.past` of this face's last frame; None for a new face.
-        weight: above 0, how much the present picture's texture counts beside the others: the sharper, the more.
-        gain: of its exposure, smooth over the track; None where the expert is to measure it.
+        state: `Restored.state` of this face's last frame; None for a new face.
+        weight: above 0, weight of this frame's texture in the track's mean; sharper frames weigh more.
+        gain: exposure gain, smooth over the track; None lets the expert measure it.
     """
 
-    past: Any
+    state: Any
     weight: float
     gain: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the identity guard found and did.
+    """What the identity guard measured and did.
 
     Attributes:
-        verdict: "same", "pulled back" or "cannot tell".
-        distance: four-view embedder distance of input and restored face as the expert gave it.
+        verdict: "same", "reduced" or "undecided".
+        distance: four-view embedder distance between the input and the expert's output.
         final_distance: the same after the guard acted.
-        bound: the largest distance that passes at this quality; None where the guard cannot tell.
-        mix: share of the restored face that stays, 1 = all of it.
+        bound: largest distance that passes at this quality; None where the guard is undecided.
+        alpha: fraction of the restored face that remains, 0..1.
     """
 
     verdict: VerdictName
     distance: float
     final_distance: float
     bound: float | None
-    mix: float
+    alpha: float
 
 
 @dataclass(frozen=True, slots=True)

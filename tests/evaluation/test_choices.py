@@ -9,7 +9,7 @@ import torch
 from likeness.errors import ConfigError
 from likeness.evaluation.choices import COST, add_choice, add_cost, by_cost, by_gate, by_rule
 from likeness.evaluation.scores import Run, Scores
-from likeness.nets.gate import SURE, Gate, gate_features
+from likeness.nets.gate import THRESHOLD, Gate, gate_features
 from likeness.ops.geometry import template
 from likeness.stages.route import RouteBounds, RouteConfig
 from likeness.training.gate import RELATIVE_TIME
@@ -77,16 +77,16 @@ def test_the_gate_sees_what_the_pipeline_would(scores: Scores) -> None:
         rows.append(gate_features(Profile(*scores.profiles["heavy"][i]), float(np.linalg.norm(embeddings[i])), seen))
     batch = torch.from_numpy(np.stack(rows))
     gate.fit_scale(batch)
-    gate.layers[-1].bias.data += np.log(SURE / (1 - SURE)) - gate(batch).median().detach()  # so that both occur
+    gate.layers[-1].bias.data += np.log(THRESHOLD / (1 - THRESHOLD)) - gate(batch).median().detach()  # so that both occur
     found = by_gate(gate)(scores, "heavy")
-    assert found.tolist() == (gate.probability(rows) > SURE).tolist()
+    assert found.tolist() == (gate.probability(rows) > THRESHOLD).tolist()
     assert 0 < found.sum() < 5
     del scores.vectors["landmarks"]  # verification looks for none: every head is frontal
     frontal = [
         gate_features(Profile(*profile), float(np.linalg.norm(e)), template(512))
         for profile, e in zip(scores.profiles["heavy"], embeddings, strict=True)
     ]
-    assert by_gate(gate)(scores, "heavy").tolist() == (gate.probability(frontal) > SURE).tolist()
+    assert by_gate(gate)(scores, "heavy").tolist() == (gate.probability(frontal) > THRESHOLD).tolist()
     del scores.vectors["embedding"]
     with pytest.raises(ConfigError, match="got gate without input"):
         by_gate(gate)(scores, "heavy")

@@ -16,7 +16,7 @@ from likeness.errors import ConfigError
 from likeness.nets.blocks import haar_split, leaky
 from likeness.nets.expert_f import INPUT_GAIN, ExpertF
 from likeness.nets.expert_t import LOOK_UPS, ExpertT, ExpertTConfig, Frozen, Knobs, entropy
-from likeness.nets.hold import stacked
+from likeness.nets.code_smoothing import CodeSmoothing, stack_states
 from likeness.nets.prior import Prior
 from likeness.nets.tokens import ContentReader, FaceBias
 from likeness.ops.geometry import template
@@ -277,12 +277,12 @@ def test_an_encoder_of_another_size_is_refused(frozen: Frozen) -> None:
         ExpertT(alone(channels=(4, 8, 8, 12), regress=False)).start_from(frozen.expert_f)
 
 
-def followed(net: ExpertT, frozen: Frozen, frames: list[Tensor], pool: bool, threshold: float) -> list[Tensor]:
+def restored_sequence(net: ExpertT, frozen: Frozen, frames: list[Tensor], pool: bool, threshold: float) -> list[Tensor]:
     """The images of one face over time."""
-    past, images = net.no_past(), []
+    state, images = net.initial_state(), []
     with torch.no_grad():
         for x in frames:
-            out, past = net.follow(x, frozen, Knobs(), past, torch.ones(1), pool, threshold)
+            out, state = net.restore_sequence(x, frozen, Knobs(), CodeSmoothing(state, torch.ones(1), pool, threshold))
             images.append(out.image)
     return images
 
@@ -292,7 +292,7 @@ def test_a_first_frame_is_restored_as_a_photo_and_equal_frames_stay_equal(faces:
     with torch.no_grad():
         alone = net(x, frozen).image
     for pool, threshold in ((True, 0.0), (False, 0.8), (True, 0.8)):
-        images = followed(net, frozen, [x, x.clone(), x.clone()], pool, threshold)
+        images = restored_sequence(net, frozen, [x, x.clone(), x.clone()], pool, threshold)
         assert all(torch.equal(image, alone) for image in images)
 
 
@@ -301,26 +301,26 @@ def test_held_faces_change_less_and_follow_nothing_without_options(faces: Tensor
     frames = [faces[:1] + 0.02 * torch.randn(1, 3, 256, 256, generator=generator) for _ in range(4)]
     with torch.no_grad():
         each = [net(x, frozen).image for x in frames]
-    free = followed(net, frozen, frames, False, 0.0)
+    free = restored_sequence(net, frozen, frames, False, 0.0)
     assert all(torch.equal(a, b) for a, b in zip(each, free, strict=True))
 
     def flicker(images: list[Tensor]) -> float:
         return float(torch.stack([(a - b).square().mean() for a, b in pairwise(images)]).mean())
 
-    assert flicker(followed(net, frozen, frames, True, 0.0)) < flicker(free)
-    assert flicker(followed(net, frozen, frames, False, 1.5)) < flicker(free)
+    assert flicker(restored_sequence(net, frozen, frames, True, 0.0)) < flicker(free)
+    assert flicker(restored_sequence(net, frozen, frames, False, 1.5)) < flicker(free)
 
 
-def test_faces_of_a_batch_keep_their_own_past(faces: Tensor, frozen: Frozen) -> None:
+def test_faces_of_a_batch_keep_their_own_state(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
     with torch.no_grad():
-        none = net.no_past()
-        _, first = net.follow(faces[:1], frozen, Knobs(), none, torch.tensor([5.0]), True, 0.5)
-        pasts = stacked([first, None], none)
-        both, past = net.follow(faces, frozen, Knobs(), pasts, torch.tensor([1.0, 2.0]), True, 0.5)
-        alone, _ = net.follow(faces[1:], frozen, Knobs(), none, torch.tensor([2.0]), True, 0.5)
+        none = net.initial_state()
+        _, first = net.restore_sequence(faces[:1], frozen, Knobs(), CodeSmoothing(none, torch.tensor([5.0]), True, 0.5))
+        states = stack_states([first, None], none)
+        both, state = net.restore_sequence(faces, frozen, Knobs(), CodeSmoothing(states, torch.tensor([1.0, 2.0]), True, 0.5))
+        alone, _ = net.restore_sequence(faces[1:], frozen, Knobs(), CodeSmoothing(none, torch.tensor([2.0]), True, 0.5))
     torch.testing.assert_close(both.image[1:], alone.image, atol=2e-3, rtol=0)
-    torch.testing.assert_close(past.weight, torch.tensor([6.0, 2.0]))
+    torch.testing.assert_close(state.weight, torch.tensor([6.0, 2.0]))
 
 
 def test_unknown_pixels_do_not_reach_the_decoder_at_any_size(

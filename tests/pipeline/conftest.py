@@ -48,7 +48,7 @@ class StubExpert:
     def __init__(self, amount: float = 1.5, face: FloatArray | None = None) -> None:
         self.amount, self.face, self.seen = amount, face, list[int]()
 
-    def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
+    def restore(self, crops: Sequence[FloatArray], conditions: object = None) -> list[Restored]:
         self.seen.append(len(crops))
         return [Restored(self._one(crop), np.full((64, 64), 0.75, np.float32)) for crop in crops]
 

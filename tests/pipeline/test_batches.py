@@ -9,8 +9,9 @@ import torch
 from likeness.errors import MemoryExceeded
 from likeness.pipeline.batches import restore_in_batches
 from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.image import restore_image
 from likeness.pipeline.report import Tally
-from likeness.pipeline.steps import process
+from likeness.pipeline.state import Context
 from likeness.types import Restored
 
 MESSAGES = {
@@ -28,7 +29,7 @@ class Tight:
     def __init__(self, room, error):
         self.room, self.error, self.sizes = room, error, []
 
-    def restore(self, crops):
+    def restore(self, crops, conditions=None):
         self.sizes.append(len(crops))
         if len(crops) > self.room:
             raise self.error
@@ -75,7 +76,7 @@ def test_other_errors_are_not_taken_for_it():
 def test_the_report_says_so(scene, face_at, together, make_models):
     models = make_models(expert=Tight(1, MESSAGES["cuda"]))
     two = together(face_at(90, 110, 80), face_at(240, 110, 70))
-    result = process(scene, two, models, RestorerConfig(), "photo", 1)
+    result = restore_image(scene, Context(models, RestorerConfig(), "photo", 1), two)
     assert all("memory ran out: the batch was halved 1 times" in r.notes for r in result.faces)
     tally = Tally()
     tally.add(result.faces, {})

@@ -15,7 +15,8 @@ from PIL import Image
 from skimage.data import astronaut
 
 from likeness import Restorer
-from likeness.pipeline.clips import restore_clip
+from likeness.pipeline.state import Context, pasted
+from likeness.pipeline.video import restore_video
 from likeness.tasks.demo import degraded
 from likeness.types import Frame, Pixels
 
@@ -37,8 +38,8 @@ def clip() -> Pixels:
     """The last of five frames that glide over the face, with all that a clip remembers."""
     restorer = Restorer(**{"video.detect_every": 3})
     frames = [Frame(np.ascontiguousarray(poor()[i : 232 + i, i : 232 + i]), i, Fraction(i, 25)) for i in range(5)]
-    *_, (_, last) = restore_clip(frames, restorer.models, restorer.config, "video", 1)
-    assert last.faces[0].restored is not None
+    *_, (_, last, _) = restore_video(frames, Context(restorer.models, restorer.config, "video", 1))
+    assert pasted(last.faces[0])
     return last.pixels
 
 

@@ -1,4 +1,4 @@
-"""One frame: which faces are restored, in which order, how much of each, and that nothing else moves."""
+"""One frame: which faces are restored, in which order, how much of each, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from likeness.ops.geometry import invert, resized, warp
 from likeness.ops.mask import template_mask
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.report import face_record
-from likeness.pipeline.steps import process
+from likeness.pipeline.state import ClipState, Context, pasted
+from likeness.pipeline.steps import restore_frame
 from likeness.stages.background import enlarge
-from likeness.types import Faces
+from likeness.types import Faces, Frame
 
 
-def run(scene, faces, models, *options, kind="photo", upscale=1, **more):
-    return process(scene, faces, models, from_overrides(options), kind, upscale, **more)
+def run(scene, faces, models, *options, kind="photo", upscale=1):
+    models = replace(models, detector=type(models.detector)([faces]))
+    context = Context(models, from_overrides(options), kind, upscale)
+    return restore_frame(Frame(scene), ClipState(), context, faces if kind == "photo" else None)[0]
 
 
 @pytest.mark.parametrize("kind", ["photo", "video"])
 @pytest.mark.parametrize("upscale", [1, 2])
-def test_outside_the_faces_stands_the_background(scene, face_at, make_models, kind, upscale):
+def test_background_is_unchanged_outside_the_faces(scene, face_at, make_models, kind, upscale):
     result = run(scene, face_at(150, 110, 80), make_models(), kind=kind, upscale=upscale)
     background = enlarge(scene, upscale)
     (face,) = result.faces
@@ -38,7 +41,7 @@ def test_outside_the_faces_stands_the_background(scene, face_at, make_models, ki
 @pytest.mark.parametrize("method", ["poisson", "feather"])
 @pytest.mark.parametrize("upscale", [1, 2, 4])
 @pytest.mark.parametrize("change", ["strength", "expert", "guard", "too small", "already good"])
-def test_what_changes_nothing_is_plain_enlarging(scene, face_at, make_models, stub_expert, method, upscale, change):
+def test_no_change_equals_plain_enlarging(scene, face_at, make_models, stub_expert, method, upscale, change):
     options = [f"composite.method={method}", *(["strength=0"] if change == "strength" else [])]
     width = {"too small": 40, "already good": 160}.get(change, 90)
     expert = stub_expert(0) if change == "expert" else stub_expert()
@@ -47,17 +50,17 @@ def test_what_changes_nothing_is_plain_enlarging(scene, face_at, make_models, st
     np.testing.assert_array_equal(result.pixels, enlarge(scene, upscale))
 
 
-def test_strength_zero_changes_nothing_when_pasted_directly(scene, face_at, make_models):
+def test_strength_zero_changes_nothing_without_residual(scene, face_at, make_models):
     result = run(scene, face_at(150, 110, 90), make_models(), "strength=0", "composite.residual=false")
     np.testing.assert_array_equal(result.pixels, scene)
 
 
-def test_strength_is_a_mix(scene, face_at, make_models):
+def test_strength_mixes_linearly(scene, face_at, make_models):
     changes = {}
     for strength in (0.5, 1.0):
         result = run(scene, face_at(150, 110, 90), make_models(), f"strength={strength}", "composite.method=feather")
         changes[strength] = result.pixels.astype(float) - scene
-        assert result.faces[0].share == strength
+        assert result.faces[0].alpha == strength
     whole = scene + changes[1.0]
     inside = (whole > 0) & (whole < 255)  # clipped values are no halves
     np.testing.assert_allclose(changes[0.5][inside], changes[1.0][inside] / 2, atol=1)
@@ -78,10 +81,10 @@ def test_strength_is_a_mix(scene, face_at, make_models):
     ],
     ids=str,
 )
-def test_the_users_choice_of_faces(scene, face_at, together, make_models, options, restored):
+def test_options_choose_faces(scene, face_at, together, make_models, options, restored):
     faces = together(face_at(70, 100, 90), face_at(170, 100, 80), face_at(260, 100, 60))
     result = run(scene, faces, make_models(), *options)
-    assert [i for i, f in enumerate(result.faces) if f.final is not None] == restored
+    assert [i for i, f in enumerate(result.faces) if pasted(f)] == restored
     for i, f in enumerate(result.faces):
         if i not in restored:
             assert f.decision.route == "skip"
@@ -100,7 +103,7 @@ def test_the_users_choice_of_faces(scene, face_at, together, make_models, option
     ],
     ids=str,
 )
-def test_the_expert_that_the_route_or_the_user_names_runs(
+def test_named_expert_runs(
     scene, face_at, make_models, stub_expert, width, options, route, ran
 ):
     models = make_models()
@@ -121,7 +124,7 @@ def test_each_expert_runs_once_over_all_its_faces(scene, face_at, together, make
 
 
 @pytest.mark.parametrize("method", ["poisson", "feather"])
-def test_overlapping_faces_do_not_depend_on_their_order(scene, face_at, together, make_models, method):
+def test_overlapping_faces_do_not_depend_on_order(scene, face_at, together, make_models, method):
     near, far = face_at(150, 110, 95), face_at(205, 100, 65)
     option = f"composite.method={method}"
     one = run(scene, together(near, far), make_models(), option, upscale=2).pixels
@@ -132,9 +135,9 @@ def test_overlapping_faces_do_not_depend_on_their_order(scene, face_at, together
     assert (one != first).any()
 
 
-def test_the_larger_face_lies_in_front(scene, face_at, together, make_models, stub_expert):
+def test_larger_face_is_in_front(scene, face_at, together, make_models, stub_expert):
     class Painter(stub_expert):
-        def restore(self, crops):
+        def restore(self, crops, conditions=None):
             restored = super().restore(crops)
             return [type(r)(np.full_like(r.image, v)) for r, v in zip(restored, (1.0, 0.0), strict=False)]
 
@@ -146,7 +149,7 @@ def test_the_larger_face_lies_in_front(scene, face_at, together, make_models, st
 
 @pytest.mark.parametrize("centre", [(0, 110), (319, 110), (150, 0), (150, 239), (0, 0)], ids=str)
 @pytest.mark.parametrize("method", ["poisson", "feather"])
-def test_a_face_half_outside(scene, face_at, make_models, centre, method):
+def test_face_half_outside_is_restored(scene, face_at, make_models, centre, method):
     result = run(scene, face_at(*centre, 90), make_models(), f"composite.method={method}", upscale=2)
     (face,) = result.faces
     assert 0.15 < face.crop.inside < 0.75
@@ -154,32 +157,32 @@ def test_a_face_half_outside(scene, face_at, make_models, centre, method):
     assert (result.pixels != enlarge(scene, 2)).any()
 
 
-def test_the_guard_pulls_another_person_back(scene, face_at, make_models, stub_expert):
+def test_guard_reduces_another_person(scene, face_at, make_models, stub_expert):
     stranger = stub_expert(face=np.zeros((512, 512, 3), np.float32))
     (face,) = run(scene, face_at(150, 110, 90), make_models(expert=stranger, same=0.3)).faces
-    assert face.verdict.verdict == "pulled back"
+    assert face.verdict.verdict == "reduced"
     assert face.verdict.final_distance <= 0.3 < face.verdict.distance
-    assert face.share == face.verdict.mix < 1
+    assert face.alpha == face.verdict.alpha < 1
     # What is used is the mix, and the one-view distance is measured on it.
     enlarged = np.clip(cv2.resize(face.crop.image, (512, 512), interpolation=cv2.INTER_CUBIC), 0, 1)
-    np.testing.assert_allclose(face.final, enlarged * (1 - face.share), atol=1e-5)
+    np.testing.assert_allclose(face.final, enlarged * (1 - face.alpha), atol=1e-5)
     assert face.distance == pytest.approx(face.verdict.final_distance, abs=1e-4)
 
 
-def test_the_guard_cannot_tell(scene, face_at, make_models, stub_expert):
+def test_guard_is_undecided_without_a_bound(scene, face_at, make_models, stub_expert):
     stranger = stub_expert(face=np.zeros((512, 512, 3), np.float32))
     (face,) = run(scene, face_at(150, 110, 90), make_models(expert=stranger, same=0.8, other=0.5)).faces
-    assert (face.verdict.verdict, face.verdict.bound, face.share) == ("cannot tell", None, 1.0)
+    assert (face.verdict.verdict, face.verdict.bound, face.alpha) == ("undecided", None, 1.0)
 
 
-def test_the_guard_off(scene, face_at, make_models):
+def test_guard_off_gives_no_verdict(scene, face_at, make_models):
     (face,) = run(scene, face_at(150, 110, 90), make_models(same=0.0), "guard.enabled=false").faces
     assert face.verdict is None
-    assert face.share == 1
+    assert face.alpha == 1
     assert face.distance > 0
 
 
-def test_sixteen_bits_inputs_and_stages(scene, face_at, make_models):
+def test_16_bits_stay_and_inputs_are_unchanged(scene, face_at, make_models):
     deep = scene.astype(np.uint16) * 257
     kept = deep.copy()
     faces = face_at(150, 110, 90)
@@ -194,7 +197,7 @@ def test_sixteen_bits_inputs_and_stages(scene, face_at, make_models):
     assert np.abs(result.pixels / 257 - shallow.pixels).max() < 4
 
 
-def test_no_faces(scene, make_models):
+def test_no_faces_change_nothing(scene, make_models):
     result = run(scene, Faces.empty(), make_models())
     assert result.faces == ()
     np.testing.assert_array_equal(result.pixels, scene)
@@ -203,13 +206,13 @@ def test_no_faces(scene, make_models):
 @pytest.mark.parametrize(
     ("width", "upscale", "said"), [(180, 2, False), (195, 2, True), (195, 1, False), (100, 4, True), (90, 4, False)]
 )
-def test_large_bad_faces_say_that_detail_is_limited(scene, face_at, make_models, width, upscale, said):
+def test_large_bad_face_notes_limited_detail(scene, face_at, make_models, width, upscale, said):
     bad = ["route.detail_low=100", "route.resize_from=95", "route.expert_t_below=80", "route.q_low=0"]
     (face,) = run(scene, face_at(150, 110, width), make_models(), *bad, upscale=upscale).faces
     assert any(n.startswith("limited detail") for n in face.notes) is said  # over 768 px: width x 2.03 x upscale
 
 
-def test_the_learned_gate_decides_and_the_report_says_why(scene, face_at, together, make_models, stub_expert):
+def test_learned_gate_decides_and_is_reported(scene, face_at, together, make_models, stub_expert):
     torch.manual_seed(0)
     gate = Gate()
     models = make_models()
@@ -220,21 +223,21 @@ def test_the_learned_gate_decides_and_the_report_says_why(scene, face_at, togeth
         result = run(scene, faces, replace(models, gate=gate, experts=experts))
         decided, small = (face.decision for face in result.faces)
         assert (decided.route, decided.expert) == (expected, expected)
-        assert decided.opinion is not None
-        assert decided.opinion.probability == pytest.approx(1 / (1 + np.exp(-bias)), abs=0.01)
-        assert decided.opinion.features["width"] == pytest.approx(120, rel=0.01)
+        assert decided.gate is not None
+        assert decided.gate.probability == pytest.approx(1 / (1 + np.exp(-bias)), abs=0.01)
+        assert decided.gate.features["width"] == pytest.approx(120, rel=0.01)
         crop = torch.from_numpy(result.faces[0].crop.image).permute(2, 0, 1)[None]
         norm = float(models.embedder.embed_aligned(crop).norm())
-        assert decided.opinion.features["norm"] == pytest.approx(norm, rel=1e-5)
-        assert (small.route, small.opinion) == ("skip", None)  # too small for either
-        record = face_record(result.faces[0], 0)
-        assert record["gate"]["probability"] == round(decided.opinion.probability, 4)
+        assert decided.gate.features["norm"] == pytest.approx(norm, rel=1e-5)
+        assert (small.route, small.gate) == ("skip", None)  # too small for either
+        record = face_record(result.faces[0])
+        assert record["gate"]["probability"] == round(decided.gate.probability, 4)
         assert set(record["gate"]["features"]) == set(FEATURES)
-        assert face_record(result.faces[1], 1)["gate"] is None
+        assert face_record(result.faces[1])["gate"] is None
 
 
 @pytest.mark.parametrize(
-    ("kind", "sure", "expected"),
+    ("kind", "thresholds", "expected"),
     [
         ("photo", (0.7, 0.5), "expert_f"),
         ("photo", (0.5, 0.7), "expert_t"),
@@ -242,14 +245,14 @@ def test_the_learned_gate_decides_and_the_report_says_why(scene, face_at, togeth
         ("gif", (0.5, 0.7), "expert_f"),
     ],
 )
-def test_photos_and_clips_ask_for_a_certainty_of_their_own(
-    scene, face_at, make_models, stub_expert, kind, sure, expected
+def test_photos_and_clips_have_their_own_threshold(
+    scene, face_at, make_models, stub_expert, kind, thresholds, expected
 ):
     gate = Gate()
     torch.nn.init.zeros_(gate.layers[-1].weight)
     gate.layers[-1].bias.data.fill_(np.log(0.6 / 0.4))
     experts = {name: stub_expert() for name in ("expert_t", "expert_f")}
     models = replace(make_models(), gate=gate, experts=experts)
-    options = [f"pipeline.sure={sure[0]}", f"video.sure={sure[1]}"]
+    options = [f"gate.threshold={thresholds[0]}", f"gate.video_threshold={thresholds[1]}"]
     (face,) = run(scene, face_at(150, 110, 120), models, *options, kind=kind).faces
     assert face.decision.expert == expected

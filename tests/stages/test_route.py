@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from likeness.errors import ConfigError
-from likeness.stages.route import RouteBounds, RouteConfig, by_gate, faults, reroute, route
-from likeness.types import Decision, Opinion, Profile
+from likeness.stages.route import RouteBounds, RouteConfig, faults, reroute, route, route_by_gate
+from likeness.types import Decision, GateOutput, Profile
 
 BOUNDS = RouteBounds(q_low=80.0, detail_low=4.0, blockiness_high=0.5, noise_high=2.5)
 GOOD = Profile(width=120.0, qvol=300.0, sharpness=300.0, detail=10.0, blockiness=0.1, noise=1.0)
@@ -138,7 +138,7 @@ def test_without_a_margin_nothing_holds():
 
 
 @pytest.mark.parametrize(
-    ("probability", "sure", "expected"),
+    ("probability", "threshold", "expected"),
     [
         (0.51, 0.5, "expert_t"),
         (0.5, 0.5, "expert_f"),
@@ -148,61 +148,61 @@ def test_without_a_margin_nothing_holds():
     ],
 )
 @pytest.mark.parametrize("profile", [GOOD, BLURRY, replace(GOOD, width=60.0)])
-def test_the_gate_chooses_between_the_experts(profile, probability, sure, expected):
-    opinion = Opinion(probability, {"width": profile.width})
-    decision = by_gate(route(profile, RouteConfig(), BOUNDS), opinion, sure)
-    assert (decision.route, decision.expert, decision.opinion) == (expected, expected, opinion)
-    assert f"gate: Expert-T better with {100 * probability:.0f} % ({100 * sure:.0f} wanted)" in decision.reason
+def test_gate_chooses_between_the_experts(profile, probability, threshold, expected):
+    output = GateOutput(probability, {"width": profile.width})
+    decision = route_by_gate(route(profile, RouteConfig(), BOUNDS), output, threshold)
+    assert (decision.route, decision.expert, decision.gate) == (expected, expected, output)
+    assert f"gate: Expert-T better with {probability:.2f} (threshold {threshold:.2f})" in decision.reason
 
 
 @pytest.mark.parametrize("width", [40.0, 200.0])
-def test_the_gate_restores_nothing_that_the_rule_leaves_alone(width):
+def test_gate_keeps_skip_and_resize(width):
     ruled = route(replace(GOOD, width=width), RouteConfig(), BOUNDS)
-    assert by_gate(ruled, Opinion(0.9, {}), 0.5) == ruled
+    assert route_by_gate(ruled, GateOutput(0.9, {}), 0.5) == ruled
 
 
 @pytest.mark.parametrize(
     ("before", "probability", "expected"),
     [
-        # The mean with .5, against .5 and .2 to either side.
+        # The mean with 0.5, against 0.5 and 0.2 to either side.
         ("expert_t", 0.11, "expert_t"),
         ("expert_t", 0.09, "expert_f"),
         ("expert_f", 0.89, "expert_f"),
         ("expert_f", 0.91, "expert_t"),
     ],
 )
-def test_a_track_changes_only_beyond_the_margin(before, probability, expected):
+def test_track_changes_its_expert_only_beyond_the_margin(before, probability, expected):
     ruled = route(GOOD, RouteConfig(), BOUNDS)
-    past = Decision(before, "", before, Opinion(0.5, {}))
-    assert by_gate(ruled, Opinion(probability, {}), 0.5, past, 0.2).route == expected
-    assert past.opinion == Opinion(0.5, {})
-    # What the rule had decided before is no opinion to hold on to.
+    past = Decision(before, "", before, GateOutput(0.5, {}))
+    assert route_by_gate(ruled, GateOutput(probability, {}), 0.5, past, 0.2).route == expected
+    assert past.gate == GateOutput(0.5, {})
+    # A decision of the rule is not held.
     ruled_before = Decision(before, "", before)
-    assert by_gate(ruled, Opinion(probability, {}), 0.5, ruled_before, 0.2).route == (
+    assert route_by_gate(ruled, GateOutput(probability, {}), 0.5, ruled_before, 0.2).route == (
         "expert_t" if probability > 0.5 else "expert_f"
     )
 
 
 @pytest.mark.parametrize("first", [0.45, 0.55])
-def test_a_gate_that_wavers_about_the_bound_changes_no_track(first):
+def test_wavering_gate_changes_no_track(first):
     ruled = route(GOOD, RouteConfig(), BOUNDS)
-    decision = by_gate(ruled, Opinion(first, {}), 0.5)
-    looks = np.random.default_rng(0).uniform(0.35, 0.65, 40)  # as along a good clip at which it cannot tell
-    found = [decision := by_gate(ruled, Opinion(float(p), {}), 0.5, decision, 0.1) for p in looks]
+    decision = route_by_gate(ruled, GateOutput(first, {}), 0.5)
+    probabilities = np.random.default_rng(0).uniform(0.35, 0.65, 40)  # as in a good clip
+    found = [decision := route_by_gate(ruled, GateOutput(float(p), {}), 0.5, decision, 0.1) for p in probabilities]
     assert {d.route for d in found} == {"expert_t" if first > 0.5 else "expert_f"}
 
 
-def test_the_mean_of_a_track_decides():
+def test_mean_over_the_track_decides():
     ruled, decision, found = route(GOOD, RouteConfig(), BOUNDS), None, []
-    for i in range(40):  # four of five frames speak for Expert-T, the first does not
-        decision = by_gate(ruled, Opinion(0.3 if i % 5 == 0 else 0.7, {}), 0.5, decision, 0.1)
+    for i in range(40):  # four of five frames are for Expert-T, the first is not
+        decision = route_by_gate(ruled, GateOutput(0.3 if i % 5 == 0 else 0.7, {}), 0.5, decision, 0.1)
         found.append(decision.route)
     assert found[0] == "expert_f"
     assert set(found[4:]) == {"expert_t"}  # and no single frame changes it again
     assert decision is not None
-    assert decision.opinion is not None
-    assert decision.opinion.looks == 40
-    assert decision.opinion.probability == pytest.approx(0.62, abs=0.09)
+    assert decision.gate is not None
+    assert decision.gate.observations == 40
+    assert decision.gate.probability == pytest.approx(0.62, abs=0.09)
     for _ in range(20):  # the camera moves nearer
-        decision = by_gate(ruled, Opinion(0.1, {}), 0.5, decision, 0.1)
+        decision = route_by_gate(ruled, GateOutput(0.1, {}), 0.5, decision, 0.1)
     assert decision.route == "expert_f"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from likeness.errors import ConfigError
 from likeness.evaluation.methods import INPUT
 from likeness.evaluation.scores import Run, Scores
-from likeness.nets.gate import SURE, Gate, gate_features
+from likeness.nets.gate import THRESHOLD, Gate, gate_features
 from likeness.ops.geometry import template
 from likeness.stages.route import RouteBounds, RouteConfig, route
 from likeness.training.gate import RELATIVE_TIME, TIME_WEIGHT
@@ -94,7 +94,7 @@ def by_gate(gate: Gate) -> Choice:
             gate_features(Profile(*profile), float(np.linalg.norm(e)), template(512) if np.isnan(p).any() else p)
             for profile, e, p in zip(scores.profiles[recipe].tolist(), embeddings, points, strict=True)
         ]
-        chosen: Flags = gate.probability(rows) > SURE
+        chosen: Flags = gate.probability(rows) > THRESHOLD
         return chosen
 
     return choose

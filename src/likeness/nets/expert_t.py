@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from likeness.errors import ConfigError
 from likeness.nets.blocks import ChannelNorm, HaarDown, HaarUp, ResidualBlock, haar_split, leaky, zero_bias
 from likeness.nets.expert_f import INPUT_GAIN, ExpertF
-from likeness.nets.hold import Hold, Past, held, pooled
+from likeness.nets.code_smoothing import CodeSmoothing, CodeState, pool_tokens, smooth_codes
 from likeness.nets.prior import Prior
 from likeness.nets.tokens import CleanQuality, ContentReader, QualityReader, Renderer
 
@@ -290,42 +290,32 @@ class ExpertT(nn.Module):
         reading = self.read(seen)
         return self.render(reading, self.look(reading, knobs.quality), seen, frozen.prior, knobs)
 
-    def no_past(self) -> Past:
-        """What `follow` takes for a face that was not seen before."""
+    def initial_state(self) -> CodeState:
+        """The state of a new face, for `restore_sequence`."""
         c, device = self.config, self.sureness.device
         clean = torch.zeros(1, c.quality if c.split else 0, c.width, device=device)
         codes = torch.zeros(1, c.code_heads * c.code_width, CODES, CODES, device=device)
-        return Past(clean, codes, torch.zeros(1, device=device))
+        return CodeState(clean, codes, torch.zeros(1, device=device))
 
-    def follow(
-        self,
-        x: Tensor,
-        frozen: Frozen,
-        knobs: Knobs,
-        past: Past,
-        weights: Tensor,
-        pool: bool,
-        threshold: float | Tensor,
-    ) -> tuple[ExpertTOutput, Past]:
-        """The same for frames of faces that were seen before; see `nets.hold`.
+    def restore_sequence(
+        self, x: Tensor, frozen: Frozen, knobs: Knobs, smoothing: CodeSmoothing
+    ) -> tuple[ExpertTOutput, CodeState]:
+        """The same for the next frame of each face; see `nets.code_smoothing`.
 
         Args:
             x: (B, 3, 256, 256).
             frozen, knobs: as in `forward`.
-            past: what this method returned for the last frames of the same faces; `no_past` for a new face.
-            weights: (B,), of these frames.
-            pool, threshold: see `Hold`.
+            smoothing: with the state that this method returned for the last frame; `initial_state` for a new face.
 
         Returns:
-            The output, and what is to be given with the next frames.
+            The output, and the state for the next frame.
         """
         seen = self.see(x, frozen)
         reading = self.read(seen)
-        hold = Hold(past, weights.to(past.weight), pool, threshold)
-        if pool and self.config.split:
-            reading = reading._replace(clean=pooled(reading.clean, hold))
-        out = self.render(reading, self.look(reading, knobs.quality), seen, frozen.prior, knobs, hold)
-        return out, Past(reading.clean, out.codes, past.weight + hold.weights)
+        if smoothing.pool and self.config.split:
+            reading = reading._replace(clean=pool_tokens(reading.clean, smoothing))
+        out = self.render(reading, self.look(reading, knobs.quality), seen, frozen.prior, knobs, smoothing)
+        return out, CodeState(reading.clean, out.codes, smoothing.state.weight + smoothing.weights)
 
     def see(self, x: Tensor, frozen: Frozen, unknown: Tensor | None = None) -> Seen:
         """What the frozen networks see in (B, 3, 256, 256); `unknown` as in `forward`.
@@ -379,9 +369,15 @@ class ExpertT(nn.Module):
         return reading.quality + share * (reading.clean - reading.quality)
 
     def render(
-        self, reading: Reading, look: Tensor, seen: Seen, prior: Prior, knobs: Knobs, hold: Hold | None = None
+        self,
+        reading: Reading,
+        look: Tensor,
+        seen: Seen,
+        prior: Prior,
+        knobs: Knobs,
+        smoothing: CodeSmoothing | None = None,
     ) -> ExpertTOutput:
-        """The face of `reading` as the quality tokens `look` (B, K, width) say, its codes held where `hold` says so."""
+        """The face of `reading` with the quality tokens `look` (B, K, width), its codes smoothed over time if asked."""
         tokens = self.norm_tokens(self.renderer(reading.content, look))
         f16 = rearrange(tokens, "b (h w) c -> b c h w", h=GRID)
         f32 = self.norm_up(self.up32(self.leave16(f16) + self.join32(reading.maps[0])))
@@ -389,8 +385,8 @@ class ExpertT(nn.Module):
         logits = self._logits(features, prior)
         shares = logits.softmax(-1)
         codes = self._codes(features, shares, seen, prior, knobs.lookup)
-        if hold is not None:
-            codes = held(codes, hold, self.config.code_heads)
+        if smoothing is not None:
+            codes = smooth_codes(codes, smoothing, self.config.code_heads)
         shift = 2 * _per_face(knobs.fidelity, f32) - 1
         fidelity = (self.fidelity(f32).float().sigmoid() + shift).clamp(0, 1)
         unknown = seen.unknown_at(CODES)

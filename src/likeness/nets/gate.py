@@ -23,7 +23,7 @@ FEATURES = ("width", "sharpness", "noise", "blockiness", "norm", "symmetry", "de
 _LOGARITHMIC = [0, 1, 3, 6]  # these spread over decades
 # How probable it must be that Expert-T is the better one. Where both are close, the one that harms a good face less is
 # taken (experiments/gate/README.md).
-SURE = 0.7
+THRESHOLD = 0.7
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 import torch
 
 from likeness.errors import MemoryExceeded
-from likeness.stages.restore.base import Expert, ExposedExpert, FollowingExpert
-from likeness.types import Before, FloatArray, Restored
+from likeness.stages.restore.base import Expert
+from likeness.types import Conditions, FloatArray, Restored
 
-LARGEST = 8  # faces at once; a crowd would otherwise take memory without being any faster
+LARGEST = 8  # faces at once; more take memory without being faster
 
 
 def restore_in_batches(
-    expert: Expert, crops: Sequence[FloatArray], befores: Sequence[Before] | None = None
+    expert: Expert, crops: Sequence[FloatArray], conditions: Sequence[Conditions] | None = None
 ) -> tuple[list[Restored], int]:
-    """Restores all crops, halving the batch as often as memory runs out.
+    """Restores all crops; halves the batch whenever memory runs out.
 
     Args:
         expert: restores.
         crops: the faces.
-        befores: in clips, what goes with each; None: each face for itself.
+        conditions: one for each, in clips.
 
     Returns:
         The restored faces in order, and how often the batch was halved.
@@ -32,14 +32,9 @@ def restore_in_batches(
     size, halved = LARGEST, 0
     done: list[Restored] = []
     while len(done) < len(crops):
+        part = slice(len(done), len(done) + size)
         try:
-            part = slice(len(done), len(done) + size)
-            if befores is not None and isinstance(expert, FollowingExpert) and expert.follows:
-                done += expert.follow(crops[part], befores[part])
-            elif befores is not None and isinstance(expert, ExposedExpert):
-                done += expert.restore(crops[part], [b.gain for b in befores[part]])
-            else:
-                done += expert.restore(crops[part])
+            done += expert.restore(crops[part], conditions and conditions[part])
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from likeness.ops.color import to_integer
-from likeness.pipeline.state import FaceResult
+from likeness.pipeline.state import GuardedFace, RoutedFace, pasted
 from likeness.types import FloatArray, Pixels
 
 _SIDE, _TEXT, _PAD = 256, 520, 8
@@ -26,32 +26,32 @@ class Card:
     doubt: Pixels | None = None
 
 
-def card_of(result: FaceResult, number: int, frame: int | None = None) -> Card:
+def card_of(face: RoutedFace, frame: int | None = None) -> Card:
     """The card of one face; `frame` is named for clips."""
-    before = to_integer(result.crop.image)
-    after = before
-    if result.final is not None:
-        small = cv2.resize(result.final, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        after = to_integer(np.asarray(small, np.float32))
-    p, v = result.profile, result.verdict
+    before, used, p = to_integer(face.crop.image), pasted(face), face.profile
     where = "" if frame is None else f", frame {frame}"
     lines = [
-        f"face {number if result.track is None else result.track}{where}",
+        f"face {face.track.id if face.track else face.number}{where}",
         f"width {p.width:.0f} px, sharpness {p.sharpness:.0f}, detail {p.detail:.1f} %, noise {p.noise:.1f}",
-        *_wrap(f"route: {result.decision.route}: {result.decision.reason}"),
-        f"expert: {result.decision.expert or 'none, the background stands'}",
+        *_wrap(f"route: {face.decision.route}: {face.decision.reason}"),
+        f"expert: {face.decision.expert or 'none, the background stands'}",
     ]
-    if result.distance is not None:
-        lines.append(f"identity distance to the input {result.distance:.3f}")
-    if v is not None:
-        bound = "" if v.bound is None else f" (bound {v.bound:.3f})"
-        lines.append(f"guard: {v.verdict}, {v.distance:.3f} -> {v.final_distance:.3f}{bound}, kept {100 * v.mix:.0f} %")
-    doubt = None
-    if result.restored is not None and result.restored.confidence is not None and result.final is not None:
-        doubt = heat_map(after, result.restored.confidence)
-        lines.append(f"confidence {result.restored.confidence.mean():.2f}, low where the map is warm")
-    lines.append(f"{result.milliseconds:.0f} ms")
-    for note in result.notes:
+    after, doubt = before, None
+    if isinstance(face, GuardedFace):
+        if face.distance is not None:
+            lines.append(f"identity distance to the input {face.distance:.3f}")
+        if v := face.verdict:
+            bound = "" if v.bound is None else f" (bound {v.bound:.3f})"
+            change = f"{v.distance:.3f} -> {v.final_distance:.3f}{bound}"
+            lines.append(f"guard: {v.verdict}, {change}, alpha {v.alpha:.2f}")
+    if used and used.final is not None:
+        small = cv2.resize(used.final, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        after = to_integer(np.asarray(small, np.float32))
+        if used.restored.confidence is not None:
+            doubt = heat_map(after, used.restored.confidence)
+            lines.append(f"confidence {used.restored.confidence.mean():.2f}, low where the map is warm")
+    lines.append(f"{face.milliseconds:.0f} ms")
+    for note in face.notes:
         lines.extend(_wrap(f"note: {note}"))
     return Card(before, after, tuple(lines), doubt)
 

@@ -15,7 +15,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from likeness.errors import ConfigError
-from likeness.nets.gate import SURE
 from likeness.pipeline.presets import DEFAULT, read_preset
 from likeness.stages.background import UPSCALES, BackgroundConfig
 from likeness.stages.composite import CompositeConfig
@@ -23,12 +22,12 @@ from likeness.stages.detect.base import DetectConfig
 from likeness.stages.identity import GuardConfig
 from likeness.stages.restore.base import ExpertConfig
 from likeness.stages.restore.expert_t import KnobsConfig
-from likeness.stages.restore.portable import RUNTIMES
-from likeness.stages.route import RouteConfig
-from likeness.stages.temporal.track import VideoConfig
+from likeness.stages.restore.onnx import RUNTIMES
+from likeness.stages.route import GateOptions, RouteConfig
+from likeness.stages.temporal.config import VideoConfig
 from likeness.types import Part
 
-HOLD = 0.5  # how far a code must move to displace the last frame's, where clips do not say otherwise
+CODE_SMOOTHING = 0.5  # in clips, by default
 
 
 @dataclass
@@ -52,39 +51,17 @@ class FacesConfig:
 
 
 @dataclass
-class PipelineConfig:
-    """How faces are sent to the experts.
-
-    Attributes:
-        gate: rule (width and sharpness), learned (a network that weighs both experts' cost), or auto: learned where the
-            two released experts stand to choose from, which it was trained on, the rule elsewhere. For faces that are
-            restored; whether one is restored at all stays with the rule.
-        sure: 0..1, how probable the gate must find it that Expert-T is the better one, in photos (`video.sure`: in
-            clips). Expert-F harms good faces less.
-    """
-
-    gate: str = "auto"
-    sure: float = SURE
-
-    def __post_init__(self) -> None:
-        if self.gate not in ("auto", "rule", "learned"):
-            raise ConfigError(f"pipeline.gate: got {self.gate!r}, expected auto, rule or learned")
-        if not 0 <= self.sure <= 1:
-            raise ConfigError(f"pipeline.sure: got {self.sure}, expected a probability from 0 to 1")
-
-
-@dataclass
 class WeightsConfig:
     """Files that replace the released ones; empty means released.
 
     Attributes:
-        expert_f: Expert-F; where both experts run, Expert-T stands on this file only if its own weights are named, too:
-            it knows the one that it was trained over.
+        expert_f: Expert-F. Expert-T builds on this file only if its own weights are named too, since it was trained
+            with the released one.
         expert_t: Expert-T.
         prior: the codebook prior under it.
         gate: the learned gate.
         calibration: bounds of guard and router.
-        onnx: folder that `likeness.tasks.export format=onnx` wrote, for `runtime`.
+        onnx: folder written by `likeness export format=onnx`, for runtime=onnx.
         lpips: torchvision's SqueezeNet features, for figures against a reference.
     """
 
@@ -103,19 +80,17 @@ class RestorerConfig:
 
     Attributes:
         upscale: auto (photos 2, or 1 beyond 2000 px; videos and GIFs 1), 1, 2 or 4.
-        strength: 0..1, share of the restored face; the rest is the input.
+        strength: 0..1, fraction of the restored face; the rest is the input.
         start, end: seconds; only this part of a clip is restored and written.
-        preview: seconds; only so much of a clip, from `start` on.
-        resume: videos: keep finished pieces beside the result until it is complete; the same command goes on after a
-            kill where the last piece ended.
+        preview: seconds; restore only this much of a clip, from `start` on.
+        resume: videos: keep finished segments until the result is complete; after a kill, the same command continues
+            where the last segment ended.
         compare: auto (photos and GIFs), yes or no: write before | after.
-        cards: how many faces get a card, at most 24.
+        cards: number of faces on the sheet of cards, at most 24.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.
-        precision: auto (bf16 on CUDA, fp32 elsewhere), fp32, bf16 or fast (bf16 where the processor has it, too).
-        runtime: torch, onnx (ONNX Runtime) or openvino: what runs the own experts, on the CPU; the latter two need
-            weights.onnx.
-        preset: name of the preset that the options began from; by itself it sets nothing here, `from_overrides`,
-            `from_json` and Hydra read it.
+        precision: auto (bf16 on CUDA, else fp32), fp32, bf16 or fast (bf16 wherever the processor has it).
+        runtime: torch, or onnx (ONNX Runtime on the CPU, needs weights.onnx).
+        preset: name of the preset that the options start from; read by `from_overrides`, `from_json` and Hydra.
     """
 
     upscale: str = "auto"
@@ -133,7 +108,7 @@ class RestorerConfig:
     faces: FacesConfig = field(default_factory=FacesConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
     route: RouteConfig = field(default_factory=RouteConfig)
-    pipeline: PipelineConfig = field(default_factory=PipelineConfig)
+    gate: GateOptions = field(default_factory=GateOptions)
     expert: ExpertConfig = field(default_factory=ExpertConfig)
     expert_t: KnobsConfig = field(default_factory=KnobsConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
@@ -143,7 +118,7 @@ class RestorerConfig:
     weights: WeightsConfig = field(default_factory=WeightsConfig)
 
     def __post_init__(self) -> None:
-        self.expert_t = self._followed()
+        self.expert_t = self._steady()
         if self.upscale not in UPSCALES:
             raise ConfigError(f"upscale: got {self.upscale!r}, expected auto, 1, 2 or 4")
         if not 0 <= self.strength <= 1:
@@ -158,41 +133,39 @@ class RestorerConfig:
             raise ConfigError(f"compare: got {self.compare!r}, expected auto, yes or no")
         if self.resume and self.compare == "yes":
             raise ConfigError("resume: got true with compare=yes, which is not made in pieces; leave one of them out")
-        if self.video.batch > 1 and (self.resume or self.expert_t.pool or self.expert_t.hold):
-            raise ConfigError(
-                f"video.batch: got {self.video.batch} with resume={self.resume}, expert_t.pool={self.expert_t.pool}, "
-                f"hold={self.expert_t.hold}; expected 1, as each frame waits for the one before"
-            )
         if not 0 <= self.cards <= 24:
             raise ConfigError(f"cards: got {self.cards}, expected 0 to 24")
-        if self.pipeline.gate == "learned" and self.expert.name != "auto":
+        if self.gate.mode == "learned" and self.expert.name != "auto":
             raise ConfigError(
-                f"pipeline.gate: got learned with expert.name={self.expert.name}, which leaves nothing to choose; "
+                f"gate.mode: got learned with expert.name={self.expert.name}, which leaves nothing to choose; "
                 "leave one of them out"
             )
         if self.weights.gate and not self.learned_gate:
             raise ConfigError(
-                f"weights.gate: got {self.weights.gate}, but with pipeline.gate={self.pipeline.gate} and "
+                f"weights.gate: got {self.weights.gate}, but with gate.mode={self.gate.mode} and "
                 f"expert.name={self.expert.name} no gate chooses; leave one of them out"
             )
         self._check_runtime()
         if self.precision not in ("auto", "fp32", "bf16", "fast"):
             raise ConfigError(f"precision: got {self.precision!r}, expected auto, fp32, bf16 or fast")
 
-    def _followed(self) -> KnobsConfig:
-        """Expert-T's options with those settled that were left open: faces are followed where they can be."""
-        k = self.expert_t
-        able = self.expert.name in ("auto", "expert_t") and self.video.batch == 1
-        pool = able if k.pool is None else k.pool
-        holds = able and (pool or self.runtime == "torch")
-        return replace(k, pool=pool, hold=(HOLD if holds else 0.0) if k.hold is None else k.hold)
+    def _steady(self) -> KnobsConfig:
+        """Expert-T's options with the open ones settled: it is steady over time where it can be."""
+        knobs = self.expert_t
+        runs = self.expert.name in ("auto", "expert_t")
+        pool = runs if knobs.pool is None else knobs.pool
+        smooths = runs and (pool or self.runtime == "torch")
+        smoothing = knobs.code_smoothing
+        if smoothing is None:
+            smoothing = CODE_SMOOTHING if smooths else 0.0
+        return replace(knobs, pool=pool, code_smoothing=smoothing)
 
     @property
     def learned_gate(self) -> bool:
         """Whether the gate chooses between the experts, or the rule does."""
         own = self.weights.expert_f or self.weights.expert_t or self.weights.prior
-        return self.pipeline.gate == "learned" or (
-            self.pipeline.gate == "auto" and self.expert.name == "auto" and (not own or bool(self.weights.gate))
+        return self.gate.mode == "learned" or (
+            self.gate.mode == "auto" and self.expert.name == "auto" and (not own or bool(self.weights.gate))
         )
 
     def _check_runtime(self) -> None:
@@ -205,19 +178,19 @@ class RestorerConfig:
         if not self.weights.onnx:
             raise ConfigError(
                 f"runtime: got {self.runtime} without weights.onnx=DIR; write the folder with "
-                "`python -m likeness.tasks.export format=onnx dst=DIR`"
+                "`likeness export format=onnx dst=DIR`"
             )
         if self.expert.name == "external" or self.device not in ("auto", "cpu"):
             raise ConfigError(
                 f"runtime: got {self.runtime} with expert.name={self.expert.name} and device={self.device}; "
-                "it runs the own experts on the CPU; leave them out or give runtime=torch"
+                "it runs our experts on the CPU; leave these out or give runtime=torch"
             )
         knobs = self.expert_t
-        if (knobs.hold and not knobs.pool) or knobs.lookup != "soft":
+        if (knobs.code_smoothing and not knobs.pool) or knobs.lookup != "soft":
             raise ConfigError(
-                f"runtime: got {self.runtime} with expert_t.pool={knobs.pool}, hold={knobs.hold}, "
-                f"lookup={knobs.lookup}; its graph holds codes only where it pools, and looks them up softly; "
-                "leave them out or give runtime=torch"
+                f"runtime: got {self.runtime} with expert_t.pool={knobs.pool}, "
+                f"code_smoothing={knobs.code_smoothing}, lookup={knobs.lookup}; the graph smooths codes only with "
+                "pool=true and has lookup=soft; leave these out or give runtime=torch"
             )
 
 

@@ -29,14 +29,15 @@ from likeness.media.segments import SegmentEncoder
 from likeness.media.video import VideoReader, VideoWriter
 from likeness.media.video import output_suffix as video_suffix
 from likeness.pipeline.cards import Card, card_of, draw_cards, side_by_side
-from likeness.pipeline.clips import ClipState, restore_clip, step
 from likeness.pipeline.config import RestorerConfig, part_of
 from likeness.pipeline.reference import Comparison
 from likeness.pipeline.report import Tally, build, frame_record
 from likeness.pipeline.resume import SECONDS as PIECE_SECONDS
 from likeness.pipeline.resume import Piece, Pieces
-from likeness.pipeline.state import Clock, FaceResult, Models
-from likeness.pipeline.steps import process
+from likeness.pipeline.image import restore_image
+from likeness.pipeline.state import ClipState, Clock, Context, Models, RoutedFace
+from likeness.pipeline.steps import restore_frame
+from likeness.pipeline.video import restore_video
 from likeness.stages.background import choose_upscale
 from likeness.stages.background import enlarge as enlarge_background
 from likeness.types import Frame, MediaInfo, MediaKind, Part, Pixels
@@ -115,10 +116,7 @@ class Job:
         if self.part is not None:
             self.notes.append("start, end and preview are for clips: the whole photo was taken")
         upscale = choose_upscale(self.config.upscale, "photo", picture.info.width, picture.info.height)
-        clock = Clock()
-        with clock.stage("detect"):
-            faces = self.models.detector.detect([frame.pixels])[0]
-        result = process(frame.pixels, faces, self.models, self.config, "photo", upscale, clock=clock)
+        result = restore_image(frame.pixels, Context(self.models, self.config, "photo", upscale))
         self._count(result.faces, result.seconds, None)
         if self.comparison is not None and truth is not None:
             with self.clock.stage("reference"):
@@ -194,7 +192,8 @@ class Job:
                 # Entered after what they read from and write to, so that they are done before that is closed.
                 queue = writers.enter_context(behind(write))
                 frames = _timed(writers.enter_context(ahead(reader)), self.clock, "read")
-                for frame, result in restore_clip(frames, self.models, config, self.kind, upscale):
+                context = Context(self.models, config, self.kind, upscale)
+                for frame, result, _ in restore_video(frames, context):
                     records = self._count(result.faces, result.seconds, frame.index)
                     with self.clock.stage("write"):
                         if log:
@@ -256,7 +255,7 @@ class Job:
                     encoder = SegmentEncoder(reader.source, self.target.suffix, *size, config.video.effort)
                     begun = frame.time
                     queue = Behind(encoder.write)
-                result, state = step(state, frame, self.models, config, "video", upscale)
+                result, state = restore_frame(frame, state, Context(self.models, config, "video", upscale))
                 records = self._count(result.faces, result.seconds, frame.index)
                 with self.clock.stage("write"):
                     log.append(json.dumps(frame_record(frame, records), allow_nan=False))
@@ -297,12 +296,12 @@ class Job:
         self.notes.extend(n for n in written if n not in self.notes)
 
     def _count(
-        self, faces: tuple[FaceResult, ...], seconds: Mapping[str, float], frame: int | None
+        self, faces: tuple[RoutedFace, ...], seconds: Mapping[str, float], frame: int | None
     ) -> list[dict[str, Any]]:
-        for number, face in enumerate(faces):
-            key = number if face.track is None else face.track
+        for face in faces:
+            key = face.track.id if face.track else face.number
             if key not in self.cards and len(self.cards) < self.config.cards:
-                self.cards[key] = card_of(face, number, frame)
+                self.cards[key] = card_of(face, frame)
         return self.tally.add(faces, seconds)
 
     def _report(self, info: MediaInfo, outputs: Mapping[str, Path], upscale: int) -> dict[str, Any]:

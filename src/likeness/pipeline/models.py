@@ -24,7 +24,7 @@ from likeness.stages.restore.base import Expert
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.stages.restore.expert_t import KnobsConfig, load_expert_t
 from likeness.stages.restore.external import ExternalExpert
-from likeness.stages.restore.portable import load_portable
+from likeness.stages.restore.onnx import load_onnx
 from likeness.stages.route import RouteBounds
 from likeness.weights.external import load_external
 from likeness.weights.files import file_hash
@@ -52,9 +52,9 @@ def pick_device(option: str) -> torch.device:
     return device
 
 
-def computes_in_bf16(precision: str, device: torch.device, runtime: str = "torch") -> bool:
-    """What the option `precision` means on this device."""
-    if precision == "fast" and device.type == "cpu" and runtime != "onnx":
+def computes_in_bf16(precision: str, device: torch.device) -> bool:
+    """What the option `precision` means on this device, with torch."""
+    if precision == "fast" and device.type == "cpu":
         return cpu_has_bf16()
     return precision == "bf16" or (precision in ("auto", "fast") and device.type == "cuda")
 
@@ -67,7 +67,7 @@ def load_models(config: RestorerConfig) -> Models:
         WeightsError: where a file is missing or does not fit.
     """
     device = pick_device(config.device)
-    bf16 = computes_in_bf16(config.precision, device, config.runtime)
+    bf16 = computes_in_bf16(config.precision, device)
     calibration = Path(config.weights.calibration) if config.weights.calibration else released("calibration")
     fitted = read_calibration(calibration)
     guard, route = fitted["guard"], fitted["route"]
@@ -134,8 +134,8 @@ def _detector(config: RestorerConfig, device: torch.device) -> tuple[Detector, d
     return MtcnnDetector(config.detect, device), weight_files()
 
 
-def _portable(config: RestorerConfig, names: Sequence[str], bf16: bool) -> list[Expert]:
-    """The experts on another runtime, if their files were made of the weights that torch would run."""
+def _onnx(config: RestorerConfig, names: Sequence[str]) -> list[Expert]:
+    """The experts on ONNX Runtime, if their files were made of the weights that torch would run."""
     given = {"expert_f": config.weights.expert_f, "expert_t": config.weights.expert_t, "prior": config.weights.prior}
     parts = {"expert_f": ("expert_f",), "expert_t": ("expert_t", "prior")}
     experts: list[Expert] = []
@@ -143,7 +143,7 @@ def _portable(config: RestorerConfig, names: Sequence[str], bf16: bool) -> list[
         weights = {part: file_hash(given[part] or released(part)) for part in parts[name]}
         if name == "expert_t":
             weights["expert_f"] = file_hash(under_expert_t(config.weights.expert_t, config.weights.expert_f))
-        experts.append(load_portable(name, config.weights.onnx, config.runtime, weights, config.expert_t, bf16))
+        experts.append(load_onnx(name, config.weights.onnx, weights, config.expert_t))
     return experts
 
 
@@ -155,7 +155,7 @@ def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[
     """
     name, weights = config.expert.name, config.weights
     has_t = name in ("auto", "expert_t")
-    if not has_t and config.expert_t != KnobsConfig(pool=False, hold=0.0):
+    if not has_t and config.expert_t != KnobsConfig(pool=False, code_smoothing=0.0):
         raise ConfigError(
             f"expert_t: got {config.expert_t}, but with expert.name={name} Expert-T does not run; "
             "give expert=expert_t, or leave its options out"
@@ -166,12 +166,14 @@ def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[
             "give weights.expert_t=FILE that was trained over yours, or leave it out"
         )
     if name == "external":
-        net = load_external(config.expert.weights, "expert.weights", device)
+        net = load_external(config.expert.file, "expert.file", device)
         return [ExternalExpert(net, config.expert.size)], {}
     experts: list[Expert] = []
     files: dict[str, Path] = {}
-    if config.runtime != "torch":
-        return _portable(config, ["expert_f"] * (name != "expert_t") + ["expert_t"] * has_t, bf16), files
+    if config.runtime == "onnx":
+        if config.precision == "bf16":
+            raise ConfigError("precision: got bf16 with runtime=onnx, which lacks it; give precision=fp32")
+        return _onnx(config, ["expert_f"] * (name != "expert_t") + ["expert_t"] * has_t), files
     if name != "expert_t":
         experts.append(load_expert_f(weights.expert_f or None, device, bf16))
     if has_t:

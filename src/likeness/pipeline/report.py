@@ -14,54 +14,53 @@ import numpy as np
 import numpy.typing as npt
 
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.state import FaceResult
+from likeness.pipeline.state import GuardedFace, RoutedFace, pasted
 from likeness.types import FloatArray, Frame, MediaInfo
 
 SCHEMA_VERSION = 1
 
 
-def face_record(result: FaceResult, number: int) -> dict[str, Any]:
+def face_record(face: RoutedFace) -> dict[str, Any]:
     """One face as plain data; lengths in source pixels, identity distances Euclidean."""
-    p, v = result.profile, result.verdict
+    p, d = face.profile, face.decision
+    guarded = face if isinstance(face, GuardedFace) else None
+    verdict = guarded and guarded.verdict
+    confidence = guarded.restored.confidence if guarded else None
     return {
-        "face": number,
-        "track": result.track,
-        "box": [round(float(x), 2) for x in result.face.boxes[0]],
-        "score": round(float(result.face.scores[0]), 4),
-        "landmarks": [[round(float(c), 2) for c in point] for point in result.face.landmarks[0]],
-        "inside": round(result.crop.inside, 3),
+        "face": face.number,
+        "track": face.track and face.track.id,
+        "box": [round(float(x), 2) for x in face.face.boxes[0]],
+        "score": round(float(face.face.scores[0]), 4),
+        "landmarks": [[round(float(c), 2) for c in point] for point in face.face.landmarks[0]],
+        "inside": round(face.crop.inside, 3),
         "w": round(p.width, 2),
         "qvol": round(p.qvol, 2),
         "sharpness": round(p.sharpness, 2),
         "detail": round(p.detail, 2),
         "blockiness": round(p.blockiness, 3),
         "noise": round(p.noise, 3),
-        "route": result.decision.route,
-        "reason": result.decision.reason,
-        "expert": result.decision.expert,
-        "gate": None
-        if result.decision.opinion is None
-        else {
-            "probability": round(result.decision.opinion.probability, 4),
-            "features": {name: round(value, 4) for name, value in result.decision.opinion.features.items()},
+        "route": d.route,
+        "reason": d.reason,
+        "expert": d.expert,
+        "gate": d.gate
+        and {
+            "probability": round(d.gate.probability, 4),
+            "features": {name: round(value, 4) for name, value in d.gate.features.items()},
         },
-        "identity_distance": None if result.distance is None else round(result.distance, 4),
-        "guard": None
-        if v is None
-        else {
-            "verdict": v.verdict,
-            "distance": round(v.distance, 4),
-            "final_distance": round(v.final_distance, 4),
-            "bound": None if v.bound is None else round(v.bound, 4),
-            "mix": v.mix,
+        "identity_distance": None if guarded is None or guarded.distance is None else round(guarded.distance, 4),
+        "guard": verdict
+        and {
+            "verdict": verdict.verdict,
+            "distance": round(verdict.distance, 4),
+            "final_distance": round(verdict.final_distance, 4),
+            "bound": None if verdict.bound is None else round(verdict.bound, 4),
+            "alpha": verdict.alpha,
         },
-        "confidence": None
-        if result.restored is None or result.restored.confidence is None
-        else round(float(result.restored.confidence.mean()), 4),
-        "share": round(result.share, 4),
-        "carried": result.since > 0,
-        "milliseconds": round(result.milliseconds, 2),
-        "notes": list(result.notes),
+        "confidence": None if confidence is None else round(float(confidence.mean()), 4),
+        "alpha": round(guarded.alpha, 4) if guarded else 0.0,
+        "propagated": guarded is not None and guarded.frames_since_restore > 0,
+        "milliseconds": round(face.milliseconds, 2),
+        "notes": list(face.notes),
     }
 
 
@@ -118,28 +117,26 @@ class Tally:
     spreads: dict[int, Spread] = field(default_factory=dict)
     changed: bool = False
 
-    def add(self, results: Sequence[FaceResult], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    def add(self, faces: Sequence[RoutedFace], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
         """Adds one frame; returns its face records."""
         self.frames += 1
         self.seconds.update(seconds)
-        records = [face_record(r, i) for i, r in enumerate(results)]
-        for record, result in zip(records, results, strict=True):
-            self.fallbacks.update(note.partition(":")[0] for note in result.notes)  # figures would make each unique
-            self.changed = self.changed or result.final is not None
-            key = record["face"] if result.track is None else result.track
-            first = self.faces.get(key)
-            times = first["frames"] if first else 0
-            restored = first["restored_frames"] if first else 0
-            carried = first["carried_frames"] if first else 0
+        records = [face_record(face) for face in faces]
+        for record, face in zip(records, faces, strict=True):
+            self.fallbacks.update(note.partition(":")[0] for note in face.notes)  # figures would make each unique
+            used = pasted(face)
+            self.changed = self.changed or used is not None
+            key = face.track.id if face.track else face.number
+            before = self.faces.get(key, {"frames": 0, "restored_frames": 0, "propagated_frames": 0})
             spread = self.spreads.setdefault(key, Spread())
-            if result.embedding is not None:
-                spread.add(result.embedding)
-            apart = spread.value()
+            if isinstance(face, GuardedFace) and face.final_embedding is not None:
+                spread.add(face.final_embedding)
+            rms = spread.value()
             self.faces[key] = record | {
-                "frames": times + 1,
-                "restored_frames": restored + (result.final is not None),
-                "carried_frames": carried + (result.final is not None and record["carried"]),
-                "identity_spread": None if apart is None else round(apart, 4),
+                "frames": before["frames"] + 1,
+                "restored_frames": before["restored_frames"] + (used is not None),
+                "propagated_frames": before["propagated_frames"] + (used is not None and record["propagated"]),
+                "identity_spread": None if rms is None else round(rms, 4),
             }
         return records
 
@@ -233,13 +230,13 @@ def summary(faces: Sequence[Mapping[str, Any]]) -> str:
     rest = [f for f in faces if f["restored_frames"] == 0]
     parts = []
     if restored:
-        pulled = sum(f["guard"] is not None and f["guard"]["verdict"] == "pulled back" for f in restored)
-        said = [f"{pulled} held closer to the original"] if pulled else []
-        carried = sum(f["carried_frames"] for f in restored)
-        if carried:
-            share = carried / sum(f["restored_frames"] for f in restored)
-            said.append(f"{share:.0%} of their frames carried along from the last restored one")
-        parts.append(f"{len(restored)} restored" + (f" ({', '.join(said)})" if said else ""))
+        limited = sum(f["guard"] is not None and f["guard"]["verdict"] == "reduced" for f in restored)
+        details = [f"{limited} kept closer to the original"] if limited else []
+        propagated = sum(f["propagated_frames"] for f in restored)
+        if propagated:
+            fraction = propagated / sum(f["restored_frames"] for f in restored)
+            details.append(f"{fraction:.0%} of their frames propagated from the last restored one")
+        parts.append(f"{len(restored)} restored" + (f" ({', '.join(details)})" if details else ""))
     small = [f for f in rest if f["route"] == "skip" and f["reason"].startswith("too small")]
     if small:
         parts.append(f"{len(small)} too small ({', '.join(str(floor(f['w'])) for f in small[:4])} px)")

@@ -16,8 +16,8 @@ from likeness.media.files import kind_of, refuse_overwrite
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.job import FileResult, Job, Progress, target_name
 from likeness.pipeline.models import load_models
-from likeness.pipeline.state import Clock, FrameResult, Models
-from likeness.pipeline.steps import process
+from likeness.pipeline.image import restore_image
+from likeness.pipeline.state import Context, FrameResult, Models
 from likeness.stages.background import choose_upscale
 from likeness.types import Faces, Pixels, check_pixels
 
@@ -75,11 +75,7 @@ class Restorer:
         """
         check_pixels(pixels)
         upscale = choose_upscale(self.config.upscale, "photo", pixels.shape[1], pixels.shape[0])
-        clock = Clock()
-        models = self.models
-        with clock.stage("detect"):
-            found = models.detector.detect([pixels])[0] if faces is None else faces
-        return process(pixels, found, models, self.config, "photo", upscale, clock=clock)
+        return restore_image(pixels, Context(self.models, self.config, "photo", upscale), faces)
 
     def file(
         self,

@@ -20,7 +20,7 @@ from likeness.errors import OutputError
 from likeness.media.files import atomic_output
 from likeness.media.video import Encoded
 from likeness.pipeline.cards import Card
-from likeness.pipeline.clips import ClipState
+from likeness.pipeline.state import ClipState
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.report import Tally
 from likeness.weights.files import file_hash

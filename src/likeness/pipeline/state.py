@@ -1,23 +1,28 @@
-"""What the pipeline carries: its networks, what a track remembers, what became of a face and of a frame."""
+"""The data between the stages: a face after each of them, a frame's result, and what a clip remembers."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import torch
 
 from likeness.nets.face_embedder import FaceEmbedder
 from likeness.nets.gate import Gate
+from likeness.pipeline.config import RestorerConfig
 from likeness.stages.background import Background
 from likeness.stages.background import enlarge as lanczos
 from likeness.stages.detect.base import Detector
 from likeness.stages.identity import GuardBounds, Recogniser
 from likeness.stages.restore.base import Expert
 from likeness.stages.route import RouteBounds
-from likeness.stages.temporal.fuse import Memory
-from likeness.types import Before, Crop, Decision, Faces, FloatArray, Pixels, Profile, Restored, Verdict
+from likeness.stages.temporal.reid import GalleryEntry
+from likeness.stages.temporal.state import BlendState, TrackState
+from likeness.types import Crop, Decision, Faces, FloatArray, MediaKind, Pixels, Profile, Restored, Verdict
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Models:
 
     Attributes:
         embedder: gives the distance in every record.
-        recogniser: the guard's, where the bounds are fitted to it: the same, or one of the user's own.
+        recogniser: the guard's, for which the bounds were fitted: the embedder, or one of the user's.
         gate: chooses between the experts; None = the rule does.
         hashes: sha256 of every weight file by its name.
     """
@@ -43,69 +48,25 @@ class Models:
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a track keeps between detections.
+class Context:
+    """What stays the same for all frames of a file.
 
     Attributes:
-        decision, profile, verdict: of the last detection.
-        share: how much of the restored face was used last, ramped; None where it was not restored yet.
-        memory: the last restored face, for fusion over time and for frames between.
-        past: what its expert keeps of it.
-        since: frames since its expert ran.
-        gain: of its exposure in the last frame; None where no expert was to run.
+        models: the networks.
+        config: all options.
+        kind: photos have no memory; it also decides between Poisson and feathered compositing.
+        upscale: 1, 2 or 4.
     """
 
-    decision: Decision
-    profile: Profile
-    verdict: Verdict | None
-    share: float | None = None
-    memory: Memory | None = None
-    past: Any = None
-    since: int = 0
-    gain: float | None = None
+    models: Models
+    config: RestorerConfig
+    kind: MediaKind
+    upscale: int
 
-
-@dataclass(frozen=True)
-class FaceResult:
-    """Everything about one face of one frame.
-
-    Attributes:
-        crop: at 256 pixels, what was measured.
-        seen: what the expert read: the same, or a crop of its own size; None where no expert ran.
-        final: what was pasted, None where nothing was: no expert ran, or nothing of it was to be used.
-        distance: of the embedder, between the input's crop and what was used; None where it was not measured.
-        embedding: (128,) of what was used, along with `distance`.
-        memory: what the face's track keeps for the next frame.
-        since: frames since its expert ran; above 0 what it added then was carried along.
-        gain: in clips, of its exposure, smooth over the track; None where no expert runs.
-    """
-
-    face: Faces
-    crop: Crop
-    profile: Profile
-    decision: Decision
-    verdict: Verdict | None = None
-    distance: float | None = None
-    seen: Crop | None = None
-    restored: Restored | None = None
-    final: FloatArray | None = None
-    share: float = 0.0
-    milliseconds: float = 0.0
-    notes: tuple[str, ...] = ()
-    track: int | None = None
-    embedding: FloatArray | None = None
-    memory: Memory | None = None
-    since: int = 0
-    gain: float | None = None
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """A restored frame (enlarged), its faces, and seconds by stage."""
-
-    pixels: Pixels
-    faces: tuple[FaceResult, ...]
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    @property
+    def temporal(self) -> bool:
+        """Whether faces are tracked over frames."""
+        return self.kind != "photo"
 
 
 class Clock:
@@ -129,17 +90,158 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A frame whose faces wait for their experts.
+class FrameContext:
+    """What all steps of one frame share.
 
     Attributes:
-        pixels: HWC.
-        faces: as `look` gave them.
-        befores: one for each, in clips.
-        clock: adds to it.
+        pixels: HWC uint8 or uint16, not changed.
+        detected: whether the detector ran; else the last assessments hold.
+        file: what stays the same over the file's frames.
+        clock: of this frame.
     """
 
     pixels: Pixels
-    faces: Sequence[FaceResult]
-    befores: Sequence[Before] | None
+    detected: bool
+    file: Context
     clock: Clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectedFace:
+    """A face after detection and tracking.
+
+    Attributes:
+        number: its rank by size in the frame, 0 = largest.
+        face: box, score and landmarks.
+        points: (5, 2), by which it is aligned: its landmarks, smoothed over time in clips.
+        track: in clips.
+        milliseconds: spent on this face so far.
+        notes: for the report.
+    """
+
+    number: int
+    face: Faces
+    points: FloatArray
+    track: TrackState | None = None
+    milliseconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedFace(DetectedFace):
+    """After alignment.
+
+    Attributes:
+        crop: at 256 pixels.
+        embedding: (D,) of the crop, computed on first use.
+    """
+
+    crop: Crop
+    embedding: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutedFace(AlignedFace):
+    """After measuring and routing; the last state of a face that no expert restores.
+
+    Attributes:
+        gain: in clips, the exposure gain, smooth over the track.
+    """
+
+    profile: Profile
+    decision: Decision
+    gain: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoredFace(RoutedFace):
+    """After its expert ran, or its last result was propagated.
+
+    Attributes:
+        expert_crop: the expert's input: `crop`, or one of another size.
+        restored: the result; its image changes as it is reduced and blended.
+        frames_since_restore: 0 where the expert ran in this frame.
+        blend: for the next frame.
+    """
+
+    expert_crop: Crop
+    restored: Restored
+    frames_since_restore: int = 0
+    blend: BlendState | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardedFace(RestoredFace):
+    """After the identity guard: ready to be pasted.
+
+    Attributes:
+        verdict: None with the guard off.
+        alpha: fraction of the restored face that is used.
+        final: (S, S, 3) float32, the face to paste; None where nothing of it is used.
+        distance: of the embedder, between the input's crop and `final`; None where it was not measured.
+        final_embedding: (128,) of `final`, along with `distance`.
+    """
+
+    verdict: Verdict | None
+    alpha: float
+    final: FloatArray | None
+    distance: float | None = None
+    final_embedding: FloatArray | None = None
+
+
+After = TypeVar("After", bound=DetectedFace)
+
+
+def promote(face: DetectedFace, to: type[After], **more: Any) -> After:
+    """The same face after the next stage, with that stage's fields."""
+    return to(**{f.name: getattr(face, f.name) for f in fields(face)} | more)
+
+
+def pasted(face: RoutedFace) -> GuardedFace | None:
+    """The face if it, or a part of it, was pasted; None where the background's pixels stand."""
+    return face if isinstance(face, GuardedFace) and face.final is not None else None
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """A restored frame.
+
+    Attributes:
+        pixels: HWC, enlarged.
+        faces: largest first; those that an expert restored are `GuardedFace`s.
+        seconds: by stage.
+    """
+
+    pixels: Pixels
+    faces: tuple[RoutedFace, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LastFrame:
+    """What is kept of a clip's last frame: its pixels, time, grey picture, thumbnail and result."""
+
+    pixels: Pixels
+    time: Fraction
+    grey: Pixels
+    thumbnail: FloatArray
+    result: FrameResult
+
+
+@dataclass(frozen=True)
+class ClipState:
+    """What a clip remembers from frame to frame; every frame makes a new one, and its size does not grow.
+
+    Attributes:
+        tracks: the faces of the last frame.
+        gallery: faces seen lately, for re-identification.
+        last: None before the first frame.
+        frames_since_detection: 0 right after one.
+        next_id: next free track number.
+    """
+
+    tracks: tuple[TrackState, ...] = ()
+    gallery: tuple[GalleryEntry, ...] = ()
+    last: LastFrame | None = None
+    frames_since_detection: int = 0
+    next_id: int = 0

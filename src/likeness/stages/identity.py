@@ -1,4 +1,4 @@
-"""The identity guard: every restored face is measured by a recogniser, and drift is pulled back."""
+"""The identity guard: a recogniser compares every restored face with its input, and limits the difference."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from likeness.errors import ConfigError, WeightsError
 from likeness.ops.geometry import enlarged
 from likeness.types import FloatArray, Verdict
 
-_MIXES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.1, 0.0)
+_ALPHAS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.1, 0.0)
 
 
 @dataclass
 class GuardConfig:
-    """The guard.
+    """How strict the guard is.
 
     Attributes:
-        enabled: measure and pull back; off, the report says "off" for every face.
-        strictness: the calibrated bound is divided by it; above 1 pulls back earlier.
-        recogniser: an ONNX file of the user's own that takes the embedder's place (ArcFace's input: 112 x 112 RGB).
+        enabled: compare and limit.
+        strictness: the calibrated bound is divided by it; above 1 limits earlier.
+        recogniser: an ONNX file that replaces the embedder (ArcFace's input: 112 x 112 RGB).
             Its bounds are fitted by `likeness.tasks.calibrate recogniser=FILE`.
-        every_frame: clips: the identity distance stands in the record of every frame; False = of those with a
-            detection, where the guard decides anyway.
+        every_frame: clips: report the identity distance of every frame; False: of frames with a detection, on which
+            the guard decides.
     """
 
     enabled: bool = True
@@ -50,7 +50,7 @@ class Recogniser(Protocol):
         ...
 
     def embed_views(self, crop: torch.Tensor) -> torch.Tensor:
-        """The mean of several views, which is harder to fool."""
+        """The mean of several views, which a network trained against one view cannot fool."""
         ...
 
 
@@ -77,7 +77,7 @@ class GuardBounds:
             raise WeightsError(f"guard bounds: got {n} knots, expected at least two, rising; run calibrate again")
 
     def at(self, sharpness: float) -> float | None:
-        """The bound at a sharpness, or None where different people lie as close: it cannot tell."""
+        """The bound at a sharpness, or None where different people lie as close."""
         x = np.log1p(np.asarray(self.sharpness, np.float64))
         same = float(np.interp(np.log1p(sharpness), x, self.same95))
         other = float(np.interp(np.log1p(sharpness), x, self.other05))
@@ -115,42 +115,42 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm())
 
 
-def mix(crop: FloatArray, restored: FloatArray, share: float) -> FloatArray:
-    """`share` of the restored face, the rest the enlarged input; share 1 returns the restored face itself."""
-    if share == 1:
+def mix(crop: FloatArray, restored: FloatArray, alpha: float) -> FloatArray:
+    """`alpha` of the restored face, the rest the enlarged input; 1 returns the restored face itself."""
+    if alpha == 1:
         return restored
     base = enlarged(crop, restored.shape[0])
-    return base + np.float32(share) * (restored - base)
+    return base + np.float32(alpha) * (restored - base)
 
 
 def guard(
     recogniser: Recogniser, crop: FloatArray, restored: FloatArray, bound: float | None, strictness: float = 1.0
 ) -> Verdict:
-    """Compares input and restored face and finds how much of the restoration may stay.
+    """Compares input and restored face and finds how much of the restored face may be used.
 
     Args:
         recogniser: which embeds both.
-        crop: (S, S, 3) what the expert saw.
-        restored: what it made of it.
-        bound: from `GuardBounds.at`; None means "cannot tell" and nothing is done.
+        crop: (S, S, 3), the input.
+        restored: the restored face.
+        bound: from `GuardBounds.at`; None leaves the face as it is, "undecided".
         strictness: the bound is divided by it.
 
     Returns:
-        The verdict; the caller applies `mix(crop, restored, verdict.mix)`.
+        The verdict; the caller applies `mix(crop, restored, verdict.alpha)`.
     """
     before = embed(recogniser, crop)
-    found = distance(before, embed(recogniser, restored))
+    drift = distance(before, embed(recogniser, restored))
     if bound is None:
-        return Verdict("cannot tell", found, found, None, 1.0)
+        return Verdict("undecided", drift, drift, None, 1.0)
     limit = bound / strictness
-    if found <= limit:
-        return Verdict("same", found, found, limit, 1.0)
-    final = found
-    for share in _MIXES[1:]:
-        final = distance(before, embed(recogniser, mix(crop, restored, share)))
+    if drift <= limit:
+        return Verdict("same", drift, drift, limit, 1.0)
+    final = drift
+    for alpha in _ALPHAS[1:]:
+        final = distance(before, embed(recogniser, mix(crop, restored, alpha)))
         if final <= limit:
             break
-    return Verdict("pulled back", found, final, limit, share)
+    return Verdict("reduced", drift, final, limit, alpha)
 
 
 def _half(image: FloatArray) -> FloatArray:

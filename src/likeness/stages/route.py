@@ -1,4 +1,4 @@
-"""Route: width and sharpness decide what happens to a face. A pure function with its reason."""
+"""Route: width, sharpness and the learned gate decide what happens to a face. Pure functions that state the reason."""
 
 from __future__ import annotations
 
@@ -7,9 +7,34 @@ from math import floor
 from typing import Literal
 
 from likeness.errors import ConfigError
-from likeness.types import Decision, Opinion, Profile
+from likeness.nets.gate import THRESHOLD
+from likeness.types import Decision, GateOutput, Profile
 
-LOOKS = 4  # of the gate at a track, over which its mean forgets: most of a second, as clips are looked at by default
+OBSERVATIONS = 4  # of the gate in its running mean over a track: most of a second with the default detection
+
+
+@dataclass
+class GateOptions:
+    """The choice between the experts.
+
+    Attributes:
+        mode: rule (width and sharpness), learned (a network that estimates which expert does better), or auto: learned
+            with the two released experts, for which it was trained, else the rule.
+        threshold: 0..1, probability from which Expert-T is chosen, in photos. Expert-F harms good faces less.
+        video_threshold: the same in clips; lower, since the gate underrates Expert-T on encoded frames
+            (experiments/gate/README.md).
+    """
+
+    mode: str = "auto"
+    threshold: float = THRESHOLD
+    video_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("auto", "rule", "learned"):
+            raise ConfigError(f"gate.mode: got {self.mode!r}, expected auto, rule or learned")
+        for name in ("threshold", "video_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"gate.{name}: got {getattr(self, name)}, expected a probability from 0 to 1")
 
 
 @dataclass
@@ -17,10 +42,10 @@ class RouteConfig:
     """The bands, in source pixels of face width, and overrides of the calibrated bounds.
 
     Attributes:
-        skip_below: narrower faces are left alone.
+        skip_below: narrower faces are skipped.
         expert_t_below: from here on sharpness decides between the experts.
-        resize_from: wider faces are good enough, unless `large_but_bad`.
-        large_but_bad: restore wide faces too when they lack detail, or are blocky or noisy.
+        resize_from: wider faces are only resized, unless `large_but_bad`.
+        large_but_bad: restore wide faces too if they lack detail, or are blocky or noisy.
         q_low: sharpness below which the middle band goes to Expert-T; None = calibrated.
         detail_low: percent of detail below which a wide face is bad; None = calibrated.
         blockiness_high, noise_high: bounds above which it is bad; None = calibrated.
@@ -123,35 +148,36 @@ def reroute(before: Decision, profile: Profile, config: RouteConfig, bounds: Rou
     return now
 
 
-def by_gate(
-    ruled: Decision, opinion: Opinion, sure: float, before: Decision | None = None, margin: float = 0.0
+def route_by_gate(
+    ruled: Decision, output: GateOutput, threshold: float, before: Decision | None = None, margin: float = 0.0
 ) -> Decision:
-    """The learned gate's choice in the place of the rule's, where a face is to be restored at all.
+    """Replaces the rule's choice between the experts by the learned gate's, for faces that are restored.
 
-    In a clip the mean of what it thought of the track decides, the last `LOOKS` counting most: single frames waver.
+    In a clip the mean over the track decides, since single frames waver; the last `OBSERVATIONS` weigh most.
 
     Args:
-        ruled: by the bands.
-        opinion: the gate's, of this frame.
-        sure: 0..1, how probable it must be that Expert-T is the better one.
-        before: what the face's track had; it changes only where the mean is beyond `sure` by more than `margin`.
-        margin: 0..1.
+        ruled: by the width bands.
+        output: the gate's, for this frame.
+        threshold: 0..1, probability from which Expert-T is chosen.
+        before: the track's last decision.
+        margin: 0..1; a track changes its expert only where the mean is beyond the threshold by more than this.
     """
     if ruled.expert is None:
         return ruled
-    threshold = sure
-    if before is not None and before.opinion is not None:
-        opinion = _together(before.opinion, opinion)
-        threshold += -margin if before.route == "expert_t" else margin
-    chosen: Literal["expert_t", "expert_f"] = "expert_t" if opinion.probability > threshold else "expert_f"
-    reason = f"{ruled.reason}; gate: Expert-T better with {100 * opinion.probability:.0f} % ({100 * sure:.0f} wanted)"
-    return Decision(chosen, reason, chosen, opinion)
+    bound = threshold
+    if before is not None and before.gate is not None:
+        output = _mean(before.gate, output)
+        bound += -margin if before.route == "expert_t" else margin
+    chosen: Literal["expert_t", "expert_f"] = "expert_t" if output.probability > bound else "expert_f"
+    reason = f"{ruled.reason}; gate: Expert-T better with {output.probability:.2f} (threshold {threshold:.2f})"
+    return Decision(chosen, reason, chosen, output)
 
 
-def _together(before: Opinion, now: Opinion) -> Opinion:
-    looks = before.looks + 1
-    share = 1 / min(looks, LOOKS)
-    return replace(now, probability=before.probability + share * (now.probability - before.probability), looks=looks)
+def _mean(before: GateOutput, now: GateOutput) -> GateOutput:
+    observations = before.observations + 1
+    weight = 1 / min(observations, OBSERVATIONS)
+    probability = before.probability + weight * (now.probability - before.probability)
+    return replace(now, probability=probability, observations=observations)
 
 
 def _by_sharpness(profile: Profile, bounds: RouteBounds, prefix: str) -> Decision:

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from likeness.errors import DataError, OutputError
 from likeness.evaluation import provenance
 from likeness.evaluation.statistics import Interval, bootstrap, difference, mean
-from likeness.nets.gate import FEATURES, SURE, Gate
+from likeness.nets.gate import FEATURES, THRESHOLD, Gate
 from likeness.tasks import arguments
 from likeness.training.gate import GateDataModule, GateTable
 from likeness.weights.networks import load_network
@@ -66,7 +66,7 @@ def choices(gate: Gate, table: GateTable) -> dict[str, Values]:
     return {
         "always Expert-T": dear,
         "always Expert-F": cheap,
-        "gate": np.where(gate.probability(table.features) > SURE, dear, cheap),
+        "gate": np.where(gate.probability(table.features) > THRESHOLD, dear, cheap),
         "oracle": table.costs.min(1),
     }
 

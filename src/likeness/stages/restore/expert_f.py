@@ -1,4 +1,4 @@
-"""Expert-F behind the `Expert` protocol: weights in, range, size, dtype and device fixed."""
+"""Expert-F as an `Expert`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 from likeness.nets.blocks import store_as_bf16
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF
-from likeness.stages.restore.base import ExposedExpert, split_faces, stack_crops
-from likeness.types import FloatArray, Restored
+from likeness.stages.restore.base import BaseExpert, split_faces, stack_crops
+from likeness.types import Conditions, FloatArray, Restored
 from likeness.weights.networks import load_network
 
 
-class ExpertFExpert(ExposedExpert):
+class ExpertFExpert(BaseExpert):
     """See `Expert`; reads 256, writes 512."""
 
     name = "expert_f"
@@ -30,7 +30,7 @@ class ExpertFExpert(ExposedExpert):
         if bf16:
             store_as_bf16(self.net)
 
-    def _restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
+    def _restore(self, crops: Sequence[FloatArray], conditions: Sequence[Conditions] | None) -> list[Restored]:
         batch = stack_crops(crops, self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             out = self.net(batch)

@@ -1,4 +1,4 @@
-"""Any face restorer that spandrel can load, behind the `Expert` protocol (GFPGAN, CodeFormer, RestoreFormer ...)."""
+"""Any face restorer that spandrel loads, as an `Expert` (GFPGAN, CodeFormer, RestoreFormer ...)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from likeness.errors import ConfigError
-from likeness.stages.restore.base import ExposedExpert, stack_crops
-from likeness.types import FloatArray, Restored
+from likeness.stages.restore.base import BaseExpert, stack_crops
+from likeness.types import Conditions, FloatArray, Restored
 from likeness.weights.external import ExternalNet
 
 OUTPUT = 512  # the size at which published face restorers write
 
 
-class ExternalExpert(ExposedExpert):
+class ExternalExpert(BaseExpert):
     """See `Expert`; reads crops of `size` pixels on the FFHQ template.
 
     Args:
@@ -30,7 +30,7 @@ class ExternalExpert(ExposedExpert):
         self.input_size = size or OUTPUT // net.scale
         self.output_size = self.input_size * net.scale
 
-    def _restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
+    def _restore(self, crops: Sequence[FloatArray], conditions: Sequence[Conditions] | None) -> list[Restored]:
         """Such networks state no confidence.
 
         Raises:
@@ -45,7 +45,7 @@ class ExternalExpert(ExposedExpert):
             reason = str(error).splitlines()[0]
             raise ConfigError(
                 f"expert.size: {self.net.architecture} cannot read {self.input_size} px crops ({reason}); "
-                "give its own size"
+                "give the size that it was trained on"
             ) from error
         arrays = images.float().permute(0, 2, 3, 1).cpu().numpy()
         return [Restored(np.ascontiguousarray(image)) for image in arrays]

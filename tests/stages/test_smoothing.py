@@ -7,7 +7,7 @@ import pytest
 
 from likeness.errors import ConfigError
 from likeness.ops.geometry import similarity, template
-from likeness.stages.temporal.smooth import SmoothConfig, steady
+from likeness.stages.temporal.smoothing import SmoothConfig, smooth_pose
 
 DT = 1 / 25
 
@@ -22,7 +22,7 @@ def face(x: float, y: float, degrees: float = 0.0, width: float = 80.0) -> np.nd
 def run(path: list[np.ndarray], config: SmoothConfig) -> list[np.ndarray]:
     found, pose = [], None
     for points in path:
-        points, pose = steady(points, pose, DT, config)
+        points, pose = smooth_pose(points, pose, DT, config)
         found.append(points)
     return found
 
@@ -30,7 +30,7 @@ def run(path: list[np.ndarray], config: SmoothConfig) -> list[np.ndarray]:
 @pytest.mark.parametrize("noise", [0.0, 1.5])
 def test_the_first_frame_keeps_its_similarity(noise: float) -> None:
     points = face(100, 70, 12, 90) + np.random.default_rng(0).normal(0, noise, (5, 2)).astype(np.float32)
-    found, _ = steady(points, None, DT, SmoothConfig(cutoff=1.5))
+    found, _ = smooth_pose(points, None, DT, SmoothConfig(cutoff=1.5))
     np.testing.assert_allclose(similarity(found, 256), similarity(points, 256), atol=2e-4)
 
 
@@ -70,7 +70,7 @@ def test_rest_is_steadier_and_motion_does_not_lag() -> None:
 
 def face_of(points: np.ndarray) -> np.ndarray:
     """The template put where the landmarks' own similarity says."""
-    return steady(points, None, DT, SmoothConfig(cutoff=1.5))[0]
+    return smooth_pose(points, None, DT, SmoothConfig(cutoff=1.5))[0]
 
 
 def test_an_angle_takes_the_short_way_around() -> None:
@@ -84,9 +84,9 @@ def test_an_angle_takes_the_short_way_around() -> None:
 def test_time_counts_not_frames(rate: int) -> None:
     """After a step, a low-pass without speed response has moved 1 - exp(-2 pi f t) of the way, whatever the rate."""
     config, pose = SmoothConfig(cutoff=0.2, response=0), None
-    _, pose = steady(face(100, 70), pose, 1 / rate, config)
+    _, pose = smooth_pose(face(100, 70), pose, 1 / rate, config)
     for _ in range(rate):
-        points, pose = steady(face(110, 70), pose, 1 / rate, config)
+        points, pose = smooth_pose(face(110, 70), pose, 1 / rate, config)
     moved = (points.mean(0) - face(100, 70).mean(0))[0] / 10
     assert moved == pytest.approx(1 - np.exp(-2 * np.pi * 0.2), abs=0.05)
 
@@ -95,4 +95,4 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(ConfigError, match="cutoff=-1"):
         SmoothConfig(cutoff=-1)
     with pytest.raises(ConfigError, match="expected more than 0"):
-        steady(face(0, 0), None, 0.0, SmoothConfig(cutoff=1.5))
+        smooth_pose(face(0, 0), None, 0.0, SmoothConfig(cutoff=1.5))

@@ -1,4 +1,4 @@
-"""Over time: steady for steady input, detection only where it is due, nothing jumps."""
+"""Clips: equal frames give equal results, detection runs when due, and nothing jumps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from likeness.ops.geometry import similarity
-from likeness.pipeline.clips import ClipState, restore_clip, step
 from likeness.pipeline.config import from_overrides
+from likeness.pipeline.image import restore_image
 from likeness.pipeline.models import load_models
-from likeness.pipeline.steps import process
-from likeness.stages.restore.base import ExposedExpert
+from likeness.pipeline.state import ClipState, Context, GuardedFace
+from likeness.pipeline.steps import restore_frame
+from likeness.pipeline.video import restore_video
+from likeness.stages.restore.base import BaseExpert
 from likeness.stages.restore.exposure import gain, level
 from likeness.stages.route import RouteBounds
 from likeness.types import Faces, Frame, Restored
@@ -35,26 +37,24 @@ def alike(picture, count, at=(-1, -1)):
 
 def run(pictures, models, *options, upscale=1):
     config = from_overrides(options)
-    return [result for _, result in restore_clip(frames_of(pictures), models, config, "video", upscale)]
+    return [result for _, result, _ in restore_video(frames_of(pictures), Context(models, config, "video", upscale))]
 
 
 @pytest.mark.parametrize(("method", "count"), [("feather", 100), ("poisson", 20)])
-def test_a_hundred_equal_frames_give_a_hundred_equal_frames(scene, face_at, together, make_models, method, count):
+def test_equal_frames_give_equal_results(scene, face_at, together, make_models, method, count):
     faces = together(face_at(150.3, 110.7, 90.2, 3), face_at(270.1, 60.9, 60.4, -7))
     results = run([scene.copy() for _ in range(count)], make_models(faces), f"composite.method={method}")
     assert len(results) == count
     assert (results[0].pixels != scene).any()
     for result in results[1:]:
         np.testing.assert_array_equal(result.pixels, results[0].pixels)
-        assert [f.track for f in result.faces] == [0, 1]
+        assert [f.track.id for f in result.faces] == [0, 1]
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_a_frame_that_repeats_the_last_gets_its_result(scene, face_at, make_models, stub_expert, batch):
-    """Whenever it comes: as a face fades in, where a detection is due, where the expert draws anew each time."""
+def test_repeated_frame_gets_the_last_result(scene, face_at, make_models):
+    """Also while a face fades in, and where a detection is due."""
     pictures = [np.roll(scene, i, 1) for i in (0, 0, 2, 4, 4, 4, 6, 6)]
-    fuse = "video.fuse.share=0.5" if batch == 1 else "video.fuse.share=0"
-    options = "video.detect_every=2", fuse, "video.smooth.cutoff=1.0", f"video.batch={batch}"
+    options = "video.detect_every=2", "video.blend.weight=0.5", "video.smooth.cutoff=1.0"
     models = make_models(Faces.empty(), face_at(150, 110, 90), face_at(154, 110, 90), expert=Flickering())
     results = run(pictures, models, *options, "guard.enabled=false")
     equal = [(a.pixels == b.pixels).all() for a, b in pairwise(results)]
@@ -64,7 +64,7 @@ def test_a_frame_that_repeats_the_last_gets_its_result(scene, face_at, make_mode
 
 
 @pytest.mark.slow
-def test_equal_frames_stay_equal_with_the_real_networks(scene):
+def test_equal_frames_give_equal_results_with_released_networks(scene):
     results = run([scene.copy() for _ in range(12)], load_models(from_overrides(["device=cpu"])))
     assert len(results[0].faces) == 1
     assert (results[0].pixels != scene).any()
@@ -73,36 +73,36 @@ def test_equal_frames_stay_equal_with_the_real_networks(scene):
 
 
 @pytest.mark.parametrize(("every", "expected"), [(5, [0, 5, 10, 15]), (1, list(range(18))), (7, [0, 7, 14])])
-def test_detection_runs_every_fifth_frame(scene, face_at, make_models, every, expected):
+def test_detection_runs_every_nth_frame(scene, face_at, make_models, every, expected):
     models = make_models(face_at(150, 110, 90))
     config = from_overrides([f"video.detect_every={every}"])
     state, at = ClipState(), []
     for frame in frames_of(alike(scene, 18)):
         before = len(models.detector.calls)
-        _, state = step(state, frame, models, config, "video", 1)
+        _, state = restore_frame(frame, state, Context(models, config, "video", 1))
         if len(models.detector.calls) > before:
             at.append(frame.index)
     assert at == expected
 
 
-def test_detection_runs_at_cuts_and_tracks_begin_anew(scene, face_at, make_models):
+def test_cut_starts_detection_and_new_tracks(scene, face_at, make_models):
     models = make_models(face_at(150, 110, 90), face_at(100, 120, 80))
     results = run([scene] * 3 + [255 - scene] * 4, models)
     assert len(models.detector.calls) == 2
-    assert [r.faces[0].track for r in results] == [0, 0, 0, 1, 1, 1, 1]
+    assert [r.faces[0].track.id for r in results] == [0, 0, 0, 1, 1, 1, 1]
     # After a cut the face is there at once: fading it in would show the poor one.
     alone = run([255 - scene], make_models(face_at(100, 120, 80)))
     np.testing.assert_array_equal(results[3].pixels, alone[0].pixels)
 
 
-def test_detection_runs_when_the_flow_loses_a_face(scene, face_at, make_models):
+def test_lost_face_starts_detection(scene, face_at, make_models):
     models = make_models(face_at(150, 110, 90))
     flat = np.full_like(scene, int(scene.mean()))  # too alike for a cut, nothing to follow
     run([scene, flat], models, "video.cut=250")
     assert len(models.detector.calls) == 2
 
 
-def test_a_face_that_enters_within_a_shot_fades_in(scene, face_at, make_models):
+def test_face_entering_within_a_shot_fades_in(scene, face_at, make_models):
     face = face_at(150, 110, 90)
     results = run(alike(scene, 20), make_models(Faces.empty(), face), "video.ramp=10", "guard.enabled=false")
     assert all(not r.faces for r in results[:5])
@@ -112,7 +112,7 @@ def test_a_face_that_enters_within_a_shot_fades_in(scene, face_at, make_models):
     np.testing.assert_allclose(shown[10:], 1, atol=1e-4)
 
 
-def test_a_new_verdict_is_ramped(scene, face_at, make_models, stub_expert):
+def test_new_verdict_is_ramped(scene, face_at, make_models, stub_expert):
     """From the second detection on the guard finds a stranger: the restored face goes step by step."""
 
     class Turncoat(stub_expert):
@@ -120,14 +120,14 @@ def test_a_new_verdict_is_ramped(scene, face_at, make_models, stub_expert):
             return super()._one(crop) if len(self.seen) <= 5 else np.zeros((512, 512, 3), np.float32)
 
     models = make_models(face_at(150, 110, 90), expert=Turncoat(), same=0.3)
-    shares = [r.faces[0].share for r in run(alike(scene, 25), models, "video.ramp=10", "video.fuse.share=0")]
-    assert shares[:5] == [1.0] * 5
-    final = shares[-1]
+    alphas = [r.faces[0].alpha for r in run(alike(scene, 25), models, "video.ramp=10", "video.blend.weight=0")]
+    assert alphas[:5] == [1.0] * 5
+    final = alphas[-1]
     assert final < 0.6
-    steps = -np.diff(shares)
+    steps = -np.diff(alphas)
     assert steps.max() <= 0.1 + 1e-9
     assert (steps >= -1e-9).all()
-    assert shares[5] == pytest.approx(0.9)
+    assert alphas[5] == pytest.approx(0.9)
 
 
 def test_route_and_guard_hold_between_detections(scene, face_at, make_models):
@@ -140,10 +140,10 @@ def test_route_and_guard_hold_between_detections(scene, face_at, make_models):
             face = result.faces[0]
             assert (face.profile, face.decision, face.verdict) == (held.profile, held.decision, held.verdict)
     assert results[5].faces[0].profile != results[0].faces[0].profile
-    assert results[5].faces[0].track == results[0].faces[0].track
+    assert results[5].faces[0].track.id == results[0].faces[0].track.id
 
 
-def test_landmarks_move_with_the_face_between_detections(scene, face_at, make_models):
+def test_landmarks_follow_the_face_between_detections(scene, face_at, make_models):
     pictures = [np.roll(scene, (i, 2 * i), (0, 1)) for i in range(5)]
     face = face_at(150, 110, 90)
     results = run(pictures, make_models(face))
@@ -152,35 +152,35 @@ def test_landmarks_move_with_the_face_between_detections(scene, face_at, make_mo
         assert np.linalg.norm(result.faces[0].face.landmarks[0] - expected, axis=1).max() < 0.5
 
 
-def test_a_face_that_leaves_ends_after_two_detections(scene, face_at, make_models):
+def test_track_ends_after_two_missed_detections(scene, face_at, make_models):
     models = make_models(face_at(150, 110, 90), Faces.empty())
     counts = [len(r.faces) for r in run(alike(scene, 14), models)]
     assert counts == [1] * 10 + [0] * 4
 
 
-def test_the_state_does_not_grow(scene, face_at, make_models):
+def test_state_does_not_grow(scene, face_at, make_models):
     models = make_models(*(face_at(60 + 40 * (i % 5), 110, 60 + i % 3) for i in range(30)))
-    options = ["video.detect_every=1", "video.match=0.9", "video.reentry.distance=0", "video.reentry.forget=0.3"]
+    options = ["video.detect_every=1", "video.match=0.9", "video.reid.distance=0", "video.reid.forget=0.3"]
     config, state = from_overrides(options), ClipState()
     for frame in frames_of(alike(scene, 30)):
-        _, state = step(state, frame, models, config, "video", 1)
-        assert len(state.tracks) == len(state.held) == len(state.fades) == len(state.poses) <= 3
-        assert len(state.lost) <= len(state.known) <= 10  # 0.3 s at 25 frames a second, and those in the picture
+        _, state = restore_frame(frame, state, Context(models, config, "video", 1))
+        assert len(state.tracks) <= 3
+        assert len(state.gallery) <= 10  # 0.3 s at 25 frames a second, and those that are visible
     assert state.next_id > 10
 
 
-def test_no_frames(make_models):
+def test_no_frames_give_no_results(make_models):
     assert run([], make_models()) == []
 
 
-def test_a_wobbling_face_is_aligned_steadily_and_reported_as_found(scene, face_at, make_models):
+def test_wobbling_face_is_aligned_steadily_and_reported_as_detected(scene, face_at, make_models):
     rng = np.random.default_rng(0)
     found = [face_at(150 + dx, 110 + dy, 90) for dx, dy in rng.normal(0, 0.5, (20, 2))]
     frames = frames_of(alike(scene, 20))
     matrices = {}
     for cutoff in (0, 1):
         config = from_overrides(["video.detect_every=1", f"video.smooth.cutoff={cutoff}"])
-        results = [r for _, r in restore_clip(frames, make_models(*found), config, "video", 1)]
+        results = [r for _, r, _ in restore_video(frames, Context(make_models(*found), config, "video", 1))]
         matrices[cutoff] = np.stack([r.faces[0].crop.matrix for r in results])
         reported = np.stack([r.faces[0].face.landmarks[0] for r in results])
 
@@ -200,21 +200,21 @@ class Flickering:
     def __init__(self):
         self.calls = 0
 
-    def restore(self, crops):
+    def restore(self, crops, conditions=None):
         self.calls += 1
         by = np.float32(0.08 if self.calls % 2 else -0.08)
         large = [cv2.resize(c, (512, 512), interpolation=cv2.INTER_CUBIC) for c in crops]
         return [Restored(np.clip(c + by, 0, 1), np.zeros((64, 64), np.float32)) for c in large]
 
 
-def test_fusion_stills_what_flickers_and_only_within_a_shot(scene, face_at, make_models):
+def test_blending_reduces_flicker_within_a_shot_only(scene, face_at, make_models):
     def flicker(*options, pictures=None):
         models = make_models(face_at(150, 110, 120), expert=Flickering())
         frames = pictures or alike(scene, 8, (110, 150))
         results = run(frames, models, "composite.method=feather", "guard.enabled=false", *options)
         return [r.pixels.astype(float) for r in results]
 
-    plain, fused = flicker("video.fuse.share=0"), flicker("video.fuse.share=0.7")
+    plain, fused = flicker("video.blend.weight=0"), flicker("video.blend.weight=0.7")
     np.testing.assert_array_equal(plain[0], fused[0])
 
     def change(pixels):
@@ -222,7 +222,7 @@ def test_fusion_stills_what_flickers_and_only_within_a_shot(scene, face_at, make
 
     assert change(fused) < 0.5 * change(plain)
     other = scene[::-1].copy()
-    cut = flicker("video.fuse.share=0.7", pictures=[*alike(scene, 2), *alike(other, 2)])
+    cut = flicker("video.blend.weight=0.7", pictures=[*alike(scene, 2), *alike(other, 2)])
     alone = flicker(pictures=[*alike(scene, 2), *alike(other, 2)])
     np.testing.assert_array_equal(cut[2], alone[2])  # nothing comes over the cut
 
@@ -230,47 +230,24 @@ def test_fusion_stills_what_flickers_and_only_within_a_shot(scene, face_at, make
 @pytest.mark.parametrize(
     ("every", "ran"), [(1, list(range(10))), (2, [0, 2, 4, 6, 8]), (3, [0, 3, 6, 9])], ids=["all", "second", "third"]
 )
-def test_the_expert_runs_on_every_nth_frame_detections_or_not(scene, face_at, make_models, stub_expert, every, ran):
+def test_expert_runs_on_every_nth_frame(scene, face_at, make_models, stub_expert, every, ran):
     expert = stub_expert()
-    config = from_overrides([f"video.carry.every={every}", "video.detect_every=5", "composite.method=feather"])
+    config = from_overrides([f"video.propagate.every={every}", "video.detect_every=5", "composite.method=feather"])
     models = make_models(face_at(150, 110, 120), expert=expert)
     moving = [np.roll(scene, i, 1) for i in range(10)]
     state, at, results = ClipState(), [], []
     for frame in frames_of(moving):
         before = len(expert.seen)
-        result, state = step(state, frame, models, config, "video", 1)
+        result, state = restore_frame(frame, state, Context(models, config, "video", 1))
         results.append(result)
         if len(expert.seen) > before:
             at.append(frame.index)
     assert at == ran
-    assert [r.faces[0].since == 0 for r in results] == [i in ran for i in range(10)]
+    assert [r.faces[0].frames_since_restore == 0 for r in results] == [i in ran for i in range(10)]
     assert all(r.faces[0].final is not None for r in results)
-    still = run([scene] * 10, make_models(face_at(150, 110, 120)), f"video.carry.every={every}")
+    still = run([scene] * 10, make_models(face_at(150, 110, 120)), f"video.propagate.every={every}")
     for result in still[1:]:
         np.testing.assert_array_equal(result.pixels, still[0].pixels)
-
-
-@pytest.mark.parametrize("batch", [2, 4, 7])
-def test_frames_together_give_what_they_give_alone(scene, face_at, together, make_models, stub_expert, batch):
-    """Faces that move, a cut, one that leaves: the experts run seldomer, and nothing else differs."""
-    away = scene[::-1].copy()
-    pictures = [np.roll(scene, 2 * i, 1) for i in range(5)] + [away] * 4
-    two, one = together(face_at(150, 110, 120), face_at(270, 60, 80)), face_at(100, 120, 90)
-    options = "composite.method=feather", "video.detect_every=3", "video.reentry.distance=0", "video.fuse.share=0"
-
-    def results(*more):
-        expert = stub_expert()
-        return expert, run(pictures, make_models(two, two, one, expert=expert, same=0.001), *options, *more)
-
-    (single, expected), (many, found) = results(), results(f"video.batch={batch}")
-    assert sum(single.seen) == sum(many.seen)
-    assert len(many.seen) < len(single.seen)
-    for a, b in zip(expected, found, strict=True):
-        np.testing.assert_array_equal(b.pixels, a.pixels)
-        assert [(f.track, f.decision, f.verdict, f.share) for f in b.faces] == [
-            (f.track, f.decision, f.verdict, f.share) for f in a.faces
-        ]
-    assert any(f.verdict and f.verdict.verdict == "pulled back" for r in expected for f in r.faces)
 
 
 @pytest.mark.parametrize(
@@ -278,13 +255,13 @@ def test_frames_together_give_what_they_give_alone(scene, face_at, together, mak
     [(80, 1, 0.7, 256), (80, 2, 0.7, 512), (100, 1, 0.7, 512), (80, 1, 0.0, 512)],
     ids=["shown small", "shown large", "a wide face", "never"],
 )
-def test_a_face_shown_small_is_pasted_at_its_crops_size(scene, face_at, make_models, width, upscale, share, size):
+def test_face_shown_small_is_pasted_at_the_crop_size(scene, face_at, make_models, width, upscale, share, size):
     pictures = [np.roll(scene, i, 1) for i in range(3)]
-    options = "video.carry.every=2", "composite.method=feather", "guard.enabled=false"
+    options = "video.propagate.every=2", "composite.method=feather", "guard.enabled=false"
     models = make_models(face_at(150, 110, width))
     results = run(pictures, models, *options, f"video.reduce={share}", upscale=upscale)
     assert [r.faces[0].final.shape[0] for r in results] == [size] * 3
-    assert [r.faces[0].since for r in results] == [0, 1, 0]
+    assert [r.faces[0].frames_since_restore for r in results] == [0, 1, 0]
     large = run(pictures, make_models(face_at(150, 110, width)), *options, upscale=upscale)
     for small, full, picture in zip(results, large, pictures, strict=True):
         given = cv2.resize(picture, None, fx=upscale, fy=upscale, interpolation=cv2.INTER_LANCZOS4)
@@ -292,7 +269,7 @@ def test_a_face_shown_small_is_pasted_at_its_crops_size(scene, face_at, make_mod
         assert np.abs(small.pixels.astype(float) - full.pixels).mean() < 0.25 * added
 
 
-def test_an_expert_that_enlarges_otherwise_is_left_alone(scene, face_at, make_models, stub_expert):
+def test_expert_with_another_factor_is_not_reduced(scene, face_at, make_models, stub_expert):
     class Four(stub_expert):
         def _one(self, crop):
             return np.clip(cv2.resize(crop, (1024, 1024), interpolation=cv2.INTER_CUBIC), 0, 1)
@@ -302,7 +279,7 @@ def test_an_expert_that_enlarges_otherwise_is_left_alone(scene, face_at, make_mo
     assert [r.faces[0].final.shape[0] for r in results] == [1024] * 3
 
 
-def test_a_face_that_was_shown_large_stays_so(scene, face_at, make_models):
+def test_face_shown_large_once_is_not_reduced(scene, face_at, make_models):
     """It shrinks, and its last face is still one of the same size, which fuses on."""
     models = make_models(face_at(150, 110, 92), face_at(150, 110, 84), face_at(150, 110, 80))
     options = "video.detect_every=1", "video.smooth.cutoff=0", "video.reduce=0.7"
@@ -310,14 +287,14 @@ def test_a_face_that_was_shown_large_stays_so(scene, face_at, make_models):
     assert {r.faces[0].final.shape[0] for r in results} == {512}
 
 
-def test_a_cut_is_never_carried_over(scene, face_at, make_models):
+def test_nothing_is_propagated_over_a_cut(scene, face_at, make_models):
     other = scene[::-1].copy()
     pictures = [*alike(scene, 2), *alike(other, 2)]
-    results = run(pictures, make_models(face_at(150, 110, 120)), "video.carry.every=4")
-    assert [r.faces[0].since for r in results] == [0, 1, 0, 1]
+    results = run(pictures, make_models(face_at(150, 110, 120)), "video.propagate.every=4")
+    assert [r.faces[0].frames_since_restore for r in results] == [0, 1, 0, 1]
 
 
-def test_the_distance_may_be_measured_at_detections_only(scene, face_at, make_models):
+def test_distance_may_be_limited_to_detections(scene, face_at, make_models):
     results = run(alike(scene, 7), make_models(face_at(150, 110, 120)), "guard.every_frame=false")
     assert [r.faces[0].distance is not None for r in results] == [True] + [False] * 4 + [True, False]
     everywhere = run(alike(scene, 7), make_models(face_at(150, 110, 120)))
@@ -326,22 +303,22 @@ def test_the_distance_may_be_measured_at_detections_only(scene, face_at, make_mo
         np.testing.assert_array_equal(mine.pixels, theirs.pixels)
 
 
-def test_a_face_that_comes_back_is_the_same_track(scene, face_at, make_models):
+def test_returning_face_keeps_its_track_number(scene, face_at, make_models):
     """Cut away and back: the number, the route and the verdict are those of before, and fusion starts anew."""
     away = scene[::-1].copy()
     face, other = face_at(150, 110, 90), face_at(100, 120, 80)
     pictures = [scene] * 3 + [away] * 3 + [scene] * 3
     models = make_models(face, other, face)
-    results = run(pictures, models, "video.fuse.share=0.5")
-    assert [r.faces[0].track for r in results] == [0] * 3 + [1] * 3 + [0] * 3
+    results = run(pictures, models, "video.blend.weight=0.5")
+    assert [r.faces[0].track.id for r in results] == [0] * 3 + [1] * 3 + [0] * 3
     np.testing.assert_array_equal(results[6].pixels, results[0].pixels)
-    never = run(pictures, make_models(face, other, face), "video.reentry.distance=0")
-    assert [r.faces[0].track for r in never] == [0] * 3 + [1] * 3 + [2] * 3
-    late = run(pictures, make_models(face, other, face), "video.reentry.forget=0.1")
-    assert [r.faces[0].track for r in late] == [0] * 3 + [1] * 3 + [2] * 3
+    never = run(pictures, make_models(face, other, face), "video.reid.distance=0")
+    assert [r.faces[0].track.id for r in never] == [0] * 3 + [1] * 3 + [2] * 3
+    late = run(pictures, make_models(face, other, face), "video.reid.forget=0.1")
+    assert [r.faces[0].track.id for r in late] == [0] * 3 + [1] * 3 + [2] * 3
 
 
-def test_a_track_that_comes_back_keeps_its_route_within_the_margin(scene, face_at, make_models, stub_expert):
+def test_returning_track_keeps_its_route_within_the_margin(scene, face_at, make_models, stub_expert):
     away = scene[::-1].copy()
     pictures = [scene] * 2 + [away] * 2 + [scene] * 2
     experts = {name: stub_expert() for name in ("expert_t", "expert_f")}
@@ -353,48 +330,43 @@ def test_a_track_that_comes_back_keeps_its_route_within_the_margin(scene, face_a
         return [r.faces[0].decision.route for r in run(pictures, models, *options)]
 
     assert routes() == ["expert_f"] * 2 + ["expert_t"] * 2 + ["expert_f"] * 2
-    assert routes("video.reentry.distance=0") == ["expert_f"] * 2 + ["expert_t"] * 4
+    assert routes("video.reid.distance=0") == ["expert_f"] * 2 + ["expert_t"] * 4
 
 
-class Following:
-    """An expert that notes what it is given with every face, and hands out numbers as pasts."""
+class Counting:
+    """An expert that records the state it is given with every face, and returns numbers as states."""
 
     name, input_size, output_size, sha256 = "expert_f", 256, 512, ""
-    follows = True
 
     def __init__(self):
         self.given, self.next = [], 0
 
-    def restore(self, crops):
-        return [Restored(cv2.resize(c, (512, 512), interpolation=cv2.INTER_CUBIC)) for c in crops]
-
-    def follow(self, crops, befores):
-        self.given.append([b.past for b in befores])
-        assert all(b.weight >= 1 for b in befores)
-        found = []
-        for restored in self.restore(crops):
+    def restore(self, crops, conditions=None):
+        self.given.append(conditions and [c.state for c in conditions])
+        assert all(c.weight >= 1 for c in conditions or ())
+        restored = []
+        for crop in crops:
             self.next += 1
-            found.append(replace(restored, past=self.next))
-        return found
+            restored.append(Restored(cv2.resize(crop, (512, 512), interpolation=cv2.INTER_CUBIC), state=self.next))
+        return restored
 
 
-def test_an_expert_that_follows_is_given_what_it_kept_of_each_face_within_a_shot(scene, face_at, together, make_models):
-    expert, two = Following(), together(face_at(150, 110, 95), face_at(270, 60, 80))
+def test_expert_gets_the_state_of_each_face_within_a_shot(scene, face_at, together, make_models):
+    expert, two = Counting(), together(face_at(150, 110, 95), face_at(270, 60, 80))
     away = scene[::-1].copy()
-    run([*alike(scene, 3), away], make_models(two, face_at(100, 120, 80), expert=expert), "video.reentry.distance=0")
-    # Larger faces first; after the cut nothing is left of them.
+    run([*alike(scene, 3), away], make_models(two, face_at(100, 120, 80), expert=expert), "video.reid.distance=0")
+    # Larger faces first; nothing survives the cut.
     assert expert.given == [[None, None], [1, 2], [3, 4], [None]]
-    expert.given.clear()
-    config = from_overrides([])
-    photo = process(scene, face_at(150, 110, 120), make_models(expert=expert), config, "photo", 1)
-    assert photo.faces[0].restored is not None
-    assert expert.given == []
-    expert.follows = False
-    run(alike(scene, 2), make_models(face_at(150, 110, 120), expert=expert))
-    assert expert.given == []
 
 
-class Plain(ExposedExpert):
+def test_photo_has_no_conditions(scene, face_at, make_models):
+    expert = Counting()
+    context = Context(make_models(expert=expert), from_overrides([]), "photo", 1)
+    assert isinstance(restore_image(scene, context, face_at(150, 110, 120)).faces[0], GuardedFace)
+    assert expert.given == [None]
+
+
+class Plain(BaseExpert):
     """An expert that enlarges, and notes how bright the faces are that it reads."""
 
     name, input_size, output_size, sha256 = "expert_f", 256, 512, ""
@@ -402,19 +374,18 @@ class Plain(ExposedExpert):
     def __init__(self):
         self.levels = []
 
-    def _restore(self, crops):
+    def _restore(self, crops, conditions):
         self.levels += [level(c) for c in crops]
         return [Restored(cv2.resize(c, (512, 512), interpolation=cv2.INTER_CUBIC)) for c in crops]
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_the_gain_of_a_dark_face_changes_slowly_within_a_shot(scene, face_at, make_models, batch):
+def test_gain_of_a_dark_face_changes_slowly_within_a_shot(scene, face_at, make_models):
     # The light goes down by a third and up again: no cut, as the picture is dark throughout.
     dark = [np.rint(scene * share).astype(np.uint8) for share in [0.3] * 3 + [0.2] * 3 + [0.3] * 3]
     for frame in dark[1::2]:
         frame[-1, -1] ^= 1  # or it would repeat the one before
     expert = Plain()
-    options = "guard.enabled=false", "video.fuse.share=0", f"video.batch={batch}"
+    options = "guard.enabled=false", "video.blend.weight=0"
     results = run(dark, make_models(face_at(150, 110, 120), expert=expert), *options)
     gains, wanted = [r.faces[0].gain for r in results], [gain(r.faces[0].crop.image) for r in results]
     assert gains[0] == wanted[0] > 1.5
@@ -428,11 +399,11 @@ def test_the_gain_of_a_dark_face_changes_slowly_within_a_shot(scene, face_at, ma
         assert np.abs(result.pixels.astype(int) - frame).max() <= 1
 
 
-def test_the_gain_starts_anew_at_a_cut_even_of_a_face_that_is_known(scene, face_at, make_models):
+def test_gain_restarts_at_a_cut_even_for_a_known_face(scene, face_at, make_models):
     dark, ordinary = np.rint(scene * 0.25).astype(np.uint8), np.rint(scene * 0.9).astype(np.uint8)
     models = make_models(face_at(150, 110, 120), expert=Plain())
-    results = run([*alike(dark, 2), *alike(ordinary, 2), dark], models, "video.reentry.distance=99")
-    assert {r.faces[0].track for r in results} == {0}
+    results = run([*alike(dark, 2), *alike(ordinary, 2), dark], models, "video.reid.distance=99")
+    assert {r.faces[0].track.id for r in results} == {0}
     for result in (results[0], results[2], results[4]):
         assert result.faces[0].gain == gain(result.faces[0].crop.image)
     assert results[4].faces[0].gain > 1.5

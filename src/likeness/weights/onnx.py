@@ -1,4 +1,4 @@
-"""Networks as ONNX graphs, for runtimes other than torch. Each reads one face at a time.
+"""Networks as ONNX graphs, for ONNX Runtime. Each reads one face at a time.
 
 Beside a graph lies a JSON file of the same name that states which weights it was made of.
 """
@@ -24,11 +24,11 @@ from likeness.nets.blocks import without_complex_numbers
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, Frozen, Knobs
 from likeness.nets.gate import FEATURES, Gate
-from likeness.nets.hold import Past
+from likeness.nets.code_smoothing import CodeSmoothing, CodeState
 
 OPSET = 20
 SIZE = 256
-PAST = ("past_clean", "past_codes", "past_weight")  # the fields of `nets.hold.Past`
+STATE = ("state_clean", "state_codes", "state_weight")  # the fields of `CodeState`
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,15 @@ class _Tokens(nn.Module):
         fidelity: Tensor,
         quality: Tensor,
         weight: Tensor,
-        hold: Tensor,
+        threshold: Tensor,
         clean: Tensor,
         codes: Tensor,
         seen: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         frozen, knobs = Frozen(self.prior, self.expert_f), Knobs(fidelity, quality)
-        out, past = self.net.follow(face, frozen, knobs, Past(clean, codes, seen), weight, True, hold)
-        return out.image, out.log_scale, past.clean, past.codes, past.weight
+        smoothing = CodeSmoothing(CodeState(clean, codes, seen), weight, True, threshold)
+        out, state = self.net.restore_sequence(face, frozen, knobs, smoothing)
+        return out.image, out.log_scale, state.clean, state.codes, state.weight
 
 
 class _Better(nn.Module):
@@ -92,21 +93,21 @@ def expert_f_graph(net: ExpertF) -> Graph:
 
 
 def expert_t_graph(net: ExpertT, frozen: Frozen) -> Graph:
-    """The same with the networks under it, its knobs, and what it made of the face's last frame; soft codes.
+    """The same with the networks under it, its knobs and the state of the face's last frame; soft codes.
 
-    Further inputs: fidelity (1,), quality (1,), the frame's weight (1,), hold () as in `nets.hold.Hold`, and the past:
-    `PAST`, zeros for a new face. Further outputs: the past that goes with the next frame, named likewise.
+    Further inputs: fidelity (1,), quality (1,), the frame's weight (1,), code_smoothing () as in `CodeSmoothing`, and
+    the state: `STATE`, zeros for a new face. Further outputs: the state for the next frame.
     """
-    past = net.no_past()
+    state = net.initial_state()
     inputs = {
         "face": torch.rand(1, 3, SIZE, SIZE),
         "fidelity": torch.full((1,), 0.5),
         "quality": torch.ones(1),
         "weight": torch.ones(1),
-        "hold": torch.tensor(0.5),
-        **dict(zip(PAST, (torch.randn_like(past.clean), torch.randn_like(past.codes), past.weight + 1), strict=True)),
+        "code_smoothing": torch.tensor(0.5),
+        **dict(zip(STATE, (torch.randn_like(state.clean), torch.randn_like(state.codes), state.weight + 1), strict=True)),
     }
-    return Graph(_Tokens(net, frozen), inputs, ("image", "log_scale", *(f"next_{name}" for name in PAST)))
+    return Graph(_Tokens(net, frozen), inputs, ("image", "log_scale", *(f"next_{name}" for name in STATE)))
 
 
 def gate_graph(net: Gate) -> Graph:

@@ -1,8 +1,7 @@
 """Steady alignment over time: the four parameters of a face's similarity, filtered.
 
-Landmarks wobble by a fraction of a pixel from frame to frame, and a restored face with them. The 1-Euro filter
-(Casiez et al., CHI 2012) is a low-pass whose cut-off rises with speed: a face at rest lies still, one that moves is
-followed without lag.
+Landmarks wobble by a fraction of a pixel from frame to frame, and an aligned crop with them. The 1-Euro filter (Casiez
+et al., CHI 2012) is a low-pass whose cut-off rises with speed: a resting face stays still, a moving one has no lag.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from likeness.errors import ConfigError
 from likeness.ops.geometry import EYE_DISTANCE_256, invert, similarity, template, transform
+from likeness.stages.temporal.state import Array, PoseFilter
 from likeness.types import FloatArray
 
-Array = npt.NDArray[np.float64]
 _SIZE = 256
 _CENTRE = np.array([[127.5, 127.5]])  # of the crop
 _SPEED_CUTOFF = 1.0  # hertz, of the low-pass on the speed itself; the paper's value
@@ -25,11 +23,11 @@ _SPEED_CUTOFF = 1.0  # hertz, of the low-pass on the speed itself; the paper's v
 
 @dataclass
 class SmoothConfig:
-    """How steady and how quick.
+    """The filter's parameters.
 
     Attributes:
-        cutoff: hertz; lower is steadier at rest. 0 smooths nothing.
-        response: how much the cut-off rises, in hertz per face width (or radian, or doubling) a second.
+        cutoff: hertz; lower is steadier at rest. 0 turns smoothing off.
+        response: rise of the cut-off, in hertz per face width (or radian, or doubling) a second.
     """
 
     cutoff: float = 1.0
@@ -42,54 +40,40 @@ class SmoothConfig:
             )
 
 
-@dataclass(frozen=True)
-class Pose:
-    """Where a face lies in its frame, and how fast that changes.
-
-    Attributes:
-        values: (4,) x and y of the crop's centre in face widths of the first frame, angle in radians, log2 of the
-            width in the same unit.
-        speed: (4,) the same a second, low-passed.
-        unit: face width of the first frame in pixels.
-    """
-
-    values: Array
-    speed: Array
-    unit: float
-
-
-def steady(landmarks: FloatArray, before: Pose | None, seconds: float, config: SmoothConfig) -> tuple[FloatArray, Pose]:
+def smooth_pose(
+    landmarks: FloatArray, before: PoseFilter | None, seconds: float, config: SmoothConfig
+) -> tuple[FloatArray, PoseFilter]:
     """Smooths one face by one frame.
 
     Args:
-        landmarks: (5, 2) as found or followed.
-        before: what the last frame left; None at the start of a track and after a cut.
+        landmarks: (5, 2), detected or tracked.
+        before: the last frame's; None at the start of a track and after a cut.
         seconds: since the last frame, above 0.
-        config: how steady.
+        config: the filter's parameters.
 
     Returns:
-        Five landmarks whose similarity is the smoothed one (the template's, put into the frame), and what to remember.
-        At the start their similarity is that of the landmarks given; with a cut-off of 0 they are those given.
+        Five landmarks whose similarity is the smoothed one, and the filter's new state. At the start their similarity
+        is that of `landmarks`; with a cut-off of 0 they are `landmarks`.
 
     Raises:
         ConfigError: if no time has passed.
     """
     if seconds <= 0:
-        raise ConfigError(f"steady: got {seconds} s since the last frame, expected more than 0")
+        raise ConfigError(f"smooth_pose: got {seconds} s since the last frame, expected more than 0")
     unit = before.unit if before else _width(landmarks)
-    found = _pose(landmarks, unit)
+    values = _values(landmarks, unit)
     if before is None or config.cutoff == 0:
-        pose = Pose(found, np.zeros(4), unit)
+        pose = PoseFilter(values, np.zeros(4), unit)
         return (_landmarks(pose) if config.cutoff else landmarks), pose
-    change = found - before.values
+    change = values - before.values
     change[2] = math.remainder(change[2], 2 * math.pi)  # the short way around
-    speed = before.speed + _share(_SPEED_CUTOFF, seconds) * (change / seconds - before.speed)
-    shares = np.array([_share(config.cutoff + config.response * abs(float(s)), seconds) for s in speed])
-    pose = Pose(before.values + shares * change, speed, unit)
+    speed = before.speed + _weight(_SPEED_CUTOFF, seconds) * (change / seconds - before.speed)
+    weights = np.array([_weight(config.cutoff + config.response * abs(float(s)), seconds) for s in speed])
+    pose = PoseFilter(before.values + weights * change, speed, unit)
     return _landmarks(pose), pose
 
 
-def _share(cutoff: float, seconds: float) -> float:
+def _weight(cutoff: float, seconds: float) -> float:
     """Weight of a new value in a first-order low-pass (Casiez et al. 2012, eq. 3 and 5)."""
     return 1 / (1 + 1 / (2 * math.pi * cutoff * seconds))
 
@@ -98,7 +82,7 @@ def _width(landmarks: FloatArray) -> float:
     return 2 * EYE_DISTANCE_256 / float(np.hypot(*similarity(landmarks, _SIZE)[:, 0]))
 
 
-def _pose(landmarks: FloatArray, unit: float) -> Array:
+def _values(landmarks: FloatArray, unit: float) -> Array:
     back = invert(similarity(landmarks, _SIZE))
     (centre,) = transform(back, _CENTRE)
     scale = float(np.hypot(back[0, 0], back[1, 0]))
@@ -106,7 +90,7 @@ def _pose(landmarks: FloatArray, unit: float) -> Array:
     return np.array([*(centre / unit), math.atan2(back[1, 0], back[0, 0]), math.log2(width / unit)])
 
 
-def _landmarks(pose: Pose) -> FloatArray:
+def _landmarks(pose: PoseFilter) -> FloatArray:
     scale = pose.unit * 2 ** pose.values[3] / (2 * EYE_DISTANCE_256)
     c, s = scale * math.cos(pose.values[2]), scale * math.sin(pose.values[2])
     linear = np.array([[c, -s], [s, c]])

@@ -1,0 +1,68 @@
+"""Frames between two restored ones: the optical flow moves what the expert added to the last restored face.
+
+Each frame shows its own input; only the expert's residual is older. So lips and lids move as they do in the input, and
+changes of light remain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from likeness.errors import ConfigError
+from likeness.ops.flow import carried, motion
+from likeness.ops.geometry import enlarged
+from likeness.ops.mask import pasted_part
+from likeness.stages.temporal.state import BlendState
+from likeness.types import FloatArray
+
+
+@dataclass
+class PropagateConfig:
+    """Which frames of a face are restored.
+
+    Attributes:
+        every: the expert runs at least on every Nth frame of a face; 1 = on all.
+        visible: 0..1, smallest fraction of the pasted region that both frames must show; below it the face is restored.
+    """
+
+    every: int = 1
+    visible: float = 0.85
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or not 0 <= self.visible <= 1:
+            raise ConfigError(
+                f"video.propagate: got every={self.every}, visible={self.visible}; expected every from 1 up and visible "
+                "from 0 to 1"
+            )
+
+
+def propagate(crop: FloatArray, before: BlendState, config: PropagateConfig) -> FloatArray | None:
+    """The restored face of a frame on which the expert does not run.
+
+    Args:
+        crop: (N, N, 3) float32 in [0, 1], of this frame.
+        before: the last restored frame.
+        config: how much of the face must be visible.
+
+    Returns:
+        (S, S, 3) float32 in [0, 1], S as in `before`; outside the pasted region the enlarged input. None where both
+        frames share too little of the face. For an equal crop it is `before.image` itself.
+    """
+    if np.array_equal(crop, before.crop):
+        return before.image
+    if crop.shape != before.crop.shape:
+        return None
+    size = before.image.shape[0]
+    here, there = pasted_part(len(crop)), pasted_part(len(crop), size // len(crop))
+    flow = motion(before.crop * np.float32(255), crop * np.float32(255), fast=True).of(*here)
+    if flow.visible.mean() < config.visible:
+        return None
+    residual = carried(before.image[there] - enlarged(before.crop, size)[there], flow, sharp=True)
+    # Blurred, so that no edge of the visibility mask shows.
+    alpha = cv2.resize(cv2.GaussianBlur(flow.visible.astype(np.float32), (0, 0), 2.0), residual.shape[1::-1])
+    image = enlarged(crop, size).copy()
+    image[there] = np.clip(image[there] + alpha[..., None] * residual, 0, 1)
+    return image

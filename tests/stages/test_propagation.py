@@ -1,0 +1,67 @@
+"""Propagation: exact at rest, moved with the face, as bright as the frame."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from likeness.errors import ConfigError
+from likeness.ops.geometry import enlarged
+from likeness.ops.mask import pasted_part
+from likeness.stages.temporal.propagation import PropagateConfig, propagate
+from likeness.stages.temporal.state import BlendState
+
+WHOLE = astronaut()[0:300, 80:380].astype(np.float32) / 255
+CROP = WHOLE[20:276, 20:276].copy()
+CONFIG = PropagateConfig(every=3)
+INSIDE = pasted_part(256, 2)
+
+
+def restored(crop: np.ndarray) -> np.ndarray:
+    """A sharper version, as an expert might return it."""
+    large = enlarged(crop, 512)
+    return np.clip(large + 1.5 * (large - cv2.GaussianBlur(large, (0, 0), 3)), 0, 1)
+
+
+def test_equal_crop_returns_the_last_image() -> None:
+    state = BlendState(CROP, restored(CROP))
+    assert propagate(CROP.copy(), state, CONFIG) is state.image
+
+
+def test_moved_face_matches_its_restoration() -> None:
+    before, now = CROP, WHOLE[17:273, 25:281]
+    kept = before.copy(), restored(before)
+    moved = propagate(now, BlendState(*kept), CONFIG)
+    assert moved is not None
+    expected = restored(now)
+    error = np.abs(moved - expected)[INSIDE].mean()
+    assert error < 0.15 * np.abs(enlarged(now, 512) - expected)[INSIDE].mean()  # of what there was to add
+    sharp = [cv2.Laplacian(x[INSIDE], cv2.CV_32F).var() for x in (moved, expected)]
+    assert sharp[0] == pytest.approx(sharp[1], rel=0.1)
+    np.testing.assert_array_equal(kept[0], before)
+    moved[INSIDE] = enlarged(now, 512)[INSIDE]
+    np.testing.assert_array_equal(moved, enlarged(now, 512))  # outside the pasted region nothing changes
+
+
+def test_brightness_follows_the_frame() -> None:
+    moved = propagate(CROP * 0.8, BlendState(CROP, restored(CROP)), CONFIG)
+    assert moved is not None
+    ratio = moved[INSIDE].mean() / restored(CROP)[INSIDE].mean()
+    assert ratio == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [(np.random.default_rng(0).random((256, 256, 3), np.float32), "nothing visible"), (CROP[:128, :128], "size")],
+    ids=["another picture", "another size"],
+)
+def test_unsteady_face_is_not_propagated(now: np.ndarray, why: str) -> None:
+    assert propagate(now, BlendState(CROP, restored(CROP)), CONFIG) is None, why
+
+
+@pytest.mark.parametrize("options", [{"every": 0}, {"visible": 1.1}, {"visible": -0.1}])
+def test_options_out_of_range(options: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"video\.propagate"):
+        PropagateConfig(**options)  # type: ignore[arg-type]
