@@ -77,7 +77,9 @@ def test_the_gate_sees_what_the_pipeline_would(scores: Scores) -> None:
         rows.append(gate_features(Profile(*scores.profiles["heavy"][i]), float(np.linalg.norm(embeddings[i])), seen))
     batch = torch.from_numpy(np.stack(rows))
     gate.fit_scale(batch)
-    gate.layers[-1].bias.data += np.log(THRESHOLD / (1 - THRESHOLD)) - gate(batch).median().detach()  # so that both occur
+    gate.layers[-1].bias.data += (
+        np.log(THRESHOLD / (1 - THRESHOLD)) - gate(batch).median().detach()
+    )  # so that both occur
     found = by_gate(gate)(scores, "heavy")
     assert found.tolist() == (gate.probability(rows) > THRESHOLD).tolist()
     assert 0 < found.sum() < 5

@@ -51,11 +51,11 @@ def test_split_paths_defaults_and_order():
 
 @pytest.mark.parametrize("name", [*STRANGE, r"C:\a\b.pth", "ends with \\", r"\'quoted\'", r"\${deep}", "a" * 200])
 def test_short_forms_keep_any_file_name_through_both_parsers(name):
-    assert from_overrides(spell_out([f"weights={name}", "expert=external"])).expert.weights == name
-    key, _, rest = spell_out([f"weights={name}"], quote=True)[0].partition("=")
+    assert from_overrides(spell_out([f"expert.file={name}", "expert=external"])).expert.file == name
+    key, _, rest = spell_out([f"expert.file={name}"], quote=True)[0].partition("=")
     override = OverridesParser.create().parse_override(f"{key}={rest}")
     node = OmegaConf.create({"weights": override.value()})
-    assert (override.key_or_group, OmegaConf.to_object(node)) == ("expert.weights", {"weights": name})
+    assert (override.key_or_group, OmegaConf.to_object(node)) == ("expert.file", {"weights": name})
 
 
 def test_short_forms_and_what_has_none():

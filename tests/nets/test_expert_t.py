@@ -14,9 +14,9 @@ from torch import Tensor
 from likeness.data.drawn import draw_face
 from likeness.errors import ConfigError
 from likeness.nets.blocks import haar_split, leaky
+from likeness.nets.code_smoothing import CodeSmoothing, stack_states
 from likeness.nets.expert_f import INPUT_GAIN, ExpertF
 from likeness.nets.expert_t import LOOK_UPS, ExpertT, ExpertTConfig, Frozen, Knobs, entropy
-from likeness.nets.code_smoothing import CodeSmoothing, stack_states
 from likeness.nets.prior import Prior
 from likeness.nets.tokens import ContentReader, FaceBias
 from likeness.ops.geometry import template
@@ -317,7 +317,9 @@ def test_faces_of_a_batch_keep_their_own_state(faces: Tensor, frozen: Frozen) ->
         none = net.initial_state()
         _, first = net.restore_sequence(faces[:1], frozen, Knobs(), CodeSmoothing(none, torch.tensor([5.0]), True, 0.5))
         states = stack_states([first, None], none)
-        both, state = net.restore_sequence(faces, frozen, Knobs(), CodeSmoothing(states, torch.tensor([1.0, 2.0]), True, 0.5))
+        both, state = net.restore_sequence(
+            faces, frozen, Knobs(), CodeSmoothing(states, torch.tensor([1.0, 2.0]), True, 0.5)
+        )
         alone, _ = net.restore_sequence(faces[1:], frozen, Knobs(), CodeSmoothing(none, torch.tensor([2.0]), True, 0.5))
     torch.testing.assert_close(both.image[1:], alone.image, atol=2e-3, rtol=0)
     torch.testing.assert_close(state.weight, torch.tensor([6.0, 2.0]))

@@ -37,7 +37,7 @@ SAME = [
     ["preset=balanced"],
     ["preset=speed"],
     ["preset=quality"],
-    ["video.carry.every=2", "preset=speed", "precision=fp32"],
+    ["video.propagate.every=2", "preset=speed", "precision=fp32"],
 ]
 
 
@@ -68,38 +68,29 @@ def test_known_values():
 
 def test_presets_set_what_their_files_say_and_words_come_on_top():
     speed, default = from_overrides(["preset=speed"]), RestorerConfig()
-    assert (speed.precision, speed.video.carry.every, speed.video.effort) == ("fast", 3, "fast")
+    assert (speed.precision, speed.video.propagate.every, speed.video.effort) == ("fast", 3, "fast")
     assert (speed.video.reduce, default.video.reduce) == (0.7, 0.0)
     assert (speed.guard.every_frame, default.guard.every_frame) == (False, True)
     assert speed.route == default.route
-    mine = from_overrides(["video.carry.every=2", "preset=speed"])
-    assert (mine.video.carry.every, mine.video.detect_every) == (2, speed.video.detect_every)
+    mine = from_overrides(["video.propagate.every=2", "preset=speed"])
+    assert (mine.video.propagate.every, mine.video.detect_every) == (2, speed.video.detect_every)
     assert from_overrides(["preset=speed", "preset=balanced"]) == default
-
-
-@pytest.mark.parametrize(
-    "other", ["video.fuse.share=0.5", "video.carry.every=2", "resume=true", "expert_t.pool=true", "expert_t.hold=0.5"]
-)
-def test_frames_go_together_only_where_none_waits_for_the_last(other):
-    with pytest.raises(ConfigError, match=r"video\.batch"):
-        from_overrides([other, "video.batch=4"])
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         pytest.param([], (True, 0.5), id="by default"),
-        pytest.param(["expert_t.hold=0.2"], (True, 0.2), id="one of them given"),
-        pytest.param(["expert_t.pool=false", "expert_t.hold=0"], (False, 0.0), id="neither wanted"),
+        pytest.param(["expert_t.code_smoothing=0.2"], (True, 0.2), id="one of them given"),
+        pytest.param(["expert_t.pool=false", "expert_t.code_smoothing=0"], (False, 0.0), id="neither wanted"),
         pytest.param(["expert.name=expert_f"], (False, 0.0), id="not its turn"),
         pytest.param(["runtime=onnx", "weights.onnx=x"], (True, 0.5), id="on another runtime"),
         pytest.param(["runtime=onnx", "weights.onnx=x", "expert_t.pool=false"], (False, 0.0), id="not in the graph"),
-        pytest.param(["video.batch=2", "video.fuse.share=0"], (False, 0.0), id="frames together"),
     ],
 )
-def test_expert_t_follows_faces_where_it_can(words, expected):
+def test_expert_t_is_steady_where_it_can_be(words, expected):
     knobs = from_overrides(words).expert_t
-    assert (knobs.pool, knobs.hold) == expected
+    assert (knobs.pool, knobs.code_smoothing) == expected
 
 
 @pytest.mark.parametrize("name", ["speed", "balanced", "quality"])
@@ -120,16 +111,15 @@ BAD = [
     ("strength=much", "strength"),
     ("strength=", "strength"),
     ("strength=null", "strength"),
-    ("pipeline.gate=open", "pipeline.gate"),
-    ("pipeline.sure=1.5", "pipeline.sure"),
+    ("gate.mode=open", "gate.mode"),
+    ("gate.threshold=1.5", "gate.threshold"),
     ("compare=perhaps", "compare"),
     ("cards=25", "cards"),
     ("cards=2.5", "cards"),
     ("precision=fp8", "precision"),
     ("preset=fastest", "preset"),
     ("video.effort=none", "video.effort"),
-    ("video.carry.every=0", "video.carry"),
-    ("video.batch=0", "video.batch"),
+    ("video.propagate.every=0", "video.propagate"),
     ("faces.only=smallest", "faces.only"),
     ("faces.only=-1", "faces.only"),
     ("composite.method=glue", "composite.method"),
@@ -172,7 +162,7 @@ SETTINGS = {
     "defaults": [],
     "text that looks like something else": ["upscale=2", "compare=no", "faces.only=0", "weights.lpips=1e3"],
     "numbers and nothing": ["strength=.25", "start=1.5", "faces.min=null", "route.q_low=90", "guard.enabled=false"],
-    "files": ["expert.name=external", "expert.weights=a b.pth", "background.name=external", "background.weights=ü"],
+    "files": ["expert.name=external", "expert.file=a b.pth", "background.name=external", "background.file=ü"],
 }
 
 

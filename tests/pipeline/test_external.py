@@ -14,11 +14,12 @@ from spandrel.architectures.Compact import Compact as SRVGGNetCompact
 from likeness.errors import ConfigError, InputError
 from likeness.ops.color import to_float
 from likeness.pipeline.config import from_overrides
+from likeness.pipeline.image import restore_image
 from likeness.pipeline.models import load_models
 from likeness.pipeline.restorer import Restorer
-from likeness.pipeline.steps import process
+from likeness.pipeline.state import Context
 from likeness.stages.align import align
-from likeness.stages.background import external
+from likeness.stages.background.external import external
 from likeness.stages.restore.external import ExternalExpert
 from likeness.types import Restored
 from likeness.weights.external import ExternalNet, load_external
@@ -53,9 +54,9 @@ class Recording(ExternalExpert):
 def test_the_expert_gets_crops_of_its_own_size(scale, size, scene, face_at, make_models):
     expert = Recording(bright(scale), size)
     models = replace(make_models(), experts={"external": expert})
-    config = from_overrides(["expert.name=external", "expert.weights=x", "composite.method=feather"])
+    config = from_overrides(["expert.name=external", "expert.file=x", "composite.method=feather"])
     face = face_at(160, 110, 90)
-    result = process(scene, face, models, config, "photo", 1)
+    result = restore_image(scene, Context(models, config, "photo", 1), face)
     (got,) = result.faces
     np.testing.assert_array_equal(expert.crops[0], align(scene, face.landmarks[0], size).image)
     assert got.decision.expert == "external"
@@ -69,7 +70,7 @@ def test_the_expert_gets_crops_of_its_own_size(scale, size, scene, face_at, make
 
 
 def test_restorers_from_a_file_and_the_report(network, scene, face_at, tmp_path):
-    options = {"expert.name": "external", "expert.weights": str(network), "precision": "fp32"}
+    options = {"expert.name": "external", "expert.file": str(network), "precision": "fp32"}
     restorer = Restorer(**options)
     result = restorer.image(scene, face_at(160, 110, 90))
     assert result.faces[0].restored.image.shape == (512, 512, 3)
@@ -95,7 +96,7 @@ def test_a_background_network_is_brought_to_the_factor(factor, dtype, network):
 
 
 def test_the_background_is_the_network_in_tiles(network, scene):
-    net = load_external(network, "background.weights")
+    net = load_external(network, "background.file")
     with torch.no_grad():
         whole = net.run(torch.from_numpy(to_float(scene)).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
     made = external(net, 64)(scene, 2)
@@ -107,18 +108,18 @@ def test_with_a_network_for_the_background_nothing_is_copied(network, scene, tmp
 
     source = tmp_path / "in.png"
     Image.fromarray(scene[:60, :80]).save(source)
-    options = {"background.name": "external", "background.weights": str(network), "upscale": "1", "cards": 0}
+    options = {"background.name": "external", "background.file": str(network), "upscale": "1", "cards": 0}
     result = Restorer(**options).file(source, tmp_path / "out")
     assert not any("copied" in note for note in result.report["notes"])
     assert "background" in result.report["weights"]
 
 
 WRONG = {
-    "external without a file": (["expert.name=external"], "needs weights=FILE"),
-    "a file without external": (["expert.weights=a.pth"], "needs weights=FILE"),
+    "external without a file": (["expert.name=external"], "expert.file=FILE"),
+    "a file without external": (["expert.file=a.pth"], "expert.file=FILE"),
     "a size for the own expert": (["expert.size=512"], "for an external expert only"),
     "unknown": (["expert.name=gfpgan"], "auto, expert_t, expert_f, external"),
-    "background without a file": (["background.name=external"], "background.weights=FILE"),
+    "background without a file": (["background.name=external"], "background.file=FILE"),
     "tiny tiles": (["background.tile=8"], "at least 32"),
 }
 
@@ -150,5 +151,5 @@ def test_restored_faces_of_others_state_no_confidence():
 
 
 def test_models_hold_only_what_is_needed(network):
-    config = from_overrides(["expert.name=external", f"expert.weights={network}"])
+    config = from_overrides(["expert.name=external", f"expert.file={network}"])
     assert set(load_models(config).experts) == {"external"}

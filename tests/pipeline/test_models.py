@@ -58,11 +58,11 @@ def test_expert_t_alone_does_not_swallow_another_expert_f() -> None:
 
 CHOOSERS = {
     "by itself": ([], True),
-    "the rule, by name": (["pipeline.gate=rule"], False),
-    "the gate, by name": (["pipeline.gate=learned"], True),
+    "the rule, by name": (["gate.mode=rule"], False),
+    "the gate, by name": (["gate.mode=learned"], True),
     "nothing to choose": (["expert.name=expert_f"], False),
     "experts that it was not trained on": (["weights.expert_f={expert_f}"], False),
-    "the same, and the gate by name": (["weights.expert_f={expert_f}", "pipeline.gate=learned"], True),
+    "the same, and the gate by name": (["weights.expert_f={expert_f}", "gate.mode=learned"], True),
     "experts and a gate of one's own": (["weights.expert_f={expert_f}", "weights.gate={gate}"], True),
 }
 
@@ -75,7 +75,7 @@ def test_the_gate_chooses_where_it_knows_both_experts(name: str) -> None:
     assert (loaded.gate is not None, "gate" in loaded.hashes) == (expected, expected)
 
 
-@pytest.mark.parametrize("word", ["pipeline.gate=rule", "expert.name=expert_f"])
+@pytest.mark.parametrize("word", ["gate.mode=rule", "expert.name=expert_f"])
 def test_a_gate_that_would_not_be_asked_is_not_swallowed(word: str) -> None:
     with pytest.raises(ConfigError, match=r"weights\.gate: got x"):
         from_overrides(["weights.gate=x", word])

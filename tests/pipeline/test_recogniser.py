@@ -12,8 +12,9 @@ import torch
 
 from likeness.errors import ConfigError
 from likeness.pipeline.config import RestorerConfig, from_overrides
+from likeness.pipeline.image import restore_image
 from likeness.pipeline.models import load_models
-from likeness.pipeline.steps import process
+from likeness.pipeline.state import Context
 from likeness.stages.identity import GuardBounds
 from likeness.weights.files import file_hash
 from likeness.weights.manifest import released
@@ -33,14 +34,13 @@ def test_the_guard_asks_the_recogniser_and_the_record_the_embedder(scene, face_a
     red = np.zeros((512, 512, 3), np.float32)
     red[..., 0] = 1
     models = make_models(expert=stub_expert(face=red))
-    free = process(scene, face_at(160, 110, 90), models, RestorerConfig(), "photo", 1).faces[0]
+    face = face_at(160, 110, 90)
+    free = restore_image(scene, Context(models, RestorerConfig(), "photo", 1), face).faces[0]
     assert free.verdict.verdict == "same"
     bounds = GuardBounds((0.0, 1000.0), (0.1, 0.1), (0.5, 0.5))
-    held = process(
-        scene, face_at(160, 110, 90), replace(models, recogniser=Colour(), guard_bounds=bounds),
-        RestorerConfig(), "photo", 1,
-    ).faces[0]  # fmt: skip
-    assert held.verdict.verdict == "pulled back"
+    strict = replace(models, recogniser=Colour(), guard_bounds=bounds)
+    held = restore_image(scene, Context(strict, RestorerConfig(), "photo", 1), face).faces[0]
+    assert held.verdict.verdict == "reduced"
     colour = torch.from_numpy(held.seen.image).mean((0, 1))
     assert held.verdict.distance == pytest.approx(float((colour - torch.tensor([1.0, 0, 0])).norm()), abs=1e-3)
     assert held.distance < free.distance

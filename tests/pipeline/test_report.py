@@ -108,7 +108,7 @@ def test_photo(restore, photo, face_at, together):
 
 
 @pytest.mark.parametrize(
-    ("same", "other", "verdict"), [(0.3, 9.0, "pulled back"), (0.8, 0.5, "cannot tell"), (5.0, 9.0, "same")]
+    ("same", "other", "verdict"), [(0.3, 9.0, "reduced"), (0.8, 0.5, "undecided"), (5.0, 9.0, "same")]
 )
 def test_verdicts_and_figures_of_the_guard(restore, photo, face_at, stub_expert, same, other, verdict):
     stranger = stub_expert(face=np.zeros((512, 512, 3), np.float32))
@@ -116,9 +116,9 @@ def test_verdicts_and_figures_of_the_guard(restore, photo, face_at, stub_expert,
     REPORT.validate(report)
     guard = report["faces"][0]["guard"]
     assert guard["verdict"] == verdict
-    assert guard["bound"] == (None if verdict == "cannot tell" else same)
+    assert guard["bound"] == (None if verdict == "undecided" else same)
     assert guard["distance"] >= guard["final_distance"]
-    assert ("held closer" in report["summary"]) == (verdict == "pulled back")
+    assert ("kept closer" in report["summary"]) == (verdict == "reduced")
 
 
 def test_the_guard_switched_off_and_poisson_falling_back(restore, photo, face_at):
@@ -228,7 +228,7 @@ def face(route="expert_f", restored=1, w=120.0, reason="", guard=None, expert="e
             "expert": expert if route.startswith("expert") else None, "carried_frames": carried}  # fmt: skip
 
 
-PULLED = {"verdict": "pulled back"}
+PULLED = {"verdict": "reduced"}
 SMALL = {"route": "skip", "restored": 0, "reason": "too small: width 38 px < 50", "w": 38.0}
 CHOSEN = {"route": "skip", "restored": 0, "reason": "not chosen: faces.only=largest"}
 
@@ -238,7 +238,7 @@ CHOSEN = {"route": "skip", "restored": 0, "reason": "not chosen: faces.only=larg
     [
         ([], "no faces found"),
         ([face()], "1 face: 1 restored"),
-        ([face(guard=PULLED), face()], "2 faces: 2 restored (1 held closer to the original)"),
+        ([face(guard=PULLED), face()], "2 faces: 2 restored (1 kept closer to the original)"),
         ([face(), face(**SMALL), face("resize", 0)], "3 faces: 1 restored, 1 too small (38 px), 1 already good"),
         ([face(**SMALL)] * 6, "6 faces: 6 too small (38, 38, 38, 38 px)"),
         ([face(**CHOSEN)], "1 face: 1 not chosen"),

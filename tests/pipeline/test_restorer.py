@@ -22,7 +22,7 @@ from likeness.errors import ConfigError, InputError, LikenessError, OutputError
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.models import load_models, pick_device
 from likeness.pipeline.restorer import Restorer
-from likeness.stages.background import enlarge
+from likeness.stages.background.lanczos import enlarge
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def restorer(monkeypatch, face_at, make_models):
     monkeypatch.setattr(jobs, "PIECE_SECONDS", Fraction(4, 25))
 
     def make(*options):
-        made = Restorer(from_overrides(["resume=true", "video.fuse.share=0.4", "video.smooth.cutoff=2", *options]))
+        made = Restorer(from_overrides(["resume=true", "video.blend.weight=0.4", "video.smooth.cutoff=2", *options]))
         made._models = make_models(face_at(150, 110, 90))
         return made
 

@@ -16,7 +16,7 @@ from likeness.pipeline.config import from_overrides
 from likeness.pipeline.report import face_record
 from likeness.pipeline.state import ClipState, Context, pasted
 from likeness.pipeline.steps import restore_frame
-from likeness.stages.background import enlarge
+from likeness.stages.background.lanczos import enlarge
 from likeness.types import Faces, Frame
 
 
@@ -103,9 +103,7 @@ def test_options_choose_faces(scene, face_at, together, make_models, options, re
     ],
     ids=str,
 )
-def test_named_expert_runs(
-    scene, face_at, make_models, stub_expert, width, options, route, ran
-):
+def test_named_expert_runs(scene, face_at, make_models, stub_expert, width, options, route, ran):
     models = make_models()
     models.experts["expert_t"] = stub_expert()
     (face,) = run(scene, face_at(150, 110, width), models, *options).faces

@@ -9,7 +9,8 @@ import torch
 
 from likeness.errors import ConfigError, InputError, WeightsError
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
-from likeness.stages.background import BackgroundConfig, choose_upscale, enlarge
+from likeness.stages.background.base import BackgroundConfig, choose_upscale
+from likeness.stages.background.lanczos import enlarge
 from likeness.stages.restore.expert_f import ExpertFExpert, load_expert_f
 from likeness.weights.files import file_hash, save_weights
 

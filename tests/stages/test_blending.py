@@ -48,9 +48,7 @@ def test_slow_motion_keeps_sharpness() -> None:
     state = None
     for seen, large in frames:
         state = blend(seen, Restored(large, UNSURE), state, BlendConfig(weight=0.9))
-    kept = (
-        cv2.Laplacian(state.image, cv2.CV_32F)[INSIDE].std() / cv2.Laplacian(frames[-1][1], cv2.CV_32F)[INSIDE].std()
-    )
+    kept = cv2.Laplacian(state.image, cv2.CV_32F)[INSIDE].std() / cv2.Laplacian(frames[-1][1], cv2.CV_32F)[INSIDE].std()
     assert 0.9 < kept < 1.05
 
 

@@ -86,8 +86,8 @@ def test_nothing_is_found_in_noise_and_inputs_stay(detector):
 
 
 WRONG = {
-    "no weights": ({"name": "retinaface"}, "detect.weights=FILE"),
-    "weights for mtcnn": ({"name": "mtcnn", "weights": "a.pth"}, "brings its own"),
+    "no weights": ({"name": "retinaface"}, "detect.file=FILE"),
+    "weights for mtcnn": ({"name": "mtcnn", "file": "a.pth"}, "brings its own"),
     "unknown": ({"name": "yolo"}, "mtcnn or retinaface"),
 }
 

@@ -21,15 +21,15 @@ from likeness.nets.expert_t import ExpertT, Frozen
 from likeness.nets.prior import Prior
 from likeness.ops.color import to_float
 from likeness.stages import restore as package
-from likeness.stages.restore.base import ExposedExpert, ExposedFollower
+from likeness.stages.restore.base import BaseExpert
 from likeness.stages.restore.expert_f import ExpertFExpert
 from likeness.stages.restore.expert_t import ExpertTExpert, KnobsConfig
 from likeness.stages.restore.exposure import MOST, NOISIEST, REFERENCE, apply, gain, level, noise, undo
 from likeness.stages.restore.external import ExternalExpert
-from likeness.stages.restore.portable import PortableExpert, PortableExpertT
-from likeness.types import Before, FloatArray
+from likeness.stages.restore.onnx import OnnxExpert
+from likeness.types import Conditions, FloatArray
 from likeness.weights.external import ExternalNet
-from likeness.weights.portable import PAST
+from likeness.weights.onnx import STATE
 from tests.tiny import FIRST, PRIOR, TINY
 
 
@@ -128,15 +128,15 @@ def larger(x: torch.Tensor) -> torch.Tensor:
 
 
 class Graph:
-    """A graph that is known: enlarges and squares; where it follows, it hands on what it was given plus 1."""
+    """A known graph: enlarges and squares; the state it returns is its input state plus 1."""
 
-    def __init__(self, past: int = 0) -> None:
-        self.past, self.seen = past, list[np.ndarray]()
+    def __init__(self, states: int = 0) -> None:
+        self.states, self.seen = states, list[np.ndarray]()
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
         self.seen.append(inputs["face"])
         image = larger(torch.from_numpy(inputs["face"])).square().numpy()
-        return image, np.full((1, 1, 64, 64), -3, np.float32), *(inputs[n] + 1 for n in PAST[: self.past])
+        return image, np.full((1, 1, 64, 64), -3, np.float32), *(inputs[n] + 1 for n in STATE[: self.states])
 
 
 def tiny_f() -> ExpertFExpert:
@@ -155,7 +155,7 @@ def tiny_t() -> ExpertTExpert:
         for weight in net.parameters():
             torch.nn.init.normal_(weight, mean=float(weight.detach().mean()), std=0.2)
     nets[1].train()(torch.from_numpy(draw_face(256, 3) / np.float32(255)).permute(2, 0, 1)[None])  # starts the codes
-    return ExpertTExpert(nets[0], Frozen(nets[1], nets[2]), KnobsConfig(hold=0.5, pool=True))
+    return ExpertTExpert(nets[0], Frozen(nets[1], nets[2]), KnobsConfig(code_smoothing=0.5, pool=True))
 
 
 def foreign() -> ExternalExpert:
@@ -163,30 +163,26 @@ def foreign() -> ExternalExpert:
     return ExternalExpert(net)
 
 
-def graph_t() -> PortableExpertT:
-    return PortableExpertT(Graph(len(PAST)), {}, {n: np.zeros((1, 4), np.float32) for n in PAST}, 0.5)
+def graph_t() -> OnnxExpert:
+    state = {n: np.zeros((1, 4), np.float32) for n in STATE}
+    return OnnxExpert("expert_t", Graph(len(STATE)), state, steady=True)
 
 
 EXPERTS: dict[str, Callable[[], Any]] = {
     "expert_f": tiny_f,
     "expert_t": tiny_t,
     "external": foreign,
-    "graph": lambda: PortableExpert("expert_f", Graph()),
+    "graph": lambda: OnnxExpert("expert_f", Graph()),
     "graph of expert_t": graph_t,
 }
 
 
 @pytest.mark.parametrize("name", EXPERTS)
-@pytest.mark.parametrize("follows", [False, True], ids=["restore", "follow"])
-def test_every_expert_reads_a_dark_face_bright_and_returns_it_dark(name: str, follows: bool, face: FloatArray) -> None:
+def test_every_expert_brightens_a_dark_face_and_returns_it_dark(name: str, face: FloatArray) -> None:
     expert = EXPERTS[name]()
-    if follows and not isinstance(expert, ExposedFollower):
-        pytest.skip(f"{name} follows no face")
 
     def restored(crops: list[FloatArray], known: float | None) -> list[FloatArray]:
-        if follows:
-            return [r.image for r in expert.follow(crops, [Before(None, 1.0, known)] * len(crops))]
-        return [r.image for r in expert.restore(crops, [known] * len(crops))]
+        return [r.image for r in expert.restore(crops, [Conditions(None, 1.0, known)] * len(crops))]
 
     dark = face * np.float32(0.3)
     before, by = dark.copy(), gain(dark)
@@ -204,17 +200,16 @@ def test_every_expert_reads_a_dark_face_bright_and_returns_it_dark(name: str, fo
     np.testing.assert_array_equal(dark, before)
 
 
-def test_no_expert_of_the_package_does_without() -> None:
+def test_every_expert_of_the_package_normalises_exposure() -> None:
     found = []
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if kind.__module__ == module.name and hasattr(kind, "restore") and not getattr(kind, "_is_protocol", False):
                 found.append(kind)
-    assert {k.__name__ for k in found} >= {"ExpertFExpert", "ExpertTExpert", "ExternalExpert", "PortableExpertT"}
+    assert {k.__name__ for k in found} >= {"ExpertFExpert", "ExpertTExpert", "ExternalExpert", "OnnxExpert"}
     for kind in found:
-        assert issubclass(kind, ExposedExpert), kind
-        assert kind.restore is ExposedExpert.restore, kind
-        assert getattr(kind, "follow", ExposedFollower.follow) is ExposedFollower.follow, kind
+        assert issubclass(kind, BaseExpert), kind
+        assert kind.restore is BaseExpert.restore, kind
 
 
 def test_over_a_track_the_gain_goes_slowly_and_equal_frames_keep_it() -> None:
@@ -223,11 +218,11 @@ def test_over_a_track_the_gain_goes_slowly_and_equal_frames_keep_it() -> None:
     assert gain(dark, first) == first
     # Light fades within a shot: a tenth of the way in the logarithm each frame.
     assert gain(flat(REFERENCE / 4), first) == pytest.approx(3 * (4 / 3) ** 0.1, rel=1e-5)
-    followed = [1.0]
+    gains = [1.0]
     for _ in range(80):
-        followed.append(gain(dark, followed[-1]))
-    assert np.diff(np.log(followed)).max() < 0.12
-    assert followed[-1] == pytest.approx(3, rel=1e-3)
+        gains.append(gain(dark, gains[-1]))
+    assert np.diff(np.log(gains)).max() < 0.12
+    assert gains[-1] == pytest.approx(3, rel=1e-3)
 
 
 def test_a_face_that_got_bright_has_no_gain_in_the_end_and_is_never_made_white() -> None:

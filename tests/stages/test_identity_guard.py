@@ -46,7 +46,7 @@ def stranger() -> np.ndarray:
 def test_the_same_face_passes_untouched(embedder, face):
     verdict = guard(embedder, face, enlarged(face, 512), 0.3)
     assert verdict.verdict == "same"
-    assert verdict.mix == 1
+    assert verdict.alpha == 1
     assert verdict.distance == verdict.final_distance < 0.1
     assert verdict.bound == 0.3
 
@@ -55,21 +55,21 @@ def test_the_same_face_passes_untouched(embedder, face):
 def test_another_person_is_pulled_back_within_the_bound(embedder, face, stranger, bound):
     kept = face.copy(), stranger.copy()
     verdict = guard(embedder, face, stranger, bound)
-    assert verdict.verdict == "pulled back"
+    assert verdict.verdict == "reduced"
     assert verdict.distance > 0.6  # dlib's own threshold: not one person
     assert verdict.final_distance <= bound
-    assert 0 <= verdict.mix < 1
+    assert 0 <= verdict.alpha < 1
     # What the verdict says is what the mixed picture measures.
-    mixed = mix(face, stranger, verdict.mix)
+    mixed = mix(face, stranger, verdict.alpha)
     assert distance(embed(embedder, face), embed(embedder, mixed)) == pytest.approx(verdict.final_distance, abs=1e-5)
     np.testing.assert_array_equal(face, kept[0])
     np.testing.assert_array_equal(stranger, kept[1])
 
 
 def test_a_tighter_bound_keeps_less(embedder, face, stranger):
-    shares = [guard(embedder, face, stranger, bound).mix for bound in (0.5, 0.3, 0.1)]
-    assert shares == sorted(shares, reverse=True)
-    assert shares[0] > shares[-1]
+    alphas = [guard(embedder, face, stranger, bound).alpha for bound in (0.5, 0.3, 0.1)]
+    assert alphas == sorted(alphas, reverse=True)
+    assert alphas[0] > alphas[-1]
 
 
 def test_strictness_divides_the_bound(embedder, face, stranger):
@@ -80,7 +80,7 @@ def test_strictness_divides_the_bound(embedder, face, stranger):
 
 def test_cannot_tell_does_nothing_and_says_so(embedder, face, stranger):
     verdict = guard(embedder, face, stranger, None)
-    assert (verdict.verdict, verdict.mix, verdict.bound) == ("cannot tell", 1.0, None)
+    assert (verdict.verdict, verdict.alpha, verdict.bound) == ("undecided", 1.0, None)
     assert verdict.distance == verdict.final_distance > 0.6
 
 

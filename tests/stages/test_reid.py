@@ -17,7 +17,11 @@ def at(x: float, y: float = 0.0) -> np.ndarray:
     return np.array([x, y], np.float32)
 
 
-GALLERY = (GalleryEntry(0, at(0), Fraction(1)), GalleryEntry(1, at(1), Fraction(2)), GalleryEntry(2, at(2), Fraction(3)))
+GALLERY = (
+    GalleryEntry(0, at(0), Fraction(1)),
+    GalleryEntry(1, at(1), Fraction(2)),
+    GalleryEntry(2, at(2), Fraction(3)),
+)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from likeness.stages.temporal.state import TrackState
 from likeness.stages.temporal.tracking import associate, follow_tracks, grey8, iou, track_landmarks
 from likeness.types import Faces
 
-
 MATCH = VideoConfig().match
 
 

@@ -39,7 +39,7 @@ def face_restorer(tmp_path):
 
 def test_a_super_resolution_network_runs_as_it_is(super_resolution):
     net, file = super_resolution
-    found = load_external(file, "background.weights")
+    found = load_external(file, "background.file")
     x = torch.rand(2, 3, 24, 20, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         expected = net(x).clamp(0, 1)
@@ -49,7 +49,7 @@ def test_a_super_resolution_network_runs_as_it_is(super_resolution):
 
 def test_a_face_restorer_works_on_its_own_range(face_restorer):
     net, file = face_restorer
-    found = load_external(file, "expert.weights")
+    found = load_external(file, "expert.file")
     x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         expected = ((net(x * 2 - 1)[0] + 1) / 2).clamp(0, 1)
@@ -62,9 +62,9 @@ def test_networks_whose_range_spandrel_leaves_to_us(face_restorer, monkeypatch):
     """GFPGAN and CodeFormer are too large for a test; this one goes both ways and must not tell them apart."""
     _, file = face_restorer
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(4))
-    expected = load_external(file, "expert.weights").run(x)
+    expected = load_external(file, "expert.file").run(x)
     monkeypatch.setattr(external, "_SIGNED", {"RestoreFormer": {}})
-    assert torch.allclose(load_external(file, "expert.weights").run(x), expected, atol=1e-5)
+    assert torch.allclose(load_external(file, "expert.file").run(x), expected, atol=1e-5)
 
 
 def broken(tmp_path, kind):
@@ -95,7 +95,7 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_files_that_are_no_such_network(kind, tmp_path):
     with pytest.raises(WeightsError, match=BROKEN[kind]) as caught:
-        load_external(broken(tmp_path, kind), "expert.weights")
+        load_external(broken(tmp_path, kind), "expert.file")
     assert "\n" not in str(caught.value)
 
 

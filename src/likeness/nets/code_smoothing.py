@@ -85,5 +85,7 @@ def smooth_codes(new: Tensor, smoothing: CodeSmoothing, heads: int) -> Tensor:
     started = smoothing.state.weight.view(-1, 1, 1, 1, 1) > 0
     fraction = torch.where(started, fraction, torch.ones_like(fraction))
     # A fraction of 1 gives the new code to the last bit.
-    moved = torch.where(fraction >= 1, new.unflatten(1, (heads, -1)), before.unflatten(1, (heads, -1)) + fraction * split)
+    moved = torch.where(
+        fraction >= 1, new.unflatten(1, (heads, -1)), before.unflatten(1, (heads, -1)) + fraction * split
+    )
     return moved.flatten(1, 2).to(new.dtype)

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from likeness.errors import ConfigError
 from likeness.nets.blocks import ChannelNorm, HaarDown, HaarUp, ResidualBlock, haar_split, leaky, zero_bias
-from likeness.nets.expert_f import INPUT_GAIN, ExpertF
 from likeness.nets.code_smoothing import CodeSmoothing, CodeState, pool_tokens, smooth_codes
+from likeness.nets.expert_f import INPUT_GAIN, ExpertF
 from likeness.nets.prior import Prior
 from likeness.nets.tokens import CleanQuality, ContentReader, QualityReader, Renderer
 

@@ -16,13 +16,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from likeness.errors import ConfigError
 from likeness.pipeline.presets import DEFAULT, read_preset
-from likeness.stages.background import UPSCALES, BackgroundConfig
+from likeness.stages.background.base import UPSCALES, BackgroundConfig
+from likeness.stages.background.registry import BACKGROUNDS
 from likeness.stages.composite import CompositeConfig
 from likeness.stages.detect.base import DetectConfig
+from likeness.stages.detect.registry import DETECTORS
 from likeness.stages.identity import GuardConfig
 from likeness.stages.restore.base import ExpertConfig
 from likeness.stages.restore.expert_t import KnobsConfig
 from likeness.stages.restore.onnx import RUNTIMES
+from likeness.stages.restore.registry import EXPERTS
 from likeness.stages.route import GateOptions, RouteConfig
 from likeness.stages.temporal.config import VideoConfig
 from likeness.types import Part
@@ -118,6 +121,10 @@ class RestorerConfig:
     weights: WeightsConfig = field(default_factory=WeightsConfig)
 
     def __post_init__(self) -> None:
+        for registry, name in ((BACKGROUNDS, self.background.name), (DETECTORS, self.detect.name)):
+            registry[name]  # raises for an unknown name
+        if self.expert.name != "auto":
+            EXPERTS[self.expert.name]
         self.expert_t = self._steady()
         if self.upscale not in UPSCALES:
             raise ConfigError(f"upscale: got {self.upscale!r}, expected auto, 1, 2 or 4")

@@ -30,16 +30,16 @@ from likeness.media.video import VideoReader, VideoWriter
 from likeness.media.video import output_suffix as video_suffix
 from likeness.pipeline.cards import Card, card_of, draw_cards, side_by_side
 from likeness.pipeline.config import RestorerConfig, part_of
+from likeness.pipeline.image import restore_image
 from likeness.pipeline.reference import Comparison
 from likeness.pipeline.report import Tally, build, frame_record
 from likeness.pipeline.resume import SECONDS as PIECE_SECONDS
 from likeness.pipeline.resume import Piece, Pieces
-from likeness.pipeline.image import restore_image
 from likeness.pipeline.state import ClipState, Clock, Context, Models, RoutedFace
 from likeness.pipeline.steps import restore_frame
 from likeness.pipeline.video import restore_video
-from likeness.stages.background import choose_upscale
-from likeness.stages.background import enlarge as enlarge_background
+from likeness.stages.background.base import choose_upscale
+from likeness.stages.background.lanczos import enlarge as enlarge_background
 from likeness.types import Frame, MediaInfo, MediaKind, Part, Pixels
 
 Progress = Callable[[int, int | None], None]

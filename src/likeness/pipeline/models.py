@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -15,21 +15,17 @@ from likeness.nets.gate import Gate
 from likeness.nets.recogniser import open_recogniser
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.state import Models
-from likeness.stages.background import Background, enlarge, external
-from likeness.stages.detect.base import Detector
-from likeness.stages.detect.mtcnn import MtcnnDetector, weight_files
-from likeness.stages.detect.retinaface import RetinaFaceDetector
+from likeness.stages.background.registry import BACKGROUNDS, BackgroundOptions
+from likeness.stages.detect.registry import DETECTORS, DetectorOptions
 from likeness.stages.identity import Recogniser, guard_bounds, read_calibration
-from likeness.stages.restore.base import Expert
-from likeness.stages.restore.expert_f import load_expert_f
-from likeness.stages.restore.expert_t import KnobsConfig, load_expert_t
-from likeness.stages.restore.external import ExternalExpert
-from likeness.stages.restore.onnx import load_onnx
+from likeness.stages.restore.expert_t import KnobsConfig
+from likeness.stages.restore.registry import EXPERTS, ExpertOptions
 from likeness.stages.route import RouteBounds
-from likeness.weights.external import load_external
 from likeness.weights.files import file_hash
-from likeness.weights.manifest import released, under_expert_t
+from likeness.weights.manifest import released
 from likeness.weights.networks import load_network
+
+ROUTED = ("expert_f", "expert_t")  # the experts between which the route chooses
 
 
 def pick_device(option: str) -> torch.device:
@@ -60,37 +56,36 @@ def computes_in_bf16(precision: str, device: torch.device) -> bool:
 
 
 def load_models(config: RestorerConfig) -> Models:
-    """Detector, expert, embedder and bounds, on the configured device.
+    """Detector, experts, embedder, background and bounds, on the configured device.
 
     Raises:
-        ConfigError: for an unusable device.
+        ConfigError: for an unusable device, or options that do not fit together.
         WeightsError: where a file is missing or does not fit.
     """
     device = pick_device(config.device)
-    bf16 = computes_in_bf16(config.precision, device)
     calibration = Path(config.weights.calibration) if config.weights.calibration else released("calibration")
     fitted = read_calibration(calibration)
-    guard, route = fitted["guard"], fitted["route"]
-    detector, files = _detector(config, device)
-    files |= {"embedder": weights_file(), "calibration": calibration}
-    experts, under = _experts(config, device, bf16)
-    files |= under
+    files = {"embedder": weights_file(), "calibration": calibration}
+    detector, detect = DETECTORS[config.detect.name], DetectorOptions(config.detect, device)
+    background, beyond = BACKGROUNDS[config.background.name], BackgroundOptions(config.background, device)
+    names, options = _experts(config, device)
+    files |= {**detector.files(detect), **background.files(beyond)}
+    for name in names:
+        files |= EXPERTS[name].files(options)
     gate = None
     if config.learned_gate:
         files["gate"] = Path(config.weights.gate) if config.weights.gate else released("gate")
         gate = cast(Gate, load_network("gate", files["gate"])[0].eval())
     embedder = load_embedder().to(device)
     recogniser: Recogniser = embedder
-    if own := config.guard.recogniser:
-        recogniser = open_recogniser(own, "guard.recogniser")
-        files["recogniser"] = Path(own)
-    _check_bounds(guard.get("recogniser", ""), config.guard.recogniser, calibration)
-    background: Background = enlarge
-    if config.background.name == "external":
-        net = load_external(config.background.weights, "background.weights", device)
-        background, files["background"] = external(net, config.background.tile), Path(config.background.weights)
+    if config.guard.recogniser:
+        recogniser = open_recogniser(config.guard.recogniser, "guard.recogniser")
+        files["recogniser"] = Path(config.guard.recogniser)
+    _check_bounds(fitted["guard"].get("recogniser", ""), config.guard.recogniser, calibration)
+    experts = [EXPERTS[name].load(options) for name in names]
+    route = fitted["route"]
     return Models(
-        detector=detector,
+        detector=detector.load(detect),
         experts={expert.name: expert for expert in experts},
         embedder=embedder,
         recogniser=recogniser,
@@ -98,10 +93,29 @@ def load_models(config: RestorerConfig) -> Models:
         route_bounds=RouteBounds(
             route["q_low"], route["detail_low"], route["blockiness_high"], route["noise_high"]
         ),
-        background=background,
+        background=background.load(beyond),
         gate=gate,
         hashes={expert.name: expert.sha256 for expert in experts} | {n: file_hash(file) for n, file in files.items()},
     )  # fmt: skip
+
+
+def _experts(config: RestorerConfig, device: torch.device) -> tuple[tuple[str, ...], ExpertOptions]:
+    """The names of the experts that may run, and what they load from.
+
+    Raises:
+        ConfigError: for options of an expert that does not run, or bf16 with ONNX Runtime.
+    """
+    names = ROUTED if config.expert.name == "auto" else (config.expert.name,)
+    if "expert_t" not in names and config.expert_t != KnobsConfig(pool=False, code_smoothing=0.0):
+        raise ConfigError(
+            f"expert_t: got {config.expert_t}, but with expert.name={config.expert.name} Expert-T does not run; "
+            "give expert=expert_t, or leave its options out"
+        )
+    bf16 = config.runtime == "torch" and computes_in_bf16(config.precision, device)
+    if config.runtime == "onnx" and config.precision == "bf16":
+        raise ConfigError("precision: got bf16 with runtime=onnx, which lacks it; give precision=fp32")
+    onnx = config.weights.onnx if config.runtime == "onnx" else ""
+    return names, ExpertOptions(config.expert, config.expert_t, asdict(config.weights), onnx, device, bf16)
 
 
 def _check_bounds(fitted: str, given: str, calibration: Path) -> None:
@@ -110,7 +124,7 @@ def _check_bounds(fitted: str, given: str, calibration: Path) -> None:
     Args:
         fitted: sha256 of the recogniser in the calibration, "" for the embedder.
         given: the user's file, "" for the embedder.
-        calibration: where the bounds are from.
+        calibration: the file with the bounds.
 
     Raises:
         ConfigError: if they were not.
@@ -122,62 +136,6 @@ def _check_bounds(fitted: str, given: str, calibration: Path) -> None:
         )
     if fitted and not given:
         raise ConfigError(
-            f"weights.calibration: {calibration} was fitted with a recogniser of its own (sha256 {fitted[:12]}...); "
+            f"weights.calibration: {calibration} was fitted with another recogniser (sha256 {fitted[:12]}...); "
             "give it as guard.recogniser=FILE"
         )
-
-
-def _detector(config: RestorerConfig, device: torch.device) -> tuple[Detector, dict[str, Path]]:
-    """The detector, and its weight files by name."""
-    if config.detect.name == "retinaface":
-        return RetinaFaceDetector(config.detect, device), {"retinaface": Path(config.detect.weights)}
-    return MtcnnDetector(config.detect, device), weight_files()
-
-
-def _onnx(config: RestorerConfig, names: Sequence[str]) -> list[Expert]:
-    """The experts on ONNX Runtime, if their files were made of the weights that torch would run."""
-    given = {"expert_f": config.weights.expert_f, "expert_t": config.weights.expert_t, "prior": config.weights.prior}
-    parts = {"expert_f": ("expert_f",), "expert_t": ("expert_t", "prior")}
-    experts: list[Expert] = []
-    for name in names:
-        weights = {part: file_hash(given[part] or released(part)) for part in parts[name]}
-        if name == "expert_t":
-            weights["expert_f"] = file_hash(under_expert_t(config.weights.expert_t, config.weights.expert_f))
-        experts.append(load_onnx(name, config.weights.onnx, weights, config.expert_t))
-    return experts
-
-
-def _experts(config: RestorerConfig, device: torch.device, bf16: bool) -> tuple[list[Expert], dict[str, Path]]:
-    """The experts that may be needed, and the weight files under them by name.
-
-    Raises:
-        ConfigError: for knobs of an expert that does not run.
-    """
-    name, weights = config.expert.name, config.weights
-    has_t = name in ("auto", "expert_t")
-    if not has_t and config.expert_t != KnobsConfig(pool=False, code_smoothing=0.0):
-        raise ConfigError(
-            f"expert_t: got {config.expert_t}, but with expert.name={name} Expert-T does not run; "
-            "give expert=expert_t, or leave its options out"
-        )
-    if name == "expert_t" and weights.expert_f and not weights.expert_t:
-        raise ConfigError(
-            f"weights.expert_f: got {weights.expert_f}, but the released Expert-T stands on the released Expert-F; "
-            "give weights.expert_t=FILE that was trained over yours, or leave it out"
-        )
-    if name == "external":
-        net = load_external(config.expert.file, "expert.file", device)
-        return [ExternalExpert(net, config.expert.size)], {}
-    experts: list[Expert] = []
-    files: dict[str, Path] = {}
-    if config.runtime == "onnx":
-        if config.precision == "bf16":
-            raise ConfigError("precision: got bf16 with runtime=onnx, which lacks it; give precision=fp32")
-        return _onnx(config, ["expert_f"] * (name != "expert_t") + ["expert_t"] * has_t), files
-    if name != "expert_t":
-        experts.append(load_expert_f(weights.expert_f or None, device, bf16))
-    if has_t:
-        files["prior"] = Path(weights.prior) if weights.prior else released("prior")
-        own = weights.expert_t or None, files["prior"], under_expert_t(weights.expert_t, weights.expert_f)
-        experts.append(load_expert_t(*own, config.expert_t, device, bf16))
-    return experts, files

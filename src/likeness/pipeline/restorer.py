@@ -14,11 +14,11 @@ from likeness.errors import ConfigError, InputError, OutputError
 from likeness.media.animation import SUFFIXES as ANIMATED
 from likeness.media.files import kind_of, refuse_overwrite
 from likeness.pipeline.config import RestorerConfig, from_overrides
+from likeness.pipeline.image import restore_image
 from likeness.pipeline.job import FileResult, Job, Progress, target_name
 from likeness.pipeline.models import load_models
-from likeness.pipeline.image import restore_image
 from likeness.pipeline.state import Context, FrameResult, Models
-from likeness.stages.background import choose_upscale
+from likeness.stages.background.base import choose_upscale
 from likeness.types import Faces, Pixels, check_pixels
 
 __all__ = ["FileResult", "Restorer"]

@@ -20,9 +20,9 @@ from likeness.errors import OutputError
 from likeness.media.files import atomic_output
 from likeness.media.video import Encoded
 from likeness.pipeline.cards import Card
-from likeness.pipeline.state import ClipState
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.report import Tally
+from likeness.pipeline.state import ClipState
 from likeness.weights.files import file_hash
 
 SECONDS = 10  # of a piece

@@ -39,7 +39,7 @@ from likeness.stages.restore.exposure import gain
 from likeness.stages.route import reroute, route, route_by_gate
 from likeness.stages.temporal.blending import blend
 from likeness.stages.temporal.propagation import propagate
-from likeness.types import Conditions, Crop, Decision, Faces, Frame, GateOutput, Pixels, Profile, Restored, Verdict
+from likeness.types import Conditions, Crop, Decision, Faces, Frame, GateOutput, Profile, Restored, Verdict
 
 CROP = 256
 LIMITED_FROM = 768  # output pixels under a crop from which the restored detail visibly ends early
@@ -139,7 +139,9 @@ def propagate_face(face: RoutedFace, now: FrameContext) -> RoutedFace:
 def restore_faces(faces: Sequence[RoutedFace], now: FrameContext) -> list[RoutedFace]:
     """Runs each expert once over all of its faces."""
     done = list(faces)
-    waiting = {i: f.decision.expert for i, f in enumerate(faces) if f.decision.expert and not isinstance(f, RestoredFace)}
+    waiting = {
+        i: f.decision.expert for i, f in enumerate(faces) if f.decision.expert and not isinstance(f, RestoredFace)
+    }
     for name in sorted(set(waiting.values())):
         indices = [i for i in waiting if waiting[i] == name]
         expert, start = now.file.models.experts[name], time.perf_counter()

@@ -156,5 +156,7 @@ def _track_after(track: TrackState, face: RoutedFace) -> TrackState:
 
 def _face_of(track: TrackState) -> Faces:
     return Faces(
-        track.box[None].astype(np.float32), np.array([track.score], np.float32), track.landmarks[None].astype(np.float32)
+        track.box[None].astype(np.float32),
+        np.array([track.score], np.float32),
+        track.landmarks[None].astype(np.float32),
     )

@@ -15,10 +15,10 @@ from likeness.log import get_logger
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, Frozen
 from likeness.nets.gate import Gate
-from likeness.stages.restore.portable import open_graph
+from likeness.stages.restore.onnx import open_graph
 from likeness.weights.manifest import under_expert_t
 from likeness.weights.networks import load_network, load_prior
-from likeness.weights.portable import Graph, expert_f_graph, expert_t_graph, gate_graph, write_graph
+from likeness.weights.onnx import Graph, expert_f_graph, expert_t_graph, gate_graph, write_graph
 
 log = get_logger(__name__)
 
@@ -33,7 +33,7 @@ class OnnxOptions:
 
     Attributes:
         format: onnx.
-        dst: the folder; give it to infer.py as weights.onnx=DIR with runtime=onnx or runtime=openvino.
+        dst: the folder; give it to infer.py as weights.onnx=DIR with runtime=onnx.
         expert_f, expert_t, prior, gate: weight files; empty = the released ones.
     """
 

@@ -28,21 +28,22 @@ Restores faces in photos, videos and GIFs (or folders of them) without changing 
   output=DIR          where results go (default: outputs); each input gets DIR/<name>/
   reference=FILE      the true picture or clip: PSNR, SSIM, LPIPS, GMSD and identity are reported
   upscale=auto|1|2|4  auto: photos 2 (1 beyond 2000 px), videos and GIFs 1
-  strength=0..1       share of the restored face
+  strength=0..1       fraction of the restored face
   faces.min=, faces.max=, faces.only=largest|NUMBER
   start=, end=, preview=SECONDS   a part of a clip
-  resume=true         videos: after a kill, go on where the last finished piece ended
+  resume=true         videos: after a kill, continue where the last finished segment ended
   compare=auto|yes|no before | after beside the result (auto: photos and GIFs)
   preset=speed|balanced|quality   clips: how much time a frame may take
   device=auto|cpu|cuda|mps
-  expert=external weights=FILE          any face restorer that spandrel can load
-  background=external background.weights=FILE   any super-resolution network, likewise
-  detect=retinaface detect.weights=FILE another detector
+  expert=external expert.file=FILE           any face restorer that spandrel loads
+  background=external background.file=FILE   any super-resolution network that spandrel loads
+  detect=retinaface detect.file=FILE         another detector
 Every other option is a field of likeness.pipeline.config.RestorerConfig, with dots:
   guard.enabled=false  composite.method=feather  video.detect_every=3  route.large_but_bad=false ..."""
 
 VERBATIM = ("input", "output", "reference")
-SHORT = {"expert": "expert.name", "weights": "expert.weights", "background": "background.name", "detect": "detect.name"}
+SHORT = {"expert": "expert.name", "background": "background.name", "detect": "detect.name"}
+FILES = ("expert.file", "background.file", "detect.file")  # taken verbatim
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,13 @@ def spell_out(words: Sequence[str], quote: bool = False) -> list[str]:
 
 
 def _spelt(key: str, equals: str, value: str, quote: bool) -> str:
-    if key not in SHORT or not equals:
+    if key not in (*SHORT, *FILES) or not equals:
         return key + equals + value
     value = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + "\\${", value)  # else OmegaConf would look a name up
     if quote:
         # Hydra's grammar: backslashes are literal but before a quote (or the closing one), where they count double.
         value = "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value) + "'"
-    return f"{SHORT[key]}={value}"
+    return f"{SHORT.get(key, key)}={value}"
 
 
 def expand(inputs: Sequence[Path], output: Path) -> dict[Path, Path]:

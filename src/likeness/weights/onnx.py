@@ -21,10 +21,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from likeness.errors import ConfigError, OutputError, WeightsError
 from likeness.nets.blocks import without_complex_numbers
+from likeness.nets.code_smoothing import CodeSmoothing, CodeState
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, Frozen, Knobs
 from likeness.nets.gate import FEATURES, Gate
-from likeness.nets.code_smoothing import CodeSmoothing, CodeState
 
 OPSET = 20
 SIZE = 256
@@ -105,7 +105,9 @@ def expert_t_graph(net: ExpertT, frozen: Frozen) -> Graph:
         "quality": torch.ones(1),
         "weight": torch.ones(1),
         "code_smoothing": torch.tensor(0.5),
-        **dict(zip(STATE, (torch.randn_like(state.clean), torch.randn_like(state.codes), state.weight + 1), strict=True)),
+        **dict(
+            zip(STATE, (torch.randn_like(state.clean), torch.randn_like(state.codes), state.weight + 1), strict=True)
+        ),
     }
     return Graph(_Tokens(net, frozen), inputs, ("image", "log_scale", *(f"next_{name}" for name in STATE)))
 

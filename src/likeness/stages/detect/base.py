@@ -12,8 +12,6 @@ import numpy as np
 from likeness.errors import ConfigError
 from likeness.types import Faces, Pixels, check_pixels
 
-DETECTORS = ("mtcnn", "retinaface")
-
 
 @dataclass
 class DetectConfig:
@@ -21,7 +19,7 @@ class DetectConfig:
 
     Attributes:
         name: which detector; "mtcnn" (its weights come with facenet-pytorch) or "retinaface".
-        weights: file of RetinaFace's weights.
+        file: RetinaFace's weights.
         min_face: smallest box looked for, in source pixels.
         score: least score of a face, 0..1.
         max_side: longer frames are shrunk to this for detection only (small faces in huge frames
@@ -30,19 +28,17 @@ class DetectConfig:
     """
 
     name: str = "mtcnn"
-    weights: str = ""
+    file: str = ""
     min_face: float = 28.0
     score: float = 0.9
     max_side: int = 1920
     pyramid: float = 0.709
 
     def __post_init__(self) -> None:
-        if self.name not in DETECTORS:
-            raise ConfigError(f"detect.name: got {self.name!r}, expected {' or '.join(DETECTORS)}")
-        if self.name == "retinaface" and not self.weights:
-            raise ConfigError("detect.name=retinaface: its weights are yours to bring; give detect.weights=FILE")
-        if self.name == "mtcnn" and self.weights:
-            raise ConfigError("detect.weights: is for detect.name=retinaface; mtcnn brings its own")
+        if self.name == "retinaface" and not self.file:
+            raise ConfigError("detect.file: got none, expected RetinaFace's weights; give detect.file=FILE")
+        if self.name == "mtcnn" and self.file:
+            raise ConfigError("detect.file: is for detect.name=retinaface; mtcnn brings its own")
         if self.min_face < 12 or not 0 < self.score < 1 or not 0.3 < self.pyramid < 0.95 or self.max_side < 64:
             raise ConfigError(
                 f"detect: got min_face={self.min_face}, score={self.score}, pyramid={self.pyramid}, "

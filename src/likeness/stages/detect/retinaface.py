@@ -73,14 +73,14 @@ class RetinaFaceDetector:
         from facexlib.detection.retinaface import RetinaFace
 
         self.config, self.device = config, torch.device(device)
-        tensors = {name.removeprefix("module."): t for name, t in read_tensors(config.weights).items()}
+        tensors = {name.removeprefix("module."): t for name, t in read_tensors(config.file).items()}
         kind = "mobile0.25" if "body.stage1.0.0.weight" in tensors else "resnet50"
         self.net = RetinaFace(network_name=kind, device=self.device)
         try:
             self.net.load_state_dict(tensors)
         except RuntimeError as error:
             raise WeightsError(
-                f"detect.weights: {Path(config.weights)} does not fit facexlib's RetinaFace with MobileNet 0.25 or "
+                f"detect.file: {Path(config.file)} does not fit facexlib's RetinaFace with MobileNet 0.25 or "
                 f"ResNet-50 ({str(error).splitlines()[-1].strip()}); give such a file"
             ) from error
         self.net.eval().requires_grad_(False)

@@ -34,8 +34,8 @@ class PropagateConfig:
     def __post_init__(self) -> None:
         if self.every < 1 or not 0 <= self.visible <= 1:
             raise ConfigError(
-                f"video.propagate: got every={self.every}, visible={self.visible}; expected every from 1 up and visible "
-                "from 0 to 1"
+                f"video.propagate: got every={self.every}, visible={self.visible}; expected every from 1 up and "
+                "visible from 0 to 1"
             )
 
 
