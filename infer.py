@@ -8,10 +8,10 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
+from likeness.cli import restore_all, spell_out, split_paths
 from likeness.errors import LikenessError
 from likeness.pipeline.config import RestorerConfig, to_config
 from likeness.tasks.demo import run_demo
-from likeness.tasks.restore import restore_all, spell_out, split_paths
 
 ConfigStore.instance().store(name="restorer", node=RestorerConfig)
 

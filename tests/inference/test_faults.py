@@ -44,7 +44,7 @@ def long_clip(tmp_path) -> Path:
 def started(source: Path, output: Path) -> subprocess.Popen[str]:
     """The command in a process of its own, once it writes."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "likeness.tasks.restore", "restore", str(source), f"output={output}", "device=cpu"],
+        [sys.executable, "-m", "likeness.cli", "restore", str(source), f"output={output}", "device=cpu"],
         env=os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

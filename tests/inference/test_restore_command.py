@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
 
+from likeness.cli import Paths, expand, main, restore_all, spell_out, split_paths
 from likeness.errors import ConfigError, InputError
 from likeness.pipeline.config import from_overrides
-from likeness.tasks.restore import Paths, expand, main, restore_all, spell_out, split_paths
 
 pytestmark = pytest.mark.usefixtures("quick")
 

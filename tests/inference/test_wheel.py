@@ -47,10 +47,7 @@ def test_it_restores_a_picture_elsewhere(wheel, python, portrait_file, tmp_path)
         check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     source = portrait_file("in/face.png")
-    code = (
-        "import likeness, sys; print(likeness.__file__);"
-        "from likeness.tasks.restore import main; sys.exit(main(sys.argv[1:]))"
-    )
+    code = "import likeness, sys; print(likeness.__file__);from likeness.cli import main; sys.exit(main(sys.argv[1:]))"
     done = python(["-c", code, "restore", source, f"output={tmp_path / 'out'}", "device=cpu"], away, source=target)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.splitlines()[0]).is_relative_to(target)

@@ -42,7 +42,7 @@ def sound_of(path) -> list[bytes]:
 
 def test_inference_loads_no_framework():
     code = (
-        "import sys, likeness, likeness.tasks.restore, likeness.tasks.demo; likeness.Restorer;"
+        "import sys, likeness, likeness.cli, likeness.tasks.demo; likeness.Restorer;"
         "names = {'hydra', 'lightning', 'pytorch_lightning', 'gradio', 'wandb'};"
         "sys.exit(', '.join(names & {n.split('.')[0] for n in sys.modules}) or 0)"
     )

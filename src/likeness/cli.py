@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
@@ -17,29 +18,21 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from likeness.errors import ConfigError, InputError, LikenessError
 from likeness.media.files import find_media, output_dirs
 from likeness.pipeline.config import RestorerConfig, from_overrides
+from likeness.pipeline.options import option_help
 from likeness.pipeline.reference import figure
 from likeness.pipeline.restorer import FileResult, Restorer
 
 USAGE = """usage: likeness restore PATH... [output=DIR] [reference=FILE] [key=value ...]
        likeness demo [output=DIR] [key=value ...]
+       likeness gif | export | bench [key=value ...]      --help after one of them says more
 
 Restores faces in photos, videos and GIFs (or folders of them) without changing the person.
 
-  output=DIR          where results go (default: outputs); each input gets DIR/<name>/
-  reference=FILE      the true picture or clip: PSNR, SSIM, LPIPS, GMSD and identity are reported
-  upscale=auto|1|2|4  auto: photos 2 (1 beyond 2000 px), videos and GIFs 1
-  strength=0..1       fraction of the restored face
-  faces.min=, faces.max=, faces.only=largest|NUMBER
-  start=, end=, preview=SECONDS   a part of a clip
-  resume=true         videos: after a kill, continue where the last finished segment ended
-  compare=auto|yes|no before | after beside the result (auto: photos and GIFs)
-  preset=speed|balanced|quality   clips: how much time a frame may take
-  device=auto|cpu|cuda|mps
-  expert=external expert.file=FILE           any face restorer that spandrel loads
-  background=external background.file=FILE   any super-resolution network that spandrel loads
-  detect=retinaface detect.file=FILE         another detector
-Every other option is a field of likeness.pipeline.config.RestorerConfig, with dots:
-  guard.enabled=false  composite.method=feather  video.detect_every=3  route.large_but_bad=false ..."""
+  output=DIR                      results; each input gets DIR/<name>/ (default: outputs)
+  reference=FILE                  the true picture or clip: PSNR, SSIM, LPIPS, GMSD and identity are reported
+  expert=, background=, detect=   short for expert.name=, background.name=, detect.name=
+"""
+COMMANDS = ("gif", "export", "bench")  # of `likeness.tasks`
 
 VERBATIM = ("input", "output", "reference")
 SHORT = {"expert": "expert.name", "background": "background.name", "detect": "detect.name"}
@@ -204,30 +197,48 @@ def _shown(text: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console command; returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help", "help") or any(w in ("-h", "--help") for w in words):
+    if words and words[0] in COMMANDS:
+        return _task(words[0], words[1:])
+    if not words or words[0] == "help" or any(w in ("-h", "--help", "--help-all") for w in words):
         print(USAGE)
+        print(option_help("--help-all" in words))
         return 0
-    command, words = words[0], words[1:]
     try:
-        if command == "demo":
-            from likeness.tasks.demo import run_demo
-
-            paths, overrides = split_paths(words)
-            return run_demo(paths.output, from_overrides(spell_out(overrides)))
-        if command != "restore":
-            raise ConfigError(f"command: got {command!r}, expected restore or demo; see `likeness --help`")
-        paths, rest = split_paths(words)
-        # A word is an option when it looks like one and no such file exists.
-        options = [w for w in rest if "=" in w and not Path(w).exists()]
-        inputs = tuple(Path(w) for w in rest if w not in options)
-        everything = Paths(paths.inputs + inputs, paths.output, paths.reference)
-        return restore_all(everything, from_overrides(spell_out(options)))
+        return _run(words[0], words[1:])
     except LikenessError as error:
         print(_shown(f"error: {error}"), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped; nothing half-written was left", file=sys.stderr)
         return 130
+
+
+def _run(command: str, words: Sequence[str]) -> int:
+    paths, rest = split_paths(words)
+    if command == "demo":
+        from likeness.tasks.demo import run_demo
+
+        return run_demo(paths.output, from_overrides(spell_out(rest)))
+    if command != "restore":
+        raise ConfigError(
+            f"command: got {command!r}, expected restore, demo, {', '.join(COMMANDS)}; see likeness --help"
+        )
+    # A word is an option when it looks like one and no such file exists.
+    options = [w for w in rest if "=" in w and not Path(w).exists()]
+    inputs = tuple(Path(w) for w in rest if w not in options)
+    everything = Paths(paths.inputs + inputs, paths.output, paths.reference)
+    return restore_all(everything, from_overrides(spell_out(options)))
+
+
+def _task(name: str, words: Sequence[str]) -> int:
+    try:
+        task = import_module(f"likeness.tasks.{name}")
+    except ModuleNotFoundError as error:
+        extra = "onnx" if name == "export" else "eval"
+        print(f"error: {name} needs {error.name}; pip install 'likeness[{extra}]'", file=sys.stderr)
+        return ConfigError.exit_code
+    code: int = task.main(words)
+    return code
 
 
 if __name__ == "__main__":
