@@ -45,7 +45,7 @@ def bright(scale):
 class Recording(ExternalExpert):
     """Keeps the crops that it was given."""
 
-    def restore(self, crops):
+    def restore(self, crops, conditions=None):
         self.crops = list(crops)
         return super().restore(crops)
 
@@ -75,7 +75,7 @@ def test_restorers_from_a_file_and_the_report(network, scene, face_at, tmp_path)
     result = restorer.image(scene, face_at(160, 110, 90))
     assert result.faces[0].restored.image.shape == (512, 512, 3)
     assert result.faces[0].restored.confidence is None
-    assert result.faces[0].seen.image.shape == (256, 256, 3)
+    assert result.faces[0].expert_crop.image.shape == (256, 256, 3)
     hashes = restorer.weights_hashes()
     assert "external" in hashes
     assert "expert_f" not in hashes
@@ -118,7 +118,7 @@ WRONG = {
     "external without a file": (["expert.name=external"], "expert.file=FILE"),
     "a file without external": (["expert.file=a.pth"], "expert.file=FILE"),
     "a size for the own expert": (["expert.size=512"], "for an external expert only"),
-    "unknown": (["expert.name=gfpgan"], "auto, expert_t, expert_f, external"),
+    "unknown": (["expert.name=gfpgan"], "auto, expert_f, expert_t, external"),
     "background without a file": (["background.name=external"], "background.file=FILE"),
     "tiny tiles": (["background.tile=8"], "at least 32"),
 }

@@ -41,7 +41,7 @@ def test_the_guard_asks_the_recogniser_and_the_record_the_embedder(scene, face_a
     strict = replace(models, recogniser=Colour(), guard_bounds=bounds)
     held = restore_image(scene, Context(strict, RestorerConfig(), "photo", 1), face).faces[0]
     assert held.verdict.verdict == "reduced"
-    colour = torch.from_numpy(held.seen.image).mean((0, 1))
+    colour = torch.from_numpy(held.expert_crop.image).mean((0, 1))
     assert held.verdict.distance == pytest.approx(float((colour - torch.tensor([1.0, 0, 0])).norm()), abs=1e-3)
     assert held.distance < free.distance
 

@@ -157,9 +157,9 @@ def test_clips(restore, make_clip, make_gif, scene, face_at, kind):
     np.testing.assert_allclose([line["time"] for line in lines], times, atol=1e-3)
     (face,) = report["faces"]
     assert (face["track"], face["frames"], face["restored_frames"]) == (0, 8, 8)
-    added = ("frames", "restored_frames", "carried_frames", "identity_spread")
+    added = ("frames", "restored_frames", "propagated_frames", "identity_spread")
     assert lines[-1]["faces"][0] == {k: v for k, v in face.items() if k not in added}
-    assert face["carried_frames"] == 0
+    assert face["propagated_frames"] == 0
     assert 0 <= face["identity_spread"] < 0.05
     assert report["totals"]["frames"] == 8
     assert report["totals"]["fallbacks"] == {}
@@ -223,12 +223,12 @@ def test_an_equal_reference_has_no_infinite_figure(restore, photo):
     assert "identity_distance" not in report["reference"]["output"]
 
 
-def face(route="expert_f", restored=1, w=120.0, reason="", guard=None, expert="expert_f", carried=0):
+def face(route="expert_f", restored=1, w=120.0, reason="", guard=None, expert="expert_f", propagated=0):
     return {"route": route, "restored_frames": restored, "w": w, "reason": reason, "guard": guard,
-            "expert": expert if route.startswith("expert") else None, "carried_frames": carried}  # fmt: skip
+            "expert": expert if route.startswith("expert") else None, "propagated_frames": propagated}  # fmt: skip
 
 
-PULLED = {"verdict": "reduced"}
+REDUCED = {"verdict": "reduced"}
 SMALL = {"route": "skip", "restored": 0, "reason": "too small: width 38 px < 50", "w": 38.0}
 CHOSEN = {"route": "skip", "restored": 0, "reason": "not chosen: faces.only=largest"}
 
@@ -238,14 +238,14 @@ CHOSEN = {"route": "skip", "restored": 0, "reason": "not chosen: faces.only=larg
     [
         ([], "no faces found"),
         ([face()], "1 face: 1 restored"),
-        ([face(guard=PULLED), face()], "2 faces: 2 restored (1 kept closer to the original)"),
+        ([face(guard=REDUCED), face()], "2 faces: 2 restored (1 kept closer to the original)"),
         ([face(), face(**SMALL), face("resize", 0)], "3 faces: 1 restored, 1 too small (38 px), 1 already good"),
         ([face(**SMALL)] * 6, "6 faces: 6 too small (38, 38, 38, 38 px)"),
         ([face(**CHOSEN)], "1 face: 1 not chosen"),
         ([face(restored=0)], "1 face: 1 left as it was"),
         (
-            [face(restored=8, carried=4), face(restored=2)],
-            "2 faces: 2 restored (40% of their frames carried along from the last restored one)",
+            [face(restored=8, propagated=4), face(restored=2)],
+            "2 faces: 2 restored (40% of their frames propagated from the last restored one)",
         ),
     ],
 )

@@ -271,7 +271,7 @@ def test_the_input_is_never_overwritten(restorer_with, scene, tmp_path):
 
 def test_an_expert_that_fails_leaves_no_half_clip(restorer_with, make_clip, scene, face_at, stub_expert, tmp_path):
     class Failing(stub_expert):
-        def restore(self, crops):
+        def restore(self, crops, conditions=None):
             if len(self.seen) == 3:
                 raise KeyboardInterrupt
             return super().restore(crops)

@@ -19,7 +19,7 @@ class Stub:
     def __init__(self, sign: float | None) -> None:
         self.sign = sign
 
-    def restore(self, crops: list[FloatArray]) -> list[Restored]:
+    def restore(self, crops: list[FloatArray], conditions: object = None) -> list[Restored]:
         ramp = np.tile(np.linspace(0, 0.2, 512, dtype=np.float32), (512, 1))
         image = cv2.resize(crops[0], (512, 512)) + ramp[..., None]
         sure = None if self.sign is None else 0.5 - self.sign * cv2.resize(ramp, (64, 64))

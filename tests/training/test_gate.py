@@ -103,7 +103,7 @@ class Stub:
         self.name, self.added = name, added
         self.crops: list[FloatArray] = []
 
-    def restore(self, crops: Sequence[FloatArray]) -> list[Restored]:
+    def restore(self, crops: Sequence[FloatArray], conditions: object = None) -> list[Restored]:
         self.crops += crops
         return [Restored(np.clip(cv2.resize(c, (512, 512)) + np.float32(self.added), 0, 1)) for c in crops]
 

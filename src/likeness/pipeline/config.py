@@ -123,8 +123,8 @@ class RestorerConfig:
     def __post_init__(self) -> None:
         for registry, name in ((BACKGROUNDS, self.background.name), (DETECTORS, self.detect.name)):
             registry[name]  # raises for an unknown name
-        if self.expert.name != "auto":
-            EXPERTS[self.expert.name]
+        if self.expert.name not in ("auto", *EXPERTS.names):
+            raise ConfigError(f"expert.name: got {self.expert.name!r}, expected auto, {', '.join(EXPERTS.names)}")
         self.expert_t = self._steady()
         if self.upscale not in UPSCALES:
             raise ConfigError(f"upscale: got {self.upscale!r}, expected auto, 1, 2 or 4")
