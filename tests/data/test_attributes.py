@@ -18,6 +18,12 @@ def test_attributes_are_read_by_face(tmp_path: Path) -> None:
     assert read_attributes(file) == FOUND
 
 
+def test_faces_judged_for_some_attributes_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "by_eye.csv"
+    file.write_text("file,attributes,judged\na.png,hat,\nb.png,hat,hat\nc.png,,hat\nd.png,,\n")
+    assert read_attributes(file) == {"a.png": frozenset({"hat"}), "d.png": frozenset()}
+
+
 BAD = {
     "missing": (None, "cannot be read"),
     "no column": ("file,worn\na.png,hat\n", "lacks a column"),

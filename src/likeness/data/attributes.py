@@ -17,7 +17,8 @@ ATTRIBUTES = ("glasses", "child", "old", "beard", "hat", "object", "three_quarte
 def read_attributes(file: Path | str) -> dict[str, frozenset[str]]:
     """Attributes by face, from a CSV with the columns `file` and `attributes` (names with blanks between).
 
-    Faces that have none may be left out.
+    Faces that have none may be left out. Faces that were judged for some attributes only (column `judged`) are left
+    out here: what else they have is not known.
 
     Raises:
         DataError: if the file cannot be read, lacks a column or names an attribute that is not in `ATTRIBUTES`.
@@ -31,7 +32,7 @@ def read_attributes(file: Path | str) -> dict[str, frozenset[str]]:
         ) from error
     if not rows or not {"file", "attributes"} <= rows[0].keys():
         raise DataError(f"attributes: {file} has no rows or lacks a column; expected file, attributes")
-    found = {row["file"]: frozenset((row["attributes"] or "").split()) for row in rows}
+    found = {row["file"]: frozenset((row["attributes"] or "").split()) for row in rows if not row.get("judged")}
     unknown = sorted(set().union(*found.values()) - set(ATTRIBUTES))
     if unknown:
         raise DataError(f"attributes: {file} names {', '.join(unknown)}; expected some of {', '.join(ATTRIBUTES)}")

@@ -155,13 +155,19 @@ class ExpertF(nn.Module):
         # The scale head reads detached features: estimating the error must not change the image.
         return ExpertFOutput(self.draw(x, inside), self.scale(inside.decoded64.detach()).float())
 
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The way down alone, at a half, a quarter and an eighth of the edge of (B, 3, S, S), S a multiple of 8.
+
+        Unlike the way up, whose noise has one size, it takes faces of any size.
+        """
+        f128 = leaky(self.skip128(haar_split((x - 0.5) * INPUT_GAIN)))
+        f64 = self.down64(self.enter64(f128))
+        return f128, f64, self.down32(self.enter32(f64))
+
     def see(self, x: Tensor, shift: tuple[int, int] = (0, 0)) -> ExpertFInside:
         """The features of (B, 3, 256, 256); `shift` as in `forward`."""
-        centred = (x - 0.5) * INPUT_GAIN
-        f256 = leaky(self.skip256(centred))  # B 16 256 256
-        f128 = leaky(self.skip128(haar_split(centred)))  # B 32 128 128
-        f64 = self.down64(self.enter64(f128))  # B 64 64 64
-        f32 = self.down32(self.enter32(f64))  # B 128 32 32
+        f256 = leaky(self.skip256((x - 0.5) * INPUT_GAIN))  # B 16 256 256
+        f128, f64, f32 = self.encode(x)  # B 32 128 128, B 64 64 64, B 128 32 32
         f16 = self.bottom(self.enter16(f32))  # B 192 16 16
         g32 = self.up32(f32 + self.leave16(f16))
         g64 = self.up64(f64 + self.leave32(g32))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +26,7 @@ from likeness.data.attributes import ATTRIBUTES
 from likeness.data.faces import FaceRecord, read_face, read_manifest
 from likeness.errors import ConfigError, DataError
 from likeness.evaluation import provenance
+from likeness.evaluation.probes import Array, Probe, fit, standardised
 from likeness.evaluation.statistics import bootstrap
 from likeness.metrics.lpips import backbone_file
 from likeness.nets.expert_f import ExpertF
@@ -34,7 +35,6 @@ from likeness.tasks import arguments
 from likeness.weights.files import read_tensors
 from likeness.weights.networks import load_network
 
-Array = npt.NDArray[np.float32]
 COMBINATIONS = (
     ("embedder", "expert"),
     ("embedder", "expert", "objects"),
@@ -42,7 +42,6 @@ COMBINATIONS = (
     ("top",),
     ("top", "embedder"),
 )
-STRENGTHS = (0.3, 1.0, 3.0, 10.0)  # of the fit, inverse regularisation
 
 
 @dataclass
@@ -51,7 +50,7 @@ class LabelsOptions:
 
     Attributes:
         root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
-        labels: CSV of labels by eye: file, split, sample (drawn, or how else it was found), attributes.
+        labels: CSV of labels by eye: file, split, sample (drawn, or how else it was found), attributes, judged.
         dst: folder of the table, and of `attributes.csv`: the attributes of every training face that has any.
         seed: of the cross-validation.
     """
@@ -64,55 +63,47 @@ class LabelsOptions:
 
 @dataclass(frozen=True)
 class Labelled:
-    """One face labelled by eye; `drawn` tells whether it was drawn at random."""
+    """One face labelled by eye.
+
+    Attributes:
+        drawn: whether it was drawn at random.
+        attributes: those that it has.
+        judged: those that were looked for; of the others nothing is known.
+    """
 
     file: str
     split: str
     drawn: bool
     attributes: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A linear probe of one attribute.
-
-    Attributes:
-        attribute: its name.
-        features, strength: what cross-validation chose.
-        weights, offset: scores above 0 mean that a face has the attribute.
-        chosen_at: balanced accuracy in cross-validation.
-    """
-
-    attribute: str
-    features: tuple[str, ...]
-    strength: float
-    weights: npt.NDArray[np.float64]
-    offset: float
-    chosen_at: float
-
-    def scores(self, features: Mapping[str, Array]) -> npt.NDArray[np.float64]:
-        """(N,)."""
-        return np.asarray(joined(features, self.features) @ self.weights + self.offset, np.float64)
+    judged: frozenset[str] = frozenset(ATTRIBUTES)
 
 
 def read_labels(file: Path | str) -> list[Labelled]:
-    """Reads the labels given by eye.
+    """Reads the labels given by eye; an empty cell in the column `judged`, or none such, means all attributes.
 
     Raises:
-        DataError: if the file cannot be read, lacks a column or names an unknown attribute.
+        DataError: if the file cannot be read, lacks a column, names an unknown attribute or one that was not judged.
     """
     try:
         with Path(file).open(newline="") as handle:
             rows = list(csv.DictReader(handle))
         found = [
-            Labelled(r["file"], r["split"], r["sample"] == "drawn", frozenset((r["attributes"] or "").split()))
+            Labelled(
+                r["file"],
+                r["split"],
+                r["sample"] == "drawn",
+                frozenset((r["attributes"] or "").split()),
+                frozenset((r.get("judged") or " ".join(ATTRIBUTES)).split()),
+            )
             for r in rows
         ]
     except (OSError, KeyError, UnicodeDecodeError) as error:
         raise DataError(f"labels: {file} cannot be read ({error}); expected file, split, sample, attributes") from error
-    unknown = sorted({a for face in found for a in face.attributes} - set(ATTRIBUTES))
+    unknown = sorted({a for face in found for a in face.attributes | face.judged} - set(ATTRIBUTES))
     if unknown or not found:
         raise DataError(f"labels: {file} names {unknown or 'no faces'}; expected some of {', '.join(ATTRIBUTES)}")
+    if wrong := [face.file for face in found if face.attributes - face.judged]:
+        raise DataError(f"labels: {file} gives {wrong[0]} an attribute that it was not judged for; mend either column")
     return found
 
 
@@ -144,61 +135,13 @@ def _features(faces: Tensor, expert: ExpertF, embedder: FaceEmbedder, objects: t
     maps = objects((F.interpolate(faces, size=224, mode="bilinear", antialias=True) - mean) / spread)
     return {
         "embedder": embedder.embed_aligned(faces),
-        "expert": F.adaptive_avg_pool2d(expert.see(F.avg_pool2d(faces, 2)).encoded32, 8),
+        "expert": F.adaptive_avg_pool2d(expert.encode(F.avg_pool2d(faces, 2))[2], 8),
         "objects": F.adaptive_avg_pool2d(maps, 4),
         "top": F.adaptive_avg_pool2d(maps[:, :, :6], (2, 3)),  # hair and what is worn on it
     }
 
 
-def joined(features: Mapping[str, Array], names: Sequence[str]) -> Array:
-    """(N, D), every network's share of the length alike whatever its dimensions."""
-    return np.concatenate([features[name] / np.sqrt(features[name].shape[1]) for name in names], 1)
-
-
-def standardised(features: Mapping[str, Array], reference: npt.NDArray[np.bool_]) -> dict[str, Array]:
-    """Every dimension with mean 0 and spread 1 over the faces of `reference` (N,)."""
-    return {n: (v - v[reference].mean(0)) / (v[reference].std(0) + 1e-6) for n, v in features.items()}
-
-
-def balanced_accuracy(has: npt.NDArray[np.bool_], said: npt.NDArray[np.bool_]) -> float:
-    """Mean of the shares of hits among those that have it and those that have not."""
-    return float((said[has].mean() + (~said[~has]).mean()) / 2)
-
-
-def fit(
-    attribute: str, features: Mapping[str, Array], has: npt.NDArray[np.bool_], drawn: npt.NDArray[np.bool_], seed: int
-) -> Probe:
-    """Chooses features, strength and threshold by tenfold cross-validation, and fits on all faces.
-
-    Args:
-        attribute: its name.
-        features: (N, D) each, standardised.
-        has: (N,), the labels.
-        drawn: (N,), the faces that were drawn at random; only they count in choosing.
-        seed: of the folds.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
-    folds, best = StratifiedKFold(10, shuffle=True, random_state=seed), None
-    for names in COMBINATIONS:
-        values = joined(features, names)
-        for strength in STRENGTHS:
-            model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
-            scores = cross_val_predict(model, values, has, cv=folds, method="decision_function")
-            candidates = np.quantile(scores[drawn], np.linspace(0.3, 0.999, 200))
-            reached = [balanced_accuracy(has[drawn], scores[drawn] >= c) for c in candidates]
-            which = int(np.argmax(reached))
-            if best is None or reached[which] > best[0]:
-                best = reached[which], names, strength, float(candidates[which])
-    assert best is not None
-    reached_at, names, strength, threshold = best
-    model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000).fit(joined(features, names), has)
-    offset = float(model.intercept_[0]) - threshold
-    return Probe(attribute, names, strength, model.coef_[0], offset, reached_at)
-
-
-def row(probe: Probe, has: npt.NDArray[np.bool_], said: npt.NDArray[np.bool_], learned: int) -> str:
+def row(attribute: str, probe: Probe, has: npt.NDArray[np.bool_], said: npt.NDArray[np.bool_], learned: int) -> str:
     """A line of the table: how the probe does on faces held back."""
 
     def accuracy(m: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -207,7 +150,7 @@ def row(probe: Probe, has: npt.NDArray[np.bool_], said: npt.NDArray[np.bool_], l
     counts = np.stack([has & said, has, ~has & ~said, ~has], 1).astype(np.float64)
     found = bootstrap(accuracy, counts)
     cells = [
-        probe.attribute,
+        attribute,
         str(learned),
         str(int(has.sum())),
         f"**{found.value:.3f}** [{found.low:.3f}, {found.high:.3f}]",
@@ -240,19 +183,19 @@ def run(options: LabelsOptions) -> None:
     if missing:
         raise DataError(f"labels: {root} lacks {len(missing)} labelled faces, {min(missing)} first; give their folder")
     train = np.array([r.split == "train" for r in records])
-    known = np.array([r.file in labelled for r in records])
     features = standardised(features_of(root, records), train)
-    drawn = np.array([labelled[r.file].drawn for r in records if r.file in labelled])
+    drawn = np.array([r.file in labelled and labelled[r.file].drawn for r in records])
     told: list[set[str]] = [set() for _ in records]
     lines = []
     for attribute in track(ATTRIBUTES, "probes", disable=not sys.stderr.isatty()):
         has = np.array([attribute in labelled[r.file].attributes if r.file in labelled else False for r in records])
-        learned = known & train
+        known = np.array([r.file in labelled and attribute in labelled[r.file].judged for r in records])
+        learned, held = known & train, known & ~train
         probe = fit(
-            attribute, {n: v[learned] for n, v in features.items()}, has[learned], drawn[train[known]], options.seed
+            {n: v[learned] for n, v in features.items()}, has[learned], drawn[learned], COMBINATIONS, options.seed
         )
         said = probe.scores(features) > 0
-        lines.append(row(probe, has[~train], said[~train], int(has[learned].sum())))
+        lines.append(row(attribute, probe, has[held], said[held], int(has[learned].sum())))
         for i in np.flatnonzero(np.where(known, has, said) & train):
             told[i].add(attribute)
     write(Path(options.dst), [(r.file, t) for r, t in zip(records, told, strict=True) if t], lines)
