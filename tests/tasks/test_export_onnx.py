@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError, InputError, WeightsError
 from likeness.nets.blocks import FourierUnit, MatrixFourierUnit, without_complex_numbers
 from likeness.nets.expert_f import ExpertF

@@ -144,7 +144,7 @@ def _features(faces: Tensor, expert: ExpertF, embedder: FaceEmbedder, objects: t
     maps = objects((F.interpolate(faces, size=224, mode="bilinear", antialias=True) - mean) / spread)
     return {
         "embedder": embedder.embed_aligned(faces),
-        "expert": F.adaptive_avg_pool2d(expert.see(F.avg_pool2d(faces, 2)).encoded32, 8),
+        "expert": F.adaptive_avg_pool2d(expert.extract_features(F.avg_pool2d(faces, 2)).encoded32, 8),
         "objects": F.adaptive_avg_pool2d(maps, 4),
         "top": F.adaptive_avg_pool2d(maps[:, :, :6], (2, 3)),  # hair and what is worn on it
     }
