@@ -1,4 +1,4 @@
-"""Trains a network: `python train.py experiment=expert_f`; see configs/train.yaml."""
+"""Trains a network: `python train.py experiment=expert_f`; the options are in configs/train.yaml."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from likeness.training.run import train
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg: DictConfig) -> None:
-    """Composes the config and trains; an error of ours is one line and an exit code."""
+    """Composes the config and trains; a LikenessError is printed as one line."""
     quiet()
     try:
         train(cfg)

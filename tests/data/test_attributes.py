@@ -1,4 +1,4 @@
-"""Attributes from a file, and how much more often rare ones are drawn."""
+"""Attributes from a file, and sampling weights from attributes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from likeness.data.attributes import rarity, read_attributes
+from likeness.data.attributes import face_weights, read_attributes
 from likeness.errors import ConfigError, DataError
 
-FOUND = {"a.png": frozenset({"glasses", "hat"}), "b.png": frozenset({"child"}), "c.png": frozenset[str]()}
+ATTRIBUTES = {"a.png": frozenset({"glasses", "hat"}), "b.png": frozenset({"child"}), "c.png": frozenset[str]()}
 
 
 def test_attributes_are_read_by_face(tmp_path: Path) -> None:
     file = tmp_path / "attributes.csv"
     file.write_text("file,split,attributes\na.png,train,glasses hat\nb.png,val,child\nc.png,train\n")
-    assert read_attributes(file) == FOUND
+    assert read_attributes(file) == ATTRIBUTES
 
 
 def test_faces_judged_for_some_attributes_are_left_out(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_list_of_attributes_is_refused(name: str, tmp_path: Path) -> None:
+def test_bad_file_is_refused(name: str, tmp_path: Path) -> None:
     text, message = BAD[name]
     file = tmp_path / "attributes.csv"
     if text is not None:
@@ -42,13 +42,13 @@ def test_what_is_no_list_of_attributes_is_refused(name: str, tmp_path: Path) -> 
         read_attributes(file)
 
 
-def test_the_rarest_attribute_of_a_face_counts() -> None:
+def test_face_has_the_largest_weight_of_its_attributes() -> None:
     files = ["a.png", "b.png", "c.png", "d.png"]
-    assert rarity(files, FOUND, {"glasses": 2.0, "hat": 3.0}) == [3.0, 1.0, 1.0, 1.0]
-    assert rarity(files, FOUND, {}) == [1.0] * 4
+    assert face_weights(files, ATTRIBUTES, {"glasses": 2.0, "hat": 3.0}) == [3.0, 1.0, 1.0, 1.0]
+    assert face_weights(files, ATTRIBUTES, {}) == [1.0] * 4
 
 
-@pytest.mark.parametrize("factors", [{"monocle": 2.0}, {"hat": 0.5}], ids=["unknown", "below 1"])
-def test_factors_that_make_no_sense_are_refused(factors: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=r"data\.rare: got"):
-        rarity(["a.png"], FOUND, factors)
+@pytest.mark.parametrize("weights", [{"monocle": 2.0}, {"hat": 0.5}], ids=["unknown", "below 1"])
+def test_bad_attribute_weight_is_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"data\.attribute_weights: got"):
+        face_weights(["a.png"], ATTRIBUTES, weights)

@@ -11,7 +11,6 @@ import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-from likeness.data.drawn import draw_face
 from likeness.data.faces import (
     FaceRecord,
     cached_faces,
@@ -22,6 +21,7 @@ from likeness.data.faces import (
     split_records,
     valid_mask,
 )
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError, DataError
 from likeness.ops.geometry import template
 
@@ -47,7 +47,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_manifest_is_read_with_types(root: Path) -> None:
+def test_manifest_rows_become_typed_records(root: Path) -> None:
     records = read_manifest(root)
     assert records == [record(0), record(1, "val"), replace(record(2), size=256, native_px=300.0)]
     assert [r.sharp for r in records] == [True, True, False]
@@ -70,7 +70,7 @@ def test_valid_box_is_read(name: str, root: Path) -> None:
     assert {r.valid_box for r in read_manifest(root)} == {expected}
 
 
-def test_a_broken_valid_box_names_the_face(root: Path) -> None:
+def test_broken_valid_box_is_an_error_that_names_the_face(root: Path) -> None:
     text = (root / "manifest.csv").read_text().replace("valid_box", "valid_box", 1).splitlines()
     column = text[0].split(",").index("valid_box")
     row = text[1].split(",")
@@ -83,7 +83,7 @@ def test_a_broken_valid_box_names_the_face(root: Path) -> None:
 MASKS = {
     "all": (None, 512, 256, 256 * 256),
     "halves": ((0, 256, 512, 512), 512, 256, 256 * 128),
-    "cut pixels are out": ((1, 0, 511, 512), 512, 256, 254 * 256),
+    "pixels cut by the border are not valid": ((1, 0, 511, 512), 512, 256, 254 * 256),
     "a file of 256": ((0, 0, 128, 256), 256, 256, 128 * 256),
 }
 
@@ -100,7 +100,7 @@ SHARP = {"exactly enough": (512, 448.0, True), "enlarged": (512, 447.9, False), 
 
 
 @pytest.mark.parametrize("name", SHARP)
-def test_sharp(name: str) -> None:
+def test_face_is_sharp_if_file_and_source_are_large_enough(name: str) -> None:
     size, native, sharp = SHARP[name]
     assert replace(record(0), size=size, native_px=native).sharp is sharp
 
@@ -114,7 +114,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_manifest_is_one_clear_error(name: str, tmp_path: Path) -> None:
+def test_broken_manifest_is_refused(name: str, tmp_path: Path) -> None:
     text, message = BROKEN[name]
     if text is not None:
         (tmp_path / "manifest.csv").write_text(text)
@@ -122,7 +122,7 @@ def test_broken_manifest_is_one_clear_error(name: str, tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-def test_splits_are_disjoint_complete_and_do_not_depend_on_the_order() -> None:
+def test_splits_are_disjoint_and_complete_in_any_order() -> None:
     records = [record(i, "val" if i % 10 == 0 else "train") for i in range(3000)]
     parts = {name: split_records(records, name) for name in ("train", "val", "calib")}  # type: ignore[arg-type]
     files = [r.file for part in parts.values() for r in part]
@@ -132,42 +132,42 @@ def test_splits_are_disjoint_complete_and_do_not_depend_on_the_order() -> None:
     assert len(parts["calib"]) / 2700 == pytest.approx(0.1, abs=0.02)
     shuffled = list(np.random.default_rng(0).permutation(np.array(records, object)))
     assert set(split_records(shuffled, "calib")) == set(parts["calib"])
-    # More data must not move a face from one split to another.
+    # Additional faces do not change the split of others.
     assert set(split_records(records[:100], "calib")) <= set(parts["calib"])
 
 
-def test_calib_is_stable_over_versions() -> None:
-    """Whoever changes the hash lets faces that calibrate into the training of released weights."""
+def test_calibration_faces_are_the_same_in_every_version() -> None:
+    """With another hash, released weights would have been trained on calibration faces."""
     assert [i for i in range(60) if is_calib(record(i))] == [43, 45, 55]
     assert not is_calib(record(43, "val"))
 
 
-def test_unknown_split_is_named() -> None:
+def test_unknown_split_is_refused() -> None:
     with pytest.raises(ConfigError, match="got 'test', expected train, val or calib"):
         split_records([], "test")  # type: ignore[arg-type]
 
 
-def test_face_is_read_as_stored(root: Path) -> None:
+def test_face_is_read_without_change(root: Path) -> None:
     assert_array_equal(read_face(root, record(1)), draw_face(512, 1))
 
 
-def test_damaged_face_is_named(root: Path) -> None:
+def test_damaged_face_is_an_error_that_names_the_file(root: Path) -> None:
     (root / "set/00001.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"00001\.png: cannot be read"):
         read_face(root, record(1))
 
 
-def test_resize_takes_the_mean_when_it_shrinks() -> None:
+def test_downscaling_averages_and_upscaling_keeps_the_position() -> None:
     face = draw_face(512, 3)
     mean = face.reshape(256, 2, 256, 2, 3).mean((1, 3))
     assert np.abs(resize_face(face, 256) - mean).max() <= 0.75
     assert resize_face(face, 512) is face
-    # Enlarged and shrunken again: nearly the same, so nothing moved by half a pixel.
+    # Enlarged and downscaled again, it is nearly the same, so nothing moved by half a pixel.
     back = resize_face(resize_face(face, 1024), 512)
     assert np.abs(back.astype(int) - face).mean() < 1
 
 
-def test_cache_equals_reading_and_is_written_once(root: Path, tmp_path: Path) -> None:
+def test_cache_equals_the_files_and_is_written_once(root: Path, tmp_path: Path) -> None:
     records, cache = read_manifest(root), tmp_path / "cache"
     first = cached_faces(root, records, cache)
     for i, r in enumerate(records):
@@ -182,34 +182,34 @@ def test_cache_equals_reading_and_is_written_once(root: Path, tmp_path: Path) ->
         again[0, 0, 0, 0] = 1
 
 
-def test_another_list_or_size_is_another_cache(root: Path, tmp_path: Path) -> None:
+def test_other_list_or_size_has_another_cache_file(root: Path, tmp_path: Path) -> None:
     records, cache = read_manifest(root), tmp_path / "cache"
     cached_faces(root, records, cache)
-    turned = cached_faces(root, records[::-1], cache)
-    assert_array_equal(turned[0], read_face(root, records[-1]))
+    reversed_ = cached_faces(root, records[::-1], cache)
+    assert_array_equal(reversed_[0], read_face(root, records[-1]))
     assert cached_faces(root, records[:1], cache, size=64).shape == (1, 64, 64, 3)
     assert len(list(cache.iterdir())) == 3
 
 
-def test_interrupted_cache_leaves_none(root: Path, tmp_path: Path) -> None:
+def test_interrupted_cache_leaves_no_file_with_the_final_name(root: Path, tmp_path: Path) -> None:
     (root / "set/00002.png").unlink()
     with pytest.raises(DataError):
         cached_faces(root, read_manifest(root), tmp_path / "cache")
     assert not [f for f in (tmp_path / "cache").iterdir() if not f.name.endswith(".partial.npy")]
 
 
-def test_drawn_face_is_a_face_of_its_seed_on_the_template() -> None:
+def test_cartoon_depends_on_its_seed_and_has_eyes_at_the_template() -> None:
     face = draw_face(512, 4)
     assert_array_equal(face, draw_face(512, 4))
     assert (face != draw_face(512, 5)).mean() > 0.2
-    # The pupils are dark and lie where the template has the eyes; the white of the eye is beside them.
+    # Dark pupils lie at the template's eyes, with the white of the eye beside them.
     for x, y in template(512)[:2].round().astype(int):
         assert face[y - 1 : y + 2, x - 1 : x + 2].mean() < 40
         assert face[y, x + 18].mean() > 200
 
 
 @pytest.mark.data
-def test_real_manifest_keeps_its_promises(data_root: Path) -> None:
+def test_real_manifest_has_unique_files_and_readable_faces(data_root: Path) -> None:
     records = read_manifest(data_root / "faces")
     assert len({r.file for r in records}) == len(records)
     for name in ("train", "val", "calib"):

@@ -12,7 +12,7 @@ from likeness.evaluation.scores import Run, Scores
 from likeness.nets.gate import THRESHOLD, Gate, gate_features
 from likeness.ops.geometry import template
 from likeness.stages.route import RouteBounds, RouteConfig
-from likeness.training.gate import RELATIVE_TIME
+from likeness.training.gate_table import RELATIVE_TIME
 from likeness.types import Profile
 
 BOUNDS = RouteBounds(q_low=80, detail_low=5, blockiness_high=3, noise_high=9)

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 from PIL import Image
 from safetensors.torch import save_file
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError, DataError, LikenessError, OutputError, WeightsError
 from likeness.evaluation import provenance
 from likeness.evaluation.config import BenchmarkConfig, EvaluateConfig, from_hydra

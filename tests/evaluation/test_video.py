@@ -14,7 +14,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from skimage.data import astronaut
 
-from likeness.data.clips import CLIP_RECIPES, ClipDrawn, draw_clip, write_poor_clip
+from likeness.data.degradations.video import CLIP_RECIPES, ClipParams, sample_clip_params, write_degraded_clip
 from likeness.errors import ConfigError, DataError
 from likeness.evaluation.clips import TrueClip, open_clips, true_faces, true_frames
 from likeness.evaluation.measures import Measures
@@ -114,8 +114,8 @@ def test_two_faces_are_told_apart_and_glimpses_left_out() -> None:
 def test_a_poor_clip_is_what_was_drawn(tmp_path: Path) -> None:
     frames, file = moving(6), tmp_path / "poor.mp4"
     frames = [f[:, :164] for f in frames]
-    drawn = ClipDrawn(sigma=1.5, kernel_ratio=1.0, angle=0.0, noise=0.0, crf=4)
-    write_poor_clip(frames, drawn, 2, 0.5, Fraction(25), np.random.default_rng(0), file)
+    drawn = ClipParams(sigma=1.5, kernel_ratio=1.0, angle=0.0, noise=0.0, crf=4)
+    write_degraded_clip(frames, drawn, 2, 0.5, Fraction(25), np.random.default_rng(0), file)
     with VideoReader(file) as reader:
         found = [f.pixels.astype(float) for f in reader]
     assert len(found) == 6
@@ -123,21 +123,21 @@ def test_a_poor_clip_is_what_was_drawn(tmp_path: Path) -> None:
     blurred = cv2.GaussianBlur(frames[3].astype(np.float32), (0, 0), 3.0, borderType=cv2.BORDER_REFLECT_101)
     expected = cv2.resize(blurred, (82, 82), interpolation=cv2.INTER_AREA)
     assert np.abs(found[3] - expected).mean() < 2.5
-    with pytest.raises(ConfigError, match="expected sides that 8 divides"):
-        write_poor_clip(frames, drawn, 4, 1.0, Fraction(25), np.random.default_rng(0), file)
+    with pytest.raises(ConfigError, match="expected sides divisible by 8"):
+        write_degraded_clip(frames, drawn, 4, 1.0, Fraction(25), np.random.default_rng(0), file)
 
 
 @pytest.mark.parametrize("name", sorted(CLIP_RECIPES))
 def test_parameters_stay_in_their_ranges(name: str) -> None:
     recipe = CLIP_RECIPES[name]
-    drawn = [draw_clip(name, np.random.default_rng(i)) for i in range(60)]
+    drawn = [sample_clip_params(name, np.random.default_rng(i)) for i in range(60)]
     for attribute in ("sigma", "noise", "crf"):
         low, high = getattr(recipe, attribute)
         values = [getattr(d, attribute) for d in drawn]
         assert low <= min(values) < max(values) <= high
-    assert draw_clip(name, np.random.default_rng(3)) == drawn[3]
+    assert sample_clip_params(name, np.random.default_rng(3)) == drawn[3]
     with pytest.raises(ConfigError, match="weak, strong for clips"):
-        draw_clip("mild", np.random.default_rng(0))
+        sample_clip_params("mild", np.random.default_rng(0))
 
 
 def frames_of(values: Sequence[float]) -> Iterator[Frame]:

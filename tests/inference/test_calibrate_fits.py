@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from likeness.data.drawn import draw_face
-from likeness.data.photos import photo_of
+from likeness.data.photos import simulate_photo
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import DataError
 from likeness.stages.align import align
 from likeness.stages.identity import GuardBounds, read_calibration
@@ -87,10 +87,10 @@ def test_equal_knots_are_joined():
 @pytest.mark.parametrize("recipe", ["clean", "mild", "heavy"])
 @pytest.mark.parametrize("width", [60.0, 130.0, 230.0])
 def test_simulated_photos_have_their_width(recipe, width):
-    photo, landmarks = photo_of(draw_face(512, 1), width, recipe, np.random.default_rng(0))
+    photo, landmarks = simulate_photo(draw_face(512, 1), width, recipe, np.random.default_rng(0))
     profile = measure(photo, align(photo, landmarks, 256))
     assert profile.width == pytest.approx(width, rel=0.01)
-    again, _ = photo_of(draw_face(512, 1), width, recipe, np.random.default_rng(0))
+    again, _ = simulate_photo(draw_face(512, 1), width, recipe, np.random.default_rng(0))
     np.testing.assert_array_equal(photo, again)
 
 

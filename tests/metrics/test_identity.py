@@ -1,4 +1,4 @@
-"""Embedding distance, and the judge where there is one."""
+"""Embedding distance and cosine, and the judge if its file is available."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from skimage.data import astronaut
 
 from likeness.errors import WeightsError
 from likeness.metrics.identity import (
-    IdentityDistance,
     cosine,
     embedding_distance,
     load_judge,
 )
 
 
-def test_distance_and_cosine_are_numpys() -> None:
+def test_distance_and_cosine_equal_numpy() -> None:
     a, b = (np.random.default_rng(i).normal(size=(4, 128)).astype(np.float32) for i in (0, 1))
     expected = np.linalg.norm(a - b, axis=1)
     np.testing.assert_allclose(embedding_distance(torch.from_numpy(a), torch.from_numpy(b)), expected, rtol=1e-5)
@@ -27,13 +26,9 @@ def test_distance_and_cosine_are_numpys() -> None:
     np.testing.assert_allclose(cosine(torch.from_numpy(a), torch.from_numpy(b)), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_running_distance_uses_the_embedder_it_is_given() -> None:
-    metric = IdentityDistance(lambda x: x.mean((2, 3)))
-    metric.update(torch.full((2, 3, 8, 8), 1.0), torch.full((2, 3, 8, 8), 0.0))
-    assert metric.compute().item() == pytest.approx(3**0.5)
-
-
-def test_load_judge_names_the_option_and_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_or_bad_judge_is_an_error_that_names_option_or_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("LIKENESS_DATA", str(tmp_path))
     with pytest.raises(WeightsError, match="judge=FILE"):
         load_judge()
@@ -44,7 +39,7 @@ def test_load_judge_names_the_option_and_the_file(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.data
 @pytest.mark.skipif("LIKENESS_DATA" not in os.environ, reason="needs the recogniser in $LIKENESS_DATA/judge")
-def test_the_judge_at_hand_tells_a_face_from_noise() -> None:
+def test_judge_separates_a_face_from_noise() -> None:
     judge = load_judge()
     face = torch.from_numpy(astronaut().copy()).permute(2, 0, 1)[None, :, :256, 100:356] / 255.0
     soft = torch.nn.functional.avg_pool2d(face, 3, 1, 1)

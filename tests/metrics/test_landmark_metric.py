@@ -1,4 +1,4 @@
-"""Landmark distance: units, misses, and which face is taken."""
+"""Landmark distance: units, missing faces, and the choice of the face."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _faces(*centres: tuple[float, float], landmarks: np.ndarray | None = None) -
 
 
 class _Detector:
-    """Finds the template in bright frames and nothing in dark ones."""
+    """Detects the template in bright frames and nothing in dark ones."""
 
     def detect(self, frames: Sequence[Pixels]) -> list[Faces]:
         return [
@@ -30,13 +30,13 @@ class _Detector:
         ]
 
 
-def test_the_face_nearest_the_middle_is_taken() -> None:
+def test_nearest_face_is_the_one_closest_to_the_centre() -> None:
     faces = _faces((10, 10), (60, 52), (90, 40))
     assert nearest_face(faces, (50, 50)).landmarks[0, 0].tolist() == [60, 52]
     assert len(nearest_face(Faces.empty(), (50, 50))) == 0
 
 
-def test_landmarks_are_in_pixels_at_512_and_misses_are_nan() -> None:
+def test_landmarks_are_in_pixels_at_512_and_nan_without_a_face() -> None:
     crops = torch.stack([torch.ones(3, 256, 256), torch.zeros(3, 256, 256)])
     points = find_landmarks(_Detector(), crops)
     np.testing.assert_allclose(points[0], geometry.TEMPLATE_512, atol=1e-4)
@@ -44,7 +44,7 @@ def test_landmarks_are_in_pixels_at_512_and_misses_are_nan() -> None:
     np.testing.assert_allclose(find_landmarks(_Detector(), torch.ones(1, 3, 512, 512))[0], points[0], atol=1e-4)
 
 
-def test_distance_is_the_mean_over_five_points() -> None:
+def test_landmark_distance_is_the_mean_over_five_points() -> None:
     truth = torch.from_numpy(geometry.TEMPLATE_512)[None].repeat(3, 1, 1)
     output = truth.clone()
     output[0, :, 0] += 3

@@ -1,4 +1,4 @@
-"""The lattice detector: calm on photographs and noise, loud on halftone."""
+"""The lattice metric: about 1 on photographs and noise, large on halftone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _figure(images: Tensor) -> float:
 
 
 @pytest.mark.parametrize("size", [256, 512])
-def test_photographs_and_noise_have_none(size: int) -> None:
+def test_lattice_of_photographs_and_noise_is_about_one(size: int) -> None:
     noise = torch.rand(24, 3, size, size, generator=torch.Generator().manual_seed(0))
     assert 0.5 < _figure(_photographs(size)) < 1.5
     assert _figure(noise) == pytest.approx(1, abs=0.1)
@@ -43,7 +43,7 @@ def test_photographs_and_noise_have_none(size: int) -> None:
     [(256, 8), (256, 4), (256, 8 / 3), (512, 16), (512, 8), (512, 16 / 7)],
     ids=lambda v: f"{v:g}",
 )
-def test_a_faint_pattern_on_the_lattice_is_found(size: int, period: float, axis: int) -> None:
+def test_faint_pattern_at_a_lattice_frequency_is_detected(size: int, period: float, axis: int) -> None:
     images = _photographs(size)
     before = images.clone()
     marked = images + 12 / 255 * _waves(size, period, axis)
@@ -52,21 +52,21 @@ def test_a_faint_pattern_on_the_lattice_is_found(size: int, period: float, axis:
 
 
 @pytest.mark.parametrize("period", [256 / 43, 2, 1000], ids=["off the lattice", "Nyquist", "brightness"])
-def test_other_patterns_are_not(period: float) -> None:
+def test_pattern_at_another_frequency_is_not_detected(period: float) -> None:
     images = _photographs(256)
     marked = images + 3 / 255 * _waves(256, period, 0)
     assert _figure(marked) == pytest.approx(_figure(images), rel=0.1)
 
 
-def test_power_is_numpys_windowed_spectrum() -> None:
+def test_axis_power_equals_numpys_windowed_spectrum() -> None:
     image = np.random.default_rng(0).random((256, 256))
     window = np.hanning(257)[:-1]  # periodic
     expected = [(np.abs(np.fft.rfft(a * window, axis=1)) ** 2).mean(0) for a in (image, image.T)]
-    found = axis_power(torch.from_numpy(image)[None, None].repeat(1, 3, 1, 1))
-    np.testing.assert_allclose(found[0].numpy(), expected, rtol=1e-6)
+    power = axis_power(torch.from_numpy(image)[None, None].repeat(1, 3, 1, 1))
+    np.testing.assert_allclose(power[0].numpy(), expected, rtol=1e-6)
 
 
-def test_figure_is_the_peak_over_its_neighbours() -> None:
+def test_lattice_is_the_largest_ratio_to_the_neighbouring_bins() -> None:
     power = torch.ones(2, 129)
     power[1, 96] = 7
     power[1, [91, 102]] = 4  # two of twelve neighbours
@@ -77,7 +77,7 @@ def test_figure_is_the_peak_over_its_neighbours() -> None:
     assert lattice(torch.stack([power, torch.ones(2, 129)])).tolist() == pytest.approx([7 / 1.5, 1])
 
 
-def test_refuses_other_sizes() -> None:
+def test_size_that_is_no_multiple_of_256_is_refused() -> None:
     with pytest.raises(InputError, match="multiple of 256"):
         lattice(torch.ones(2, 65))
     with pytest.raises(InputError, match="square"):

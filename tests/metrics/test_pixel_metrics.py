@@ -90,7 +90,7 @@ def _variance(image: Image) -> float:
         pytest.param(sharpness_ratio, _sharpness, 1e-3, id="sharpness"),
     ],
 )
-def test_agrees_with_the_reference(
+def test_metric_equals_its_reference(
     metric: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     expected: Callable[[Image, Image], float],
     tolerance: float,
@@ -107,7 +107,7 @@ def test_agrees_with_the_reference(
 @pytest.mark.parametrize(
     ("metric", "perfect"), [(psnr, torch.inf), (ssim, 1.0), (gmsd, 0.0), (sharpness_ratio, 1.0)], ids=lambda v: str(v)
 )
-def test_an_image_equals_itself_and_images_of_a_batch_do_not_mix(
+def test_equal_images_have_the_best_value_and_images_of_a_batch_are_separate(
     metric: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     perfect: float,
     pairs: dict[str, tuple[torch.Tensor, torch.Tensor]],
@@ -118,7 +118,7 @@ def test_an_image_equals_itself_and_images_of_a_batch_do_not_mix(
     assert values[1].item() == pytest.approx(metric(blurred, truth).item(), rel=1e-5)
 
 
-def test_laplacian_variance_of_a_checkerboard_is_known() -> None:
+def test_laplacian_variance_of_a_checkerboard_is_exact() -> None:
     y, x = np.mgrid[:8, :8]
     board = torch.from_numpy(((x + y) % 2).astype(np.float32))[None, None].repeat(1, 3, 1, 1)
     # Every inner pixel's Laplacian is +-4 x 255; six by six of them are half plus, half minus.

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from likeness.errors import InputError
-from likeness.metrics.skin import CORNERS, SIDE, pooled_ratio, skin_windows
+from likeness.metrics.skin import CORNERS, SIDE, skin_windows
 from likeness.ops.geometry import TEMPLATE_512
 
 
 def _ramps() -> Tensor:
-    """Every pixel holds its own place: x in red, y in green."""
+    """Every pixel holds its coordinates: x in red, y in green."""
     axis = torch.arange(512.0)
     return torch.stack((axis.expand(512, 512), axis[:, None].expand(512, 512), torch.zeros(512, 512)))[None] / 512
 
 
-def test_windows_keep_clear_of_eyes_nose_and_mouth() -> None:
+def test_windows_do_not_contain_eyes_nose_or_mouth() -> None:
     for x, y in CORNERS:
         for point in TEMPLATE_512:
             away = max(x - point[0], point[0] - x - SIDE + 1, y - point[1], point[1] - y - SIDE + 1)
@@ -33,7 +33,7 @@ def test_windows_keep_clear_of_eyes_nose_and_mouth() -> None:
 
 
 @pytest.mark.parametrize("margin", [0, 24])
-def test_windows_are_cut_where_they_should_be_with_their_margin(margin: int) -> None:
+def test_windows_are_cut_at_their_corners_with_the_margin(margin: int) -> None:
     valid = torch.zeros(1, 1, 512, 512, dtype=torch.bool)
     valid[..., :300, :] = True
     grey, counted = skin_windows(_ramps(), valid, margin)
@@ -57,13 +57,6 @@ def test_windows_are_cut_where_they_should_be_with_their_margin(margin: int) -> 
         pytest.param(torch.rand(1, 3, 512, 512), torch.ones(1, 1, 512, 512), "torch.bool", id="mask of floats"),
     ],
 )
-def test_other_shapes_are_refused(images: Tensor, valid: Tensor | None, message: str) -> None:
+def test_wrong_shape_or_type_is_refused(images: Tensor, valid: Tensor | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
         skin_windows(images, valid, 8)
-
-
-def test_the_ratio_is_that_of_the_means_without_what_was_not_measured() -> None:
-    ratio = pooled_ratio(torch.tensor([2.0, 4.0, torch.nan]), torch.tensor([0.0, 1.0, 2.0, torch.nan]))
-    assert float(ratio) == 3
-    both = pooled_ratio(torch.tensor([[1.0, 4.0], [3.0, 4.0]]), torch.tensor([[1.0, 2.0]]))
-    assert both.tolist() == [2, 2]

@@ -13,8 +13,6 @@ from likeness.nets.blocks import (
     HaarUp,
     NoiseInjection,
     ResidualBlock,
-    StrideDown,
-    StrideUp,
     haar_merge,
     haar_split,
 )
@@ -83,14 +81,6 @@ def reach(block: torch.nn.Module, size: int) -> Tensor:
     block(x)[0, :, size // 2, size // 2].sum().backward()
     assert x.grad is not None
     return x.grad[0].abs().sum(0) > 0
-
-
-def test_plain_strides_keep_every_second_pixel_and_repeat_it() -> None:
-    down, up, x = StrideDown(3, 3).double(), StrideUp(3, 3).double(), random(2, 3, 8, 6)
-    for layer in (down, up):
-        torch.nn.init.dirac_(layer.mix.weight)
-    torch.testing.assert_close(down(x), x[..., ::2, ::2])
-    torch.testing.assert_close(up(x), x.repeat_interleave(2, 2).repeat_interleave(2, 3))
 
 
 def test_fourier_unit_sees_everything_a_residual_block_its_surroundings() -> None:

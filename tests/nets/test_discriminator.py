@@ -31,7 +31,7 @@ def test_adaptive_weight_makes_both_pull_alike() -> None:
     weight = adaptive_weight(a, b)
     assert float(weight) == pytest.approx(10, rel=1e-4)
     assert float((weight * b).norm()) == pytest.approx(float(a.norm()), rel=1e-4)
-    assert float(adaptive_weight(a, torch.zeros(2), most=50)) == 50
+    assert float(adaptive_weight(a, torch.zeros(2), largest=50)) == 50
     assert float(adaptive_weight(torch.zeros(2), b)) == 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,10 +12,10 @@ from likeness.nets.expert_f import ExpertF, ExpertFConfig, confidence
 TINY = ExpertFConfig(widths=(8, 12, 16), encoder=(1, 1, 2), decoder=(1, 1), skips=(4, 8), fourier=8)
 
 
-@pytest.fixture(params=[True, False], ids=["wavelets", "strides"])
-def net(request: pytest.FixtureRequest) -> ExpertF:
+@pytest.fixture
+def net() -> ExpertF:
     torch.manual_seed(0)
-    return ExpertF(replace(TINY, wavelets=request.param))
+    return ExpertF(TINY)
 
 
 @pytest.fixture
@@ -117,10 +115,10 @@ def test_inputs_unchanged(awake: ExpertF) -> None:
 def test_half_is_the_mean_of_the_whole(awake: ExpertF) -> None:
     x = images(2)
     torch.nn.init.normal_(awake.smooth512.weight, std=0.3, generator=torch.Generator().manual_seed(3))
-    inside = awake.see(x)
-    whole = awake.draw(x, inside)
+    features = awake.extract_features(x)
+    whole = awake.decode(x, features)
     assert whole.std() > 0.1
-    assert torch.allclose(awake.draw_half(x, inside), F.avg_pool2d(whole, 2), atol=1e-5)
+    assert torch.allclose(awake.decode_half(x, features), F.avg_pool2d(whole, 2), atol=1e-5)
 
 
 def test_noise_follows_its_shift_and_stands_still_without(awake: ExpertF) -> None:

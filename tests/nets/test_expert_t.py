@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError
 from likeness.nets.blocks import haar_split, leaky
 from likeness.nets.code_smoothing import CodeSmoothing, stack_states

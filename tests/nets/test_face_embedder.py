@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from likeness.data.drawn import draw_face
 from likeness.data.faces import read_face, read_manifest, split_records
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import WeightsError
 from likeness.nets.face_embedder import SAME_PERSON, WINDOW, FaceEmbedder, chips, load_embedder, weights_file
 from likeness.types import Pixels

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.nets.prior import Prior, PriorConfig, low_band
 
 TINY = PriorConfig(codes=16, code_width=4, heads=2, widths=(12, 8, 8, 4), encoder=(1, 1, 1), decoder=(1, 1, 1))

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from skimage.restoration import inpaint_biharmonic
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.ops.fill import fill_smoothly
 
 HOLE = np.zeros((64, 64), np.bool_)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError, InputError
 from likeness.evaluation.methods import METHODS, MethodContext
 from likeness.nets.expert_f import ExpertF

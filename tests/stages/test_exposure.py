@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from likeness.data.drawn import draw_face
 from likeness.data.faces import read_face, read_manifest, split_records
+from likeness.data.synthetic_faces import draw_face
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, Frozen
 from likeness.nets.prior import Prior

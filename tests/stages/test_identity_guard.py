@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError, WeightsError
 from likeness.nets.face_embedder import FaceEmbedder, load_embedder
 from likeness.ops.geometry import enlarged

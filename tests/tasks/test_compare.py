@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from likeness.data.drawn import draw_face
-from likeness.data.restoration import DrawnSource, FixedPairs
+from likeness.data.pairs import FixedPairs
+from likeness.data.sources import CartoonSource
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import InputError
 from likeness.metrics.psnr import psnr
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
@@ -60,7 +61,7 @@ def test_the_weights_asked_for_are_read(averaged: bool, seed: int, checkpoint: P
 
 def test_every_face_is_measured_under_its_recipe(checkpoint: Path) -> None:
     net, _ = load_run(str(checkpoint), True)
-    pairs = FixedPairs(DrawnSource(3), ["mild", "heavy"], 0)
+    pairs = FixedPairs(CartoonSource(3), ["mild", "heavy"], 0)
     found = measure(restoring(net), DataLoader(pairs, batch_size=4), {"PSNR": psnr})
     for recipe, which in (("mild", 0), ("heavy", 1)):
         for face in range(3):

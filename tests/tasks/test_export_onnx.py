@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError, InputError, WeightsError
 from likeness.nets.blocks import FourierUnit, MatrixFourierUnit, without_complex_numbers
 from likeness.nets.expert_f import ExpertF
@@ -122,7 +122,7 @@ def test_the_gate_gives_its_calibrated_probability(files: dict[str, str], folder
     gate = load_network("gate", files["gate"])[0].eval()
     for seed in range(3):
         features = np.random.default_rng(seed).random((1, 7), np.float32) * 100
-        (found,) = open_graph(folder / "gate.onnx", "onnx")({"features": features})
+        (found,) = open_graph(folder / "gate.onnx")({"features": features})
         np.testing.assert_allclose(found, gate.probability(features), atol=1e-5)  # type: ignore[operator]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError, DataError, LikenessError
 from likeness.evaluation.methods import Method
 from likeness.tasks import figures

@@ -13,7 +13,8 @@ from likeness.errors import DataError
 from likeness.nets.gate import FEATURES, Gate
 from likeness.tasks import gate_curves
 from likeness.tasks.gate_curves import GateCurvesOptions, choices, lines_of, over, reliability, run, shuffled
-from likeness.training.gate import GateDataModule, GateTable
+from likeness.training.gate_data import GateDataModule
+from likeness.training.gate_table import GateTable
 from likeness.weights.files import save_weights
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from likeness.data.drawn import draw_face
 from likeness.data.faces import read_face, read_manifest
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError, InputError, OutputError
 from likeness.ops.geometry import invert, resized, similarity, template, transform, warp
 from likeness.tasks.prepare import COLUMNS, PrepareOptions, prepare
@@ -246,7 +246,7 @@ def test_bad_options_are_refused(name: str, tmp_path: Path, detector: KnownFaces
 
 
 def test_missing_folder_is_named(tmp_path: Path, detector: KnownFaces) -> None:
-    with pytest.raises(InputError, match="nowhere is no folder"):
+    with pytest.raises(InputError, match="nowhere is not a folder"):
         prepare(options(tmp_path / "nowhere", tmp_path / "set"), detector)
 
 

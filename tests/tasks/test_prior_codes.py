@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.nets.prior import Prior
 from likeness.tasks.prior_codes import survey
 from tests.tiny import PRIOR as TINY

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from skimage.data import astronaut
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import OutputError
 from likeness.nets.prior import Prior
 from likeness.tasks.prior_views import PriorViewsOptions, main, portrait, run

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import DataError
 from likeness.evaluation.split import Views
 from likeness.nets.expert_t import Knobs, Reading

@@ -1,4 +1,4 @@
-"""A tiny network on drawn faces, trained once; many tests look at what it left."""
+"""A tiny network, trained once on cartoon faces, whose results many tests check."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Compose = Callable[..., DictConfig]
 
 
 def compose_train(*overrides: str, entry: str = "train") -> DictConfig:
-    """A config as the command line would compose it."""
+    """A config, composed as on the command line."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return compose(entry, list(overrides))
 
@@ -37,7 +37,7 @@ def composed() -> Compose:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Compose:
-    """Composes the quick smoke run into a folder of its own."""
+    """Composes the quick smoke run, with logs in the test's folder."""
 
     def make(*overrides: str) -> DictConfig:
         return compose_train(*QUICK, f"paths.logs={tmp_path}", *overrides)
@@ -51,8 +51,8 @@ class Run:
 
     Attributes:
         metrics: the last logged ones.
-        objects: trainer, model, data.
-        folder: what it left.
+        objects: trainer, model and data.
+        folder: of its files.
         steps: its checkpoint after each step, 1 to 8.
     """
 
@@ -64,7 +64,7 @@ class Run:
 
 @pytest.fixture(scope="session")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Trained in one go, with a checkpoint after every step."""
+    """Trained without interruption, with a checkpoint after every step."""
     logs = tmp_path_factory.mktemp("logs")
     every = "+callbacks.every"
     cfg = compose_train(

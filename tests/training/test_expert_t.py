@@ -1,8 +1,7 @@
-"""Training Expert-T: what each stage moves, what stays, what an exchange asks for."""
+"""Training Expert-T: which parameters each stage updates, and the losses of its tokens."""
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from likeness.data.drawn import draw_face
-from likeness.data.faces import resize_face
-from likeness.data.recipes import Drawn, apply
-from likeness.data.restoration import Collate, DrawnSource, MixConfig, TrainingPairs
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.prior import Prior, PriorConfig
@@ -31,7 +27,7 @@ from .conftest import compose_train
 
 SIZE = "model.net.config."
 TINY = (
-    "data=drawn",
+    "data=synthetic_faces",
     "data.train_faces=2",
     "data.val_faces=1",
     "logger=csv",
@@ -86,7 +82,7 @@ def run(stage: str, logs: Path, frozen: dict[str, str], *more: str) -> tuple[dic
 
 @pytest.fixture(scope="module")
 def codes(tmp_path_factory: pytest.TempPathFactory, frozen: dict[str, str]) -> tuple[Path, dict[str, float], Any]:
-    """The first stage, eight steps, a checkpoint after each."""
+    """The first stage: eight steps, with a checkpoint after each."""
     logs = tmp_path_factory.mktemp("codes")
     metrics, objects = run("codes", logs, frozen, *EVERY, f"+callbacks.every.dirpath={logs}/steps")
     return logs, metrics, objects
@@ -97,31 +93,31 @@ def state(file: Path) -> dict[str, Tensor]:
 
 
 def moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
-    """The parts of the network whose weights differ, by more than an average of equal numbers may."""
+    """The parts of the network whose weights differ by more than rounding of the averages."""
     assert before.keys() == after.keys()
     return {n.split(".")[1] for n in before if n.startswith("net.") and not torch.allclose(before[n], after[n])}
 
 
-def test_the_first_stage_moves_all_but_fidelity_and_nothing_frozen(codes: Any, frozen: dict[str, str]) -> None:
+def test_first_stage_updates_all_but_fidelity_and_frozen_networks(codes: Any, frozen: dict[str, str]) -> None:
     logs, metrics, objects = codes
     before, after = state(logs / "steps/1.ckpt"), state(logs / "steps/8.ckpt")
-    assert not any("prior" in n or "expert_f" in n for n in after), "frozen networks are no part of the state"
-    found = moved(before, after)
-    assert {"content", "quality", "clean", "renderer", "move", "sureness", "scale"} <= found
-    assert not found & {"transforms", "fidelity"}
+    assert not any("prior" in n or "expert_f" in n for n in after), "frozen networks must not be part of the state"
+    updated = moved(before, after)
+    assert {"content", "quality", "clean", "renderer", "move", "sureness", "scale"} <= updated
+    assert not updated & {"transforms", "fidelity"}
     for name, net in zip(("prior", "expert_f"), objects["model"].frozen, strict=True):
         stored = load_network(name, frozen[name])[0].state_dict()
         assert all(torch.equal(tensor, stored[key]) for key, tensor in net.state_dict().items()), name
     curves = read_curves(logs / "expert_t_codes/csv/metrics.csv")
     parts = [n for n in curves if n.startswith("loss/")]
-    assert {"loss/codes", "loss/exchange", "loss/l1", "loss/scale"} <= set(parts)
+    assert {"loss/codes", "loss/swap_quality", "loss/l1", "loss/scale"} <= set(parts)
     np.testing.assert_allclose(curves["loss"][1], np.sum([curves[p][1] for p in parts], 0), rtol=1e-5)
     assert np.isfinite(list(metrics.values())).all()
 
 
 @pytest.fixture(scope="module")
 def fidelity(tmp_path_factory: pytest.TempPathFactory, codes: Any, frozen: dict[str, str]) -> Any:
-    """The second stage, from the first one's exported weights."""
+    """The second stage, from the exported weights of the first."""
     logs = tmp_path_factory.mktemp("fidelity")
     first = logs / "first.safetensors"
     export(ExportOptions(ckpt=str(codes[0] / "steps/8.ckpt"), dst=str(first)))
@@ -130,116 +126,92 @@ def fidelity(tmp_path_factory: pytest.TempPathFactory, codes: Any, frozen: dict[
     return logs, metrics, objects, first
 
 
-def test_the_second_stage_starts_from_the_first_and_moves_all(fidelity: Any) -> None:
+def test_second_stage_starts_from_the_first_and_updates_all(fidelity: Any) -> None:
     logs, _, _, first = fidelity
     before = {f"net.{name}": t.float() for name, t in load_weights(first, "expert_t").tensors.items()}
-    assert not any(".transforms." in n and ".leave." in n and t.any() for n, t in before.items()), "changes nothing yet"
-    found = moved(before, state(logs / "steps/8.ckpt"))
-    assert {"transforms", "fidelity", "content", "quality", "renderer", "move"} <= found
+    assert not any(".transforms." in n and ".leave." in n and t.any() for n, t in before.items()), (
+        "the first stage must not"
+    )
+    updated = moved(before, state(logs / "steps/8.ckpt"))
+    assert {"transforms", "fidelity", "content", "quality", "renderer", "move"} <= updated
 
 
 @pytest.mark.parametrize("stage", ["codes", "fidelity"])
-def test_a_resumed_stage_ends_as_if_it_had_not_stopped(
+def test_resumed_stage_equals_an_uninterrupted_one(
     stage: str, request: pytest.FixtureRequest, frozen: dict[str, str], tmp_path: Path
 ) -> None:
     logs, metrics, *_ = request.getfixturevalue(stage)
-    found, objects = run(stage, tmp_path, frozen, f"ckpt_path={logs}/steps/3.ckpt")
+    resumed, objects = run(stage, tmp_path, frozen, f"ckpt_path={logs}/steps/3.ckpt")
     assert objects["trainer"].global_step == 8
-    assert found == pytest.approx(metrics, rel=1e-5)
+    assert resumed == pytest.approx(metrics, rel=1e-5)
 
 
-def test_exchanged_holds_each_truth_as_poor_as_the_next_input() -> None:
-    mix = MixConfig(recipes={"gfpgan": 0.5, "mild": 0.5}, codec=0, soft=0, unknown=0)
-    pairs = TrainingPairs(DrawnSource(3), mix, None, 5, 4)
-    samples = [pairs[i] for i in range(3)]
-    for sample in samples:
-        sample["drawn"]["noise"] = 0.0  # what is left is fixed
-    kept = deepcopy(samples)
-    batch = Collate(exchange=True)(samples)
-    for i, sample in enumerate(samples):
-        drawn = Drawn(**samples[(i + 1) % 3]["drawn"])
-        expected = apply(resize_face(sample["truth"].numpy(), 256), drawn, np.random.default_rng(0))
-        np.testing.assert_array_equal(batch["exchanged"][i], expected)
-        for name in ("truth", "input", "sharp"):
-            assert torch.equal(batch[name][i], kept[i][name])
-            assert torch.equal(sample[name], kept[i][name])
-
-
-def test_the_noise_of_an_exchange_is_the_same_each_time() -> None:
-    pairs = TrainingPairs(DrawnSource(2), MixConfig(recipes={"gfpgan": 1.0}), None, 5, 4)
-    samples = [pairs[0], pairs[1]]
-    collate = Collate(exchange=True)
-    first, again, turned = collate(samples), collate(samples), collate(samples[::-1])
-    assert torch.equal(first["exchanged"], again["exchanged"])
-    assert torch.equal(first["exchanged"], turned["exchanged"].flip(0))  # with two, each is the other's next
-
-
-def test_the_stage_for_clips_asks_faces_to_hold_still(fidelity: Any, frozen: dict[str, str], tmp_path: Path) -> None:
-    """All but those that are asked to be the input, which flickers."""
+def test_temporal_consistency_leaves_out_faces_at_full_fidelity(
+    fidelity: Any, frozen: dict[str, str], tmp_path: Path
+) -> None:
+    """Their target is the input, which flickers."""
     files = [f"model.{name}={file}" for name, file in frozen.items()]
 
-    def steady(ends: float) -> Any:
-        words = [
-            *TINY,
-            *files,
-            f"init={fidelity[3]}",
-            f"paths.logs={tmp_path}/{ends}",
-            "trainer.max_epochs=1",
-            "data.neighbours=true",
-        ]
-        words += ["data.neighbours=true", "model.loss.weights.steady=0.5"]
-        train(compose_train("experiment=expert_t", *words, f"model.tokens.ends={ends}"))
-        return read_curves(tmp_path / f"{ends}" / "expert_t/csv/metrics.csv")["loss/steady"][1]
+    def losses(probability: float) -> Any:
+        options = (
+            *TINY, *files, f"init={fidelity[3]}", f"paths.logs={tmp_path}/{probability}", "trainer.max_epochs=1",
+            "data.frame_pairs=true", "model.loss.weights.temporal_consistency=0.5",
+            f"model.tokens.endpoint_probability={probability}",
+        )  # fmt: skip
+        train(compose_train("experiment=expert_t", *options))
+        return read_curves(tmp_path / f"{probability}/expert_t/csv/metrics.csv")["loss/temporal_consistency"][1]
 
-    some, all_of_them = steady(0.5), steady(0.0)  # at .5 every face is at an end
-    assert min(all_of_them) > 0
-    assert 0 < sum(some) < sum(all_of_them)
+    some, every = losses(0.5), losses(0.0)  # at 0.5 half of the faces are at fidelity 1
+    assert min(every) > 0
+    assert 0 < sum(some) < sum(every)
 
 
-def test_unknown_pixels_reach_the_network(fidelity: Any, frozen: dict[str, str], tmp_path: Path) -> None:
-    """Only a mask gives its token a gradient: with masks it moves, without it stays as it started."""
+def test_mask_token_is_trained_only_with_masks(fidelity: Any, frozen: dict[str, str], tmp_path: Path) -> None:
     start = load_weights(fidelity[3], "expert_t").tensors["content.unknown"]
-    for share in (0.0, 1.0):
-        words = (f"init={fidelity[3]}", f"data.mix.unknown={share}", "trainer.max_epochs=1", "data.exchange=false")
-        _, objects = run("fidelity", tmp_path / str(share), frozen, *words, "model.optimizer.weight_decay=0")
+    for probability in (0.0, 1.0):
+        options = (
+            f"init={fidelity[3]}", f"data.mix.inpainting={probability}", "trainer.max_epochs=1",
+            "data.swap_degradation=false", "model.optimizer.weight_decay=0",
+        )  # fmt: skip
+        _, objects = run("fidelity", tmp_path / str(probability), frozen, *options)
         # The average of equal numbers may differ in the last digit.
-        assert torch.allclose(objects["model"].net.content.unknown, start, rtol=1e-3) == (share == 0)
+        assert torch.allclose(objects["model"].net.content.unknown, start, rtol=1e-3) == (probability == 0)
 
 
-def test_codes_count_only_where_the_face_is_a_truth(codes: Any) -> None:
+def test_codes_loss_counts_valid_cells_only(codes: Any) -> None:
     module = codes[2]["model"]
     torch.manual_seed(0)
     truth, logits = torch.rand(2, 3, 256, 256), torch.randn(2, 2, 32, 32, 16)
     out = SimpleNamespace(logits=logits)
     valid = torch.ones(2, 256, 256, dtype=torch.bool)
     half = valid.clone()
-    half[:, :, :100] = False  # cells of 8 pixels: 12 and a half of 32 columns
+    half[:, :, :100] = False  # 12.5 of 32 columns of cells, 8 pixels wide
     module.log = lambda *_: None
     with torch.no_grad():
-        wanted = module.frozen.prior.codebook.nearest(module.frozen.prior.encode(truth)[0]).permute(0, 3, 1, 2)
-        lost = torch.nn.functional.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none")
-        lost = lost.view(wanted.shape)
-        assert float(module._codes(out, truth, valid)) == pytest.approx(float(lost.mean()), rel=1e-5)
-        assert float(module._codes(out, truth, half)) == pytest.approx(float(lost[..., 13:].mean()), rel=1e-5)
-        assert float(module._codes(out, truth, ~valid)) == 0
+        target = module.frozen.prior.codebook.nearest(module.frozen.prior.encode(truth)[0]).permute(0, 3, 1, 2)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none")
+        loss = loss.view(target.shape)
+        assert float(module._codes_loss(out, truth, valid)) == pytest.approx(float(loss.mean()), rel=1e-5)
+        assert float(module._codes_loss(out, truth, half)) == pytest.approx(float(loss[..., 13:].mean()), rel=1e-5)
+        assert float(module._codes_loss(out, truth, ~valid)) == 0
 
 
-def test_the_ends_of_the_knob_are_drawn_as_often_as_asked(fidelity: Any, codes: Any) -> None:
-    draws = torch.Generator().manual_seed(0)
-    found = fidelity[2]["model"]._fidelity(20_000, draws)
-    shares = [float((found == v).float().mean()) for v in (0.0, 0.5, 1.0)]
-    assert shares == pytest.approx([0.2, 0.6, 0.2], abs=0.01)
-    assert not codes[2]["model"]._fidelity(100, draws).any()
+def test_fidelity_is_sampled_with_the_endpoint_probability(fidelity: Any, codes: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = fidelity[2]["model"]._sample_fidelity(20_000, generator)
+    fractions = [float((values == v).float().mean()) for v in (0.0, 0.5, 1.0)]
+    assert fractions == pytest.approx([0.2, 0.6, 0.2], abs=0.01)
+    assert not codes[2]["model"]._sample_fidelity(100, generator).any()
 
 
-@pytest.mark.parametrize("wrong", [{"stage": "both"}, {"ends": 0.6}, {"codes": -1.0}], ids=str)
-def test_impossible_options_are_refused(wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize("wrong", [{"stage": "both"}, {"endpoint_probability": 0.6}, {"codes": -1.0}], ids=str)
+def test_bad_token_option_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"model\.tokens"):
         TokenConfig(**wrong)
 
 
 def test_published_size_builds_and_takes_a_step(frozen: dict[str, str], tmp_path: Path) -> None:
-    """The papers' width on the CPU: one step of two faces over a prior of that width."""
+    """One step of two faces at the paper's size, with a prior of its size."""
     size = PriorConfig(code_width=256, heads=1, widths=(512, 256, 128, 64), encoder=(2, 2, 4), decoder=(6, 2, 2))
     prior = Prior(size).train()
     with torch.no_grad():
@@ -247,7 +219,8 @@ def test_published_size_builds_and_takes_a_step(frozen: dict[str, str], tmp_path
     save_weights(tmp_path / "prior.safetensors", "prior", size.to_dict(), prior.state_dict(), {})
     del prior
     cfg = compose_train(
-        "experiment=expert_t_published", "data=drawn", "logger=csv", "data.batch_size=2", "data.train_faces=2",
+        "experiment=expert_t_published", "data=synthetic_faces", "logger=csv", "data.batch_size=2",
+        "data.train_faces=2",
         "data.val_faces=1", "data.epoch_images=2", "trainer=cpu", "trainer.accelerator=cpu", "trainer.devices=1",
         "trainer.max_steps=1", "trainer.precision=32-true", "callbacks.best=null", "callbacks.at_end=null",
         "callbacks.panel=null", "model.loss.weights.lpips=0", "trainer.limit_val_batches=0",

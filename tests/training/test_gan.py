@@ -1,4 +1,4 @@
-"""Discriminators on windows of eyes, mouth and texture."""
+"""The GAN loss on windows of eyes, mouth and texture."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from likeness.data.sources import CartoonSource
 from likeness.errors import ConfigError
-from likeness.nets.discriminator import Judged, hinge_discriminator
+from likeness.nets.discriminator import DiscriminatorOutput, hinge_discriminator
 from likeness.ops.geometry import template
 from likeness.training.base import FaceModule
 from likeness.training.callbacks import read_curves
@@ -20,8 +21,8 @@ from likeness.training.gan import (
     WindowGan,
     Windows,
     discriminator_loss,
-    gan_pull,
-    network_losses,
+    gan_gradient,
+    generator_losses,
 )
 from likeness.training.run import train
 
@@ -40,7 +41,7 @@ def dots() -> Tensor:
     return image
 
 
-def test_eyes_and_mouth_lie_in_the_middle_of_their_windows() -> None:
+def test_eyes_and_mouth_are_centred_in_their_windows() -> None:
     cut = windows(1).cut(dots())
     assert {k: tuple(v.shape) for k, v in cut.items()} == {
         "eyes": (2, 3, 128, 128), "mouth": (1, 3, 128, 128), "texture": (2, 3, 128, 128)
@@ -61,65 +62,64 @@ def test_right_eyes_are_mirrored() -> None:
     assert (right.diff(dim=-1) < 0).all()
 
 
-def test_texture_windows_are_drawn_and_stay_off_the_border() -> None:
-    corners = np.array(windows(200).corners)
+def test_texture_windows_are_random_and_keep_off_the_border() -> None:
+    corners = np.array(windows(200).texture_corners)
     assert corners.shape == (200, 2, 2)
     assert corners.min() >= 40
     assert corners.max() <= 512 - 40 - 128
     assert np.ptp(corners) > 250
-    assert windows(5, 1).corners == windows(5, 1).corners != windows(5, 2).corners
+    assert windows(5, 1).texture_corners == windows(5, 1).texture_corners != windows(5, 2).texture_corners
 
 
-def test_cover_is_where_windows_were_cut() -> None:
+def test_mask_is_true_where_windows_are_cut() -> None:
     image = torch.rand(2, 3, 512, 512, generator=torch.Generator().manual_seed(0)).requires_grad_()
     where = windows()
     sum(w.sum() for w in where.cut(image).values()).backward()
     assert image.grad is not None
-    assert torch.equal(image.grad[:, :1] != 0, where.cover(image))
+    assert torch.equal(image.grad[:, :1] != 0, where.mask(image))
 
 
-def sides(fake: float, real: float) -> dict[str, tuple[Judged, Judged]]:
-    one = {v: Judged(torch.full((1, 1, 2, 2), v), (torch.full((1, 2, 2, 2), v),)) for v in (fake, real)}
+def sides(fake: float, real: float) -> dict[str, tuple[DiscriminatorOutput, DiscriminatorOutput]]:
+    one = {v: DiscriminatorOutput(torch.full((1, 1, 2, 2), v), (torch.full((1, 2, 2, 2), v),)) for v in (fake, real)}
     return {"eyes": (one[fake], one[real]), "mouth": (one[fake], one[real])}
 
 
-def test_losses_against_known_answers() -> None:
-    """Scores and features are constants: f for the network's, r for the truth's."""
+def test_losses_of_constant_scores_and_features_are_known() -> None:
     assert float(discriminator_loss(sides(-2.0, 2.0))) == 0
     assert float(discriminator_loss(sides(0.5, 0.5))) == pytest.approx((0.5 + 1.5) / 2)
-    found = network_losses(sides(1.0, 2.0))
-    assert float(found["weight"]) == -1
-    assert float(found["features"]) == pytest.approx(0.5)  # |1 - 2| / 2
-    assert float(found["style"]) == pytest.approx(0.75)  # |1 - 4| / 4
-    assert float(network_losses(sides(2.0, 2.0))["style"]) == 0
+    losses = generator_losses(sides(1.0, 2.0))
+    assert float(losses["weight"]) == -1
+    assert float(losses["feature_matching"]) == pytest.approx(0.5)  # |1 - 2| / 2
+    assert float(losses["style"]) == pytest.approx(0.75)  # |1 - 4| / 4
+    assert float(generator_losses(sides(2.0, 2.0))["style"]) == 0
     elsewhere = sides(2.0, 2.0) | {"texture": sides(1.0, 2.0)["eyes"]}
-    assert float(network_losses(elsewhere)["features"]) == 0, "textures are not matched place by place"
+    assert float(generator_losses(elsewhere)["feature_matching"]) == 0, "texture must not be matched"
 
 
-@pytest.mark.parametrize("part", ["weight", "features", "style"])
-def test_each_part_pulls_as_hard_as_its_weight_says(part: str) -> None:
+@pytest.mark.parametrize("name", ["weight", "feature_matching", "style"])
+def test_gradient_of_each_loss_has_the_norm_of_its_weight(name: str) -> None:
     torch.manual_seed(0)
-    config = GanConfig(**{part: 0.5})
-    gan, where = WindowGan(config, 4), windows(1)
+    config = GanConfig(**{name: 0.5}, width=4)
+    gan, where = WindowGan(config), windows(1)
     image = torch.rand(1, 3, 512, 512).requires_grad_()
     reconstruction = 1e-5 * torch.randn(1, 3, 512, 512)
-    judged = gan.compare(image, torch.rand(1, 3, 512, 512), where)
-    cover = where.cover(image)
-    pull, losses = gan_pull(judged, image, reconstruction, cover, config)
-    assert float(pull.norm()) == pytest.approx(0.5 * float((reconstruction * cover).norm()), rel=1e-3)
-    assert not (pull * ~cover).any()
-    (expected,) = torch.autograd.grad(network_losses(judged)[part], image)
-    assert float(torch.cosine_similarity(pull.flatten(), expected.flatten(), 0)) == pytest.approx(1, abs=1e-4)
-    assert set(losses) == {"weight", "features", "style"}
+    outputs = gan.compare(image, torch.rand(1, 3, 512, 512), where)
+    mask = where.mask(image)
+    gradient, losses = gan_gradient(outputs, image, reconstruction, mask, config)
+    assert float(gradient.norm()) == pytest.approx(0.5 * float((reconstruction * mask).norm()), rel=1e-3)
+    assert not (gradient * ~mask).any()
+    (expected,) = torch.autograd.grad(generator_losses(outputs)[name], image)
+    assert float(torch.cosine_similarity(gradient.flatten(), expected.flatten(), 0)) == pytest.approx(1, abs=1e-4)
+    assert set(losses) == {"weight", "feature_matching", "style"}
 
 
 class Spy:
-    """The parts of a module that `_discriminate` uses."""
+    """The parts of a module that `_add_gan` uses."""
 
     def __init__(self, gan: WindowGan) -> None:
         self.gan, self.logged = gan, dict[str, float]()
 
-    def draws(self) -> torch.Generator:
+    def step_generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(0)
 
     def log(self, name: str, value: Tensor) -> None:
@@ -133,52 +133,55 @@ SHARP = {"the first": [True, False], "the second": [False, True], "both": [True,
 
 
 @pytest.mark.parametrize("name", SHARP)
-def test_only_sharp_faces_are_judged_and_pulled(name: str) -> None:
+def test_gan_applies_to_sharp_faces_only(name: str) -> None:
     torch.manual_seed(0)
     sharp = torch.tensor(SHARP[name])
-    spy = Spy(WindowGan(GanConfig(weight=1.0, start=0.0, lead=0.0), 4).eval())
+    spy = Spy(WindowGan(GanConfig(weight=1.0, start=0.0, head_start=0.0, width=4)).eval())
     image, truth, gradient = torch.rand(2, 3, 512, 512), torch.rand(2, 3, 512, 512), 1e-5 * torch.rand(2, 3, 512, 512)
-    kept = gradient.clone()
-    found, loss = FaceModule._discriminate(spy, image, truth, sharp, gradient, 0.5)  # type: ignore[arg-type]
-    assert torch.equal(gradient, kept)
-    changed = (found != gradient).flatten(1).any(1)
+    before = gradient.clone()
+    combined, loss = FaceModule._add_gan(spy, image, truth, sharp, gradient, 0.5)  # type: ignore[arg-type]
+    assert torch.equal(gradient, before)
+    changed = (combined != gradient).flatten(1).any(1)
     assert torch.equal(changed, sharp)
     if not sharp.any():
         assert float(loss) == 0
         assert "gan/scores" not in spy.logged
         return
-    where = Windows(int(sharp.sum()), spy.gan.config, spy.draws())
-    judged = spy.gan.compare(image[sharp], truth[sharp], where)
-    expected = [hinge_discriminator(real.scores, fake.scores) for fake, real in judged.values()]
+    where = Windows(int(sharp.sum()), spy.gan.config, spy.step_generator())
+    outputs = spy.gan.compare(image[sharp], truth[sharp], where)
+    expected = [hinge_discriminator(real.scores, fake.scores) for fake, real in outputs.values()]
     assert float(loss) == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
 
 
 BAD = {
     "negative": {"weight": -1.0},
     "too large": {"window": 600},
-    "smaller than a score sees": {"window": 16},
-    "no texture": {"textures": 0},
-    "sets in after the end": {"start": 3.0},
-    "leads before the start": {"start": 0.1, "lead": 0.2},
+    "smaller than the receptive field": {"window": 16},
+    "no texture": {"texture_windows": 0},
+    "start after the end": {"start": 3.0},
+    "head start before the training": {"start": 0.1, "head_start": 0.2},
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_impossible_options_are_refused(name: str) -> None:
+def test_bad_gan_option_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="gan"):
         GanConfig(**BAD[name])  # type: ignore[arg-type]
 
 
-SMOKE = (*QUICK, "data.mix.soft=0", "trainer.max_epochs=1", "logger=csv", "model.gan.start=0.5", "model.gan.lead=0.25")
+SMOKE = (
+    *QUICK, "data.mix.soft_truth=0", "trainer.max_epochs=1", "logger=csv", "model.gan.start=0.5",
+    "model.gan.head_start=0.25",
+)  # fmt: skip
 
 
 def state(folder: Path) -> dict[str, Tensor]:
     return dict(torch.load(folder / "smoke/checkpoints/last.ckpt", weights_only=False)["state_dict"])
 
 
-def test_an_expert_follows_its_discriminators_once_they_have_begun(tmp_path: Path) -> None:
-    """Four steps: the discriminators learn from the second, the network follows from the third."""
-    gan = ("model.gan.weight=1", "model.gan.style=1", "model.gan.features=1")
+def test_gan_trains_an_expert_after_the_head_start(tmp_path: Path) -> None:
+    """Of four steps, the discriminators are trained from the second, the network with them from the third."""
+    gan = ("model.gan.weight=1", "model.gan.style=1", "model.gan.feature_matching=1")
     train(compose_train(*SMOKE, *gan, f"paths.logs={tmp_path}/a"))
     curves = read_curves(tmp_path / "a/smoke/csv/metrics.csv")
     assert curves["gan/discriminator"][0] == [1, 2, 3]
@@ -189,19 +192,17 @@ def test_an_expert_follows_its_discriminators_once_they_have_begun(tmp_path: Pat
     assert not torch.equal(with_it["net.leave256.weight"], without["net.leave256.weight"])
 
 
-def test_soft_truths_teach_no_texture(tmp_path: Path) -> None:
+def test_gan_does_not_change_an_expert_trained_on_soft_truths(tmp_path: Path) -> None:
     for name, weight in (("a", 0), ("b", 1)):
-        options = ("data.mix.soft=1", "model.gan.start=0", "model.gan.lead=0", f"model.gan.weight={weight}")
+        options = ("data.mix.soft_truth=1", "model.gan.start=0", "model.gan.head_start=0", f"model.gan.weight={weight}")
         train(compose_train(*SMOKE, *options, f"paths.logs={tmp_path}/{name}"))
     one, other = state(tmp_path / "a"), state(tmp_path / "b")
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_mirrored_borders_teach_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no pixel is a truth, no loss of the image moves the network."""
-    from likeness.data.restoration import DrawnSource
-
-    monkeypatch.setattr(DrawnSource, "valid", lambda self, index: np.zeros((256, 256), np.bool_))
+def test_invalid_pixels_have_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a valid pixel the losses of the image do not change the network."""
+    monkeypatch.setattr(CartoonSource, "valid", lambda self, index: np.zeros((256, 256), np.bool_))
     options = ("trainer.max_steps=2", "trainer.limit_val_batches=0", "callbacks.best=null")
     weights = ("model.optimizer.weight_decay=0", "model.loss.weights.lattice=0", f"paths.logs={tmp_path}")
     _, objects = train(compose_train(*QUICK, *options, *weights))

@@ -1,4 +1,4 @@
-"""W&B: online with a key, offline without, never a prompt; and what the entry point keeps quiet about."""
+"""W&B: online with a key, offline without one, never a prompt; and the filter of harmless messages."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ ENTRIES = {
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_key_in_netrc(name: str, tmp_path: Path) -> None:
-    text, found = ENTRIES[name]
+def test_key_is_found_in_netrc(name: str, tmp_path: Path) -> None:
+    text, expected = ENTRIES[name]
     if text:
         file = tmp_path / ".netrc"
         file.write_text(text)
         file.chmod(0o600)
-    assert has_wandb_key() is found
+    assert has_wandb_key() is expected
 
 
-def test_key_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_is_found_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "x")
     assert has_wandb_key()
     monkeypatch.setenv("WANDB_API_KEY", "")
@@ -59,24 +59,24 @@ MODES = {
 
 @pytest.mark.parametrize("name", MODES)
 def test_mode_follows_the_key_unless_forced(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, key, offline = MODES[name]
-    made: dict[str, Any] = {}
-    monkeypatch.setattr(loggers, "WandbLogger", lambda **options: made.update(options))
+    requested, key, offline = MODES[name]
+    options: dict[str, Any] = {}
+    monkeypatch.setattr(loggers, "WandbLogger", lambda **given: options.update(given))
     if key:
         monkeypatch.setenv("WANDB_API_KEY", "x")
-    wandb_logger("p", str(tmp_path / "w"), asked, name="run")
-    assert made == {"project": "p", "save_dir": str(tmp_path / "w"), "offline": offline, "name": "run"}
-    assert "WANDB_MODE" not in os.environ, "one run must not decide for the next"
+    wandb_logger("p", str(tmp_path / "w"), requested, name="run")
+    assert options == {"project": "p", "save_dir": str(tmp_path / "w"), "offline": offline, "name": "run"}
+    assert "WANDB_MODE" not in os.environ, "one run must not change the next"
 
 
-def test_without_a_key_a_run_is_written_to_disk_and_nobody_is_asked(
+def test_without_a_key_a_run_is_written_to_disk_without_a_prompt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def asked(*_: object) -> str:
+    def prompt(*_: object) -> str:
         raise AssertionError("W&B asked for input")
 
-    monkeypatch.setattr(builtins, "input", asked)
-    monkeypatch.setattr("getpass.getpass", asked)
+    monkeypatch.setattr(builtins, "input", prompt)
+    monkeypatch.setattr("getpass.getpass", prompt)
     logger = wandb_logger("likeness", str(tmp_path / "w"), name="test")
     run = logger.experiment
     try:
@@ -88,7 +88,7 @@ def test_without_a_key_a_run_is_written_to_disk_and_nobody_is_asked(
     assert list(folder.glob("*.wandb"))
 
 
-def test_wandb_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_wandb_is_an_error_that_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(**_: object) -> None:
         raise ModuleNotFoundError("wandb")
 
@@ -97,9 +97,7 @@ def test_wandb_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         wandb_logger("p", str(tmp_path), offline=True)
 
 
-def test_quiet_hides_what_it_names_and_nothing_else(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_quiet_hides_the_known_messages_only(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     monkeypatch.setattr(rank_zero, "filters", [])
     rank_zero.addHandler(caplog.handler)

@@ -1,4 +1,4 @@
-"""Training the prior: two optimisers, a late GAN, a resumed run, a codebook that collapses."""
+"""Training the prior: two optimisers, a late GAN, a resumed run, a collapsed codebook."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .conftest import compose_train
 SIZE = "model.net.config."
 TINY = (
     "experiment=vq_prior",
-    "data=drawn",
+    "data=synthetic_faces",
     "~data.synthetic",
     "data.train_faces=2",
     "data.val_faces=1",
@@ -37,9 +37,9 @@ TINY = (
     f"{SIZE}widths=[12,8,8,4]",
     f"{SIZE}encoder=[0,1,1]",
     f"{SIZE}decoder=[1,1,1]",
-    "model.discriminator_width=4",
+    "model.gan.width=4",
     "model.gan.start=0.5",
-    "model.gan.lead=0",
+    "model.gan.head_start=0",
     "model.loss.weights.identity=0",
     "model.loss.weights.lpips=0",
     "trainer.max_time=null",
@@ -76,7 +76,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float], dict[str, Any]]:
-    """Eight steps in one go, a checkpoint after each."""
+    """Eight steps without interruption, with a checkpoint after each."""
     logs = tmp_path_factory.mktemp("prior")
     metrics, objects = train(
         compose_train(*TINY, *EVERY, f"+callbacks.every.dirpath={logs}/steps", f"paths.logs={logs}")
@@ -84,7 +84,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return logs, metrics, objects
 
 
-def test_steps_are_the_prior_s_alone_and_everything_is_logged(straight: Any) -> None:
+def test_global_step_counts_the_priors_steps_and_all_losses_are_logged(straight: Any) -> None:
     logs, metrics, objects = straight
     assert objects["trainer"].global_step == 8
     assert objects["model"].images_seen == 16
@@ -94,10 +94,10 @@ def test_steps_are_the_prior_s_alone_and_everything_is_logged(straight: Any) -> 
     assert {f"loss/{p}" for p in parts} <= set(curves)
     total = np.sum([curves[f"loss/{p}"][1] for p in parts], 0)
     np.testing.assert_allclose(curves["loss"][1], total, rtol=1e-5)
-    assert {"val/codes_used", "val/codes_perplexity", "val/codes_alike", "val/clean/psnr", "gradient"} <= set(curves)
+    assert {"val/codes_used", "val/codes_perplexity", "val/codes_alike", "val/clean/psnr", "grad_norm"} <= set(curves)
 
 
-def test_the_discriminator_sets_in_late(straight: Any) -> None:
+def test_discriminator_is_trained_from_gan_start_on(straight: Any) -> None:
     logs, _, _ = straight
     curves = read_curves(logs / "vq_prior/csv/metrics.csv")
     for name in ("gan/scores", "gan/discriminator"):
@@ -109,21 +109,21 @@ def test_the_discriminator_sets_in_late(straight: Any) -> None:
 
 
 @pytest.mark.parametrize("step", [3, 6])
-def test_resumed_training_ends_as_if_it_had_not_stopped(step: int, straight: Any, tmp_path: Path) -> None:
-    """From before and after the discriminator set in: both networks, the codebook, both optimisers."""
+def test_resumed_training_equals_an_uninterrupted_one(step: int, straight: Any, tmp_path: Path) -> None:
+    """From before and after the start of the GAN: both networks, the codebook, both optimisers."""
     logs, metrics, _ = straight
     last = tmp_path / "vq_prior/checkpoints/last.ckpt"
     last.parent.mkdir(parents=True)
     shutil.copy(logs / f"steps/{step}.ckpt", last)
-    found, objects = train(compose_train(*TINY, f"paths.logs={tmp_path}", "ckpt_path=last"))
+    resumed, objects = train(compose_train(*TINY, f"paths.logs={tmp_path}", "ckpt_path=last"))
     assert objects["trainer"].global_step == 8
-    ends = [read(folder / "vq_prior/checkpoints/last.ckpt") for folder in (logs, tmp_path)]
+    last_states = [read(folder / "vq_prior/checkpoints/last.ckpt") for folder in (logs, tmp_path)]
     for kind in ("state_dict", "current_model_state"):
-        assert same(ends[0][kind], ends[1][kind]), kind
-    moments = [e["optimizer_states"][1]["state"] for e in ends]
+        assert same(last_states[0][kind], last_states[1][kind]), kind
+    moments = [e["optimizer_states"][1]["state"] for e in last_states]
     assert moments[0].keys() == moments[1].keys() != set()
     assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[0])
-    assert found == pytest.approx(metrics, abs=1e-6)
+    assert resumed == pytest.approx(metrics, abs=1e-6)
 
 
 def prior_after_one_step(folder: Path, *options: str) -> dict[str, Tensor]:
@@ -132,20 +132,20 @@ def prior_after_one_step(folder: Path, *options: str) -> dict[str, Tensor]:
     return {n: p.detach().clone() for n, p in objects["model"].net.named_parameters()}
 
 
-def test_the_gan_moves_the_prior_where_the_truth_is_sharp(tmp_path: Path) -> None:
-    early = ("model.gan.start=0", "model.gan.lead=0")
+def test_gan_changes_the_prior_only_with_sharp_truths(tmp_path: Path) -> None:
+    early = ("model.gan.start=0", "model.gan.head_start=0")
     without = prior_after_one_step(tmp_path / "a", *early, "model.gan.weight=0")
     with_it = prior_after_one_step(tmp_path / "b", *early, "model.gan.weight=1")
     assert not torch.equal(without["decoder.leave256.weight"], with_it["decoder.leave256.weight"])
-    soft = ("data.mix.soft=1", *early)
+    soft = ("data.mix.soft_truth=1", *early)
     without = prior_after_one_step(tmp_path / "c", *soft, "model.gan.weight=0")
     with_it = prior_after_one_step(tmp_path / "d", *soft, "model.gan.weight=1")
     assert all(torch.equal(without[n], with_it[n]) for n in without)
 
 
-def test_it_leads_before_anyone_follows_it(tmp_path: Path) -> None:
-    lead = ("model.gan.start=0.75", "model.gan.lead=0.5", "trainer.max_epochs=1", "callbacks.best=null")
-    train(compose_train(*TINY, *lead, f"paths.logs={tmp_path}"))
+def test_discriminator_learns_alone_during_the_head_start(tmp_path: Path) -> None:
+    options = ("model.gan.start=0.75", "model.gan.head_start=0.5", "trainer.max_epochs=1", "callbacks.best=null")
+    train(compose_train(*TINY, *options, f"paths.logs={tmp_path}"))
     curves = read_curves(tmp_path / "vq_prior/csv/metrics.csv")
     assert curves["gan/discriminator"][0] == [1, 2, 3]
     assert curves["gan/scores"][0] == [3]
@@ -153,18 +153,18 @@ def test_it_leads_before_anyone_follows_it(tmp_path: Path) -> None:
 
 def test_both_gradients_are_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     norms = []
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda p, most: norms.append(most) or torch.zeros(()))
-    prior_after_one_step(tmp_path, "model.gan.start=0", "model.gan.lead=0", "model.clip=0.25")
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda p, norm: norms.append(norm) or torch.zeros(()))
+    prior_after_one_step(tmp_path, "model.gan.start=0", "model.gan.head_start=0", "model.max_grad_norm=0.25")
     assert norms == [0.25, 0.25]
 
 
-def test_the_newest_checkpoint_is_written_within_an_epoch(tmp_path: Path) -> None:
+def test_last_checkpoint_is_written_within_an_epoch(tmp_path: Path) -> None:
     often = ("callbacks.last.every_n_train_steps=3", "callbacks.at_end=null", "trainer.max_epochs=1")
     train(compose_train(*TINY, *often, f"paths.logs={tmp_path}"))
     assert read(tmp_path / "vq_prior/checkpoints/last.ckpt")["global_step"] == 3
 
 
-def test_it_learns_by_heart(tmp_path: Path) -> None:
+def test_prior_overfits_one_batch(tmp_path: Path) -> None:
     bare = ("debug=overfit", "data.batch_size=1", "trainer.max_epochs=40", "callbacks.at_end=null")
     more = (
         "callbacks.best=null",
@@ -199,28 +199,30 @@ def validate(model: PriorModule, caplog: pytest.LogCaptureFixture) -> dict[str, 
     return dict(figures)
 
 
-def test_a_collapsed_codebook_raises_the_alarm(caplog: pytest.LogCaptureFixture) -> None:
+def test_collapsed_codebook_is_logged_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     model = module()
     healthy = validate(model, caplog)
     assert healthy["val/codes_used"] >= 0.5
     assert "collapses" not in caplog.text
     book = model.net.codebook
     middle = torch.nn.functional.normalize(book.vectors.mean(1, keepdim=True), dim=2)
-    apart = torch.cat([middle, -middle * torch.ones(1, 15, 1)], 1)  # one code near the features, fifteen opposite
-    book.quantiser.codebook = apart
+    opposite = torch.cat([middle, -middle * torch.ones(1, 15, 1)], 1)  # one code near the features, fifteen opposite
+    book.quantiser.codebook = opposite
     figures = validate(model, caplog)
     assert figures["val/codes_used"] <= 2 / 16
     assert figures["val/codes_perplexity"] <= 2
     assert "the codebook collapses" in caplog.text
     caplog.clear()
     noise = 0.01 * torch.randn(2, 16, 4, generator=torch.Generator().manual_seed(0))
-    book.quantiser.codebook = torch.nn.functional.normalize(middle + noise, dim=2)  # what revival makes of a collapse
+    book.quantiser.codebook = torch.nn.functional.normalize(
+        middle + noise, dim=2
+    )  # a collapse after dead codes were replaced
     figures = validate(model, caplog)
     assert figures["val/codes_alike"] > 0.95
     assert "the codebook collapses" in caplog.text
 
 
-def test_export_carries_the_codes(straight: Any, tmp_path: Path) -> None:
+def test_export_contains_the_codebook(straight: Any, tmp_path: Path) -> None:
     logs, _, _ = straight
     last = logs / "vq_prior/checkpoints/last.ckpt"
     file = export(ExportOptions(str(last), str(tmp_path / "p.safetensors")))
@@ -234,14 +236,14 @@ def test_export_carries_the_codes(straight: Any, tmp_path: Path) -> None:
 
 
 def test_published_size_builds_and_takes_a_step(tmp_path: Path) -> None:
-    """The papers' width on the CPU: one step of one face, with the discriminator."""
+    """One step of one face at the papers' size, with the discriminator."""
     cfg = compose_train(
-        "experiment=vq_prior_published", "data=drawn", "~data.synthetic", "logger=csv", "data.batch_size=1",
+        "experiment=vq_prior_published", "data=synthetic_faces", "~data.synthetic", "logger=csv", "data.batch_size=1",
         "data.train_faces=1", "data.val_faces=1", "data.epoch_images=1", "trainer=cpu", "trainer.accelerator=cpu",
         "trainer.devices=1",
         "trainer.max_steps=1", "trainer.precision=32-true", "callbacks.best=null",
         "callbacks.at_end=null", "callbacks.panel=null", "callbacks.codebook=null",
-        "model.loss.weights.lpips=0", "model.gan.start=0", "data.mix.soft=0", "trainer.limit_val_batches=0",
+        "model.loss.weights.lpips=0", "model.gan.start=0", "data.mix.soft_truth=0", "trainer.limit_val_batches=0",
         "trainer.log_every_n_steps=1", f"paths.logs={tmp_path}",
     )  # fmt: skip
     metrics, objects = train(cfg)
@@ -260,23 +262,23 @@ def net() -> Prior:
     return module().net.eval().requires_grad_(False)
 
 
-def test_the_sheet_shows_every_code_in_its_place(net: Prior) -> None:
+def test_codebook_sheet_shows_every_code_at_its_position(net: Prior) -> None:
     torch.nn.init.normal_(net.decoder.leave256.weight, std=0.1)
     sheet = codebook_sheet(net, 1)
     assert sheet.shape == (32, 16 * 32, 3)
-    for code in (0, 7, 15):  # a whole image of one code has it everywhere, also in its middle
+    for code in (0, 7, 15):  # compare with an image of this code alone
         codes = torch.zeros(1, 2, 4, 32, 32)
         codes[:, 1] = net.codebook.vectors[1, code].view(1, 4, 1, 1)
-        alone = net.decode(codes.flatten(1, 2), torch.full((1, 3, 16, 16), 0.5))[0, :, 240:272, 240:272]
+        expected = net.decode(codes.flatten(1, 2), torch.full((1, 3, 16, 16), 0.5))[0, :, 240:272, 240:272]
         shown = sheet[:, 32 * code : 32 * code + 32].astype(float) / 255
         errors = [
-            np.abs(sheet[:, 32 * c : 32 * c + 32] / 255 - alone.permute(1, 2, 0).numpy()).mean() for c in range(16)
+            np.abs(sheet[:, 32 * c : 32 * c + 32] / 255 - expected.permute(1, 2, 0).numpy()).mean() for c in range(16)
         ]
         assert int(np.argmin(errors)) == code
         assert np.abs(shown - 0.5).max() > 0.01
 
 
-def test_reconstructions_stand_beside_their_faces(net: Prior) -> None:
+def test_reconstructions_are_beside_their_faces(net: Prior) -> None:
     faces = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(3))
     picture = reconstructions(net, faces)
     assert picture.shape == (512, 512, 3)
@@ -296,7 +298,7 @@ def test_interpolation_ends_at_the_two_faces(net: Prior) -> None:
     assert np.abs(middle - low).mean() < 12
 
 
-def test_sheets_are_written_after_validation(straight: Any) -> None:
+def test_codebook_sheets_are_written_after_validation(straight: Any) -> None:
     logs, _, _ = straight
     for head in range(2):
         with Image.open(logs / f"vq_prior/codebook_{head}.png") as picture:

@@ -1,4 +1,4 @@
-"""Training as a whole: it trains, goes on exactly, and what it stores is what it validated."""
+"""Training as a whole: results, exact resumption, and checkpoints with the validated weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def same_weights(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
 
 
-def test_smoke_trains_and_leaves_what_it_should(straight: Any) -> None:
+def test_smoke_run_trains_and_writes_its_files(straight: Any) -> None:
     assert straight.objects["trainer"].global_step == 8
     assert straight.objects["model"].images_seen == 16
     assert np.isfinite(list(straight.metrics.values())).all()
@@ -49,13 +49,13 @@ def test_smoke_trains_and_leaves_what_it_should(straight: Any) -> None:
     curves = read_curves(straight.folder / "csv/metrics.csv")
     assert curves["loss"][0] == list(range(8))
     assert curves["images"][1] == [2.0 * i for i in range(1, 9)]
-    # A cosine from the first step, with one step of warm-up, to (almost) nothing.
+    # One step of warm-up, then a cosine to almost zero.
     expected = 1.5e-3 * 0.5 * (1 + np.cos(np.pi * np.arange(8) / 8))
     np.testing.assert_allclose(curves["lr"][1], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("step", [3, 4])
-def test_resumed_training_ends_as_if_it_had_not_stopped(step: int, straight: Any, quick: Any, tmp_path: Path) -> None:
+def test_resumed_training_equals_an_uninterrupted_one(step: int, straight: Any, quick: Any, tmp_path: Path) -> None:
     """From the middle of the first epoch and from its end."""
     last = tmp_path / "smoke/checkpoints/last.ckpt"
     last.parent.mkdir(parents=True)
@@ -64,24 +64,24 @@ def test_resumed_training_ends_as_if_it_had_not_stopped(step: int, straight: Any
     assert objects["trainer"].global_step == 8
     assert objects["model"].images_seen == 16
     assert metrics == pytest.approx(straight.metrics, abs=1e-6)
-    ends = [read(folder / "checkpoints/last.ckpt") for folder in (straight.folder, tmp_path / "smoke")]
+    last_states = [read(folder / "checkpoints/last.ckpt") for folder in (straight.folder, tmp_path / "smoke")]
     for kind in ("state_dict", "current_model_state"):
-        assert same_weights(ends[0][kind], ends[1][kind])
+        assert same_weights(last_states[0][kind], last_states[1][kind])
 
 
-def test_resuming_needs_the_loaders_state(straight: Any, quick: Any, tmp_path: Path) -> None:
-    """The other way round: without it the epoch begins again and the result is another one."""
+def test_without_the_loaders_state_a_resumed_run_differs(straight: Any, quick: Any, tmp_path: Path) -> None:
+    """The epoch starts again."""
     checkpoint = read(straight.steps[3])
     assert checkpoint["loops"]["fit_loop"]["state_dict"].pop("combined_loader") == [{"epoch": 0, "batches": 3}]
     torch.save(checkpoint, tmp_path / "cut.ckpt")
     _, objects = train(quick(f"ckpt_path={tmp_path}/cut.ckpt"))
     assert objects["trainer"].global_step == 8
-    end = read(tmp_path / "smoke/checkpoints/last.ckpt")["state_dict"]
-    assert not same_weights(end, read(straight.folder / "checkpoints/last.ckpt")["state_dict"])
+    last_state = read(tmp_path / "smoke/checkpoints/last.ckpt")["state_dict"]
+    assert not same_weights(last_state, read(straight.folder / "checkpoints/last.ckpt")["state_dict"])
 
 
 def test_stored_weights_are_the_moving_average(straight: Any) -> None:
-    """Recomputed from the plain weights after every step: a <- .998 a + .002 w."""
+    """Recomputed from the plain weights after every step: a <- 0.998 a + 0.002 w."""
     plain = [read(straight.steps[step])["current_model_state"] for step in range(1, 9)]
     mean = {name: tensor.double() for name, tensor in plain[0].items()}
     for weights in plain[1:]:
@@ -92,18 +92,18 @@ def test_stored_weights_are_the_moving_average(straight: Any) -> None:
     assert not same_weights(checkpoint["state_dict"], checkpoint["current_model_state"])
 
 
-def test_stored_weights_give_the_validated_figures(straight: Any, quick: Any) -> None:
+def test_stored_weights_reproduce_the_validation(straight: Any, quick: Any) -> None:
     cfg = quick()
     model = build(cfg.model)
     model.load_state_dict(read(straight.folder / "checkpoints/last.ckpt")["state_dict"])
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
-    (figures,) = trainer.validate(model, datamodule=build(cfg.data), verbose=False)
+    (reproduced,) = trainer.validate(model, datamodule=build(cfg.data), verbose=False)
     expected = {name: value for name, value in straight.metrics.items() if name.startswith("val/")}
-    assert figures == pytest.approx(expected, abs=1e-5)
+    assert reproduced == pytest.approx(expected, abs=1e-5)
     assert read(straight.folder / "checkpoints/last.ckpt")["metrics"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_export_and_warm_start_carry_the_average(straight: Any, quick: Any, tmp_path: Path) -> None:
+def test_export_and_init_use_the_averaged_weights(straight: Any, quick: Any, tmp_path: Path) -> None:
     last = straight.folder / "checkpoints/last.ckpt"
     file = export(ExportOptions(str(last), str(tmp_path / "e.safetensors")))
     exported = load_weights(file, "expert_f")
@@ -117,7 +117,7 @@ def test_export_and_warm_start_carry_the_average(straight: Any, quick: Any, tmp_
     assert not same_weights(fresh.net.state_dict(), average)
 
 
-def test_one_batch_is_learned_by_heart(quick: Any) -> None:
+def test_debug_overfit_lowers_the_loss_of_one_batch(quick: Any) -> None:
     size = "model.net.config."
     widths = (f"{size}widths=[24,32,32]", f"{size}skips=[12,24]")
     bare = ("callbacks.at_end=null", "callbacks.best=null", "trainer.check_val_every_n_epoch=1000")
@@ -129,13 +129,13 @@ def test_one_batch_is_learned_by_heart(quick: Any) -> None:
 
 
 @pytest.mark.parametrize("debug", ["default", "fdr", "limit", "profiler"])
-def test_debug_postures_run(debug: str, quick: Any) -> None:
+def test_debug_configs_run(debug: str, quick: Any) -> None:
     _, objects = train(quick(f"debug={debug}", "data.epoch_images=4"))
     steps = {"default": 2, "fdr": 1, "limit": 2, "profiler": 2}
     assert objects["trainer"].global_step == steps[debug]
 
 
-def test_a_loss_that_is_no_number_stops_with_the_step(quick: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_loss_is_an_error_that_names_the_step(quick: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {"l1": torch.tensor(float("nan"))}
     monkeypatch.setattr("likeness.training.losses.restoration.RestorationLoss.__call__", lambda *a, **k: broken)
     with pytest.raises(ConfigError, match=r"the loss is nan at step 0; lower optimizer\.lr"):
@@ -143,35 +143,35 @@ def test_a_loss_that_is_no_number_stops_with_the_step(quick: Any, monkeypatch: p
 
 
 BAD = {
-    "no warm start": (("init=/nowhere.safetensors",), WeightsError, "/nowhere.safetensors does not exist"),
+    "no init file": (("init=/nowhere.safetensors",), WeightsError, "/nowhere.safetensors does not exist"),
     "no checkpoint": (("ckpt_path=/nowhere.ckpt",), ConfigError, "/nowhere.ckpt does not exist"),
     "nothing to resume": (("ckpt_path=last",), ConfigError, "last.ckpt does not exist"),
-    "shares": (("data.mix.recipes.clean=0.5",), ConfigError, "the shares sum to"),
+    "probabilities": (("data.mix.recipes.clean=0.5",), ConfigError, "the probabilities sum to"),
     "unknown option": (("+data.bach_size=3",), ConfigError, "bach_size"),
     "unknown target": (("model.net._target_=likeness.nets.expert_f.ExpertG",), ConfigError, "ExpertG"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_configs_are_one_line(name: str, quick: Any) -> None:
+def test_bad_config_is_an_error_of_one_line(name: str, quick: Any) -> None:
     overrides, kind, message = BAD[name]
     with pytest.raises(kind, match=message) as error:
         train(quick(*overrides))
     assert "\n" not in str(error.value)
 
 
-def test_missing_data_is_said_before_anything_is_loaded(composed: Any, tmp_path: Path) -> None:
+def test_missing_data_is_an_error(composed: Any, tmp_path: Path) -> None:
     cfg = composed("data.root=/nowhere", f"paths.logs={tmp_path}")
     with pytest.raises(DataError, match=r"no face data: /nowhere/manifest\.csv"):
         train(cfg)
 
 
-def test_the_command_says_one_line_and_exits(tmp_path: Path) -> None:
-    """Without data, without a key, without a terminal."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LIKENESS_", "WANDB_"))}
+def test_command_without_data_prints_one_line_and_exits(tmp_path: Path) -> None:
+    """Without a W&B key and without a terminal, too."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LIKENESS_", "WANDB_"))}
     done = subprocess.run(
         [sys.executable, str(ROOT / "train.py"), f"paths.logs={tmp_path}"],
-        env={**kept, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")},
+        env={**environment, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")},
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -185,7 +185,7 @@ def test_the_command_says_one_line_and_exits(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout
 
 
-def test_checkpoint_by_name(tmp_path: Path) -> None:
+def test_checkpoint_is_resolved_by_path_or_as_the_last_one(tmp_path: Path) -> None:
     assert resolve_checkpoint(None, tmp_path) is None
     assert resolve_checkpoint("", tmp_path) is None
     file = tmp_path / "checkpoints/last.ckpt"
@@ -195,7 +195,7 @@ def test_checkpoint_by_name(tmp_path: Path) -> None:
     assert resolve_checkpoint(str(file), tmp_path / "elsewhere") == str(file)
 
 
-def test_checkpoint_states_its_network(straight: Any) -> None:
+def test_checkpoint_contains_the_networks_config(straight: Any) -> None:
     config = read(straight.steps[1])["net_config"]
     net = ExpertF(ExpertFConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}))
     stored = read(straight.steps[1])["state_dict"]

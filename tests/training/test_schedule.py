@@ -1,4 +1,4 @@
-"""Progress by steps, epochs and wall-clock; the cosine that follows it."""
+"""Progress by steps, epochs and wall-clock time, and the learning rate."""
 
 from __future__ import annotations
 
@@ -37,41 +37,41 @@ def trainer(
     )
 
 
-SHARES = {
-    "nothing is bounded": (trainer(step=500), 0.0),
+PROGRESS = {
+    "no limit": (trainer(step=500), 0.0),
     "steps": (trainer(step=25, steps=100), 0.25),
-    "steps before epochs": (trainer(step=25, steps=100, epochs=1), 0.25),
+    "steps and epochs: steps": (trainer(step=25, steps=100, epochs=1), 0.25),
     "epochs": (trainer(step=25, epochs=5), 0.5),
     "time": (trainer(timer=(3600.0, 900.0)), 0.25),
-    "the larger one: time": (trainer(step=10, steps=100, timer=(100.0, 60.0)), 0.6),
-    "the larger one: steps": (trainer(step=90, steps=100, timer=(100.0, 60.0)), 0.9),
-    "a timer without a bound": (trainer(step=1, steps=10, timer=(None, 60.0)), 0.1),
-    "never above one": (trainer(step=11, steps=10), 1.0),
+    "steps and time: time is further": (trainer(step=10, steps=100, timer=(100.0, 60.0)), 0.6),
+    "steps and time: steps are further": (trainer(step=90, steps=100, timer=(100.0, 60.0)), 0.9),
+    "a timer without a limit": (trainer(step=1, steps=10, timer=(None, 60.0)), 0.1),
+    "at most one": (trainer(step=11, steps=10), 1.0),
 }
 
 
-@pytest.mark.parametrize("name", SHARES)
-def test_progress(name: str) -> None:
-    made, expected = SHARES[name]
-    assert progress(made) == pytest.approx(expected)
+@pytest.mark.parametrize("name", PROGRESS)
+def test_progress_is_the_larger_fraction(name: str) -> None:
+    trainer_, expected = PROGRESS[name]
+    assert progress(trainer_) == pytest.approx(expected)
 
 
 COSINE = {0: 1.0, 1 / 3: 0.75, 0.5: 0.5, 2 / 3: 0.25, 1: 0.0, 1.5: 0.0, -0.1: 1.0}
 
 
-@pytest.mark.parametrize("share", COSINE)
-def test_cosine(share: float) -> None:
-    assert cosine(share) == pytest.approx(COSINE[share], abs=1e-12)
+@pytest.mark.parametrize("at", COSINE)
+def test_cosine_falls_from_one_to_zero(at: float) -> None:
+    assert cosine(at) == pytest.approx(COSINE[at], abs=1e-12)
 
 
-def rates(schedule: CosineSchedule, made: Any, steps: range) -> list[tuple[float, ...]]:
+def rates(schedule: CosineSchedule, trainer_: Any, steps: range) -> list[tuple[float, ...]]:
     module = SimpleNamespace(log=lambda name, value: None)
-    found = []
+    learning_rates = []
     for step in steps:
-        made.global_step = step
-        schedule.on_train_batch_start(made, module, None, 0)  # type: ignore[arg-type]
-        found.append(tuple(g["lr"] for g in made.optimizers[0].param_groups))
-    return found
+        trainer_.global_step = step
+        schedule.on_train_batch_start(trainer_, module, None, 0)  # type: ignore[arg-type]
+        learning_rates.append(tuple(g["lr"] for g in trainer_.optimizers[0].param_groups))
+    return learning_rates
 
 
 def groups() -> torch.optim.Optimizer:
@@ -79,20 +79,19 @@ def groups() -> torch.optim.Optimizer:
     return torch.optim.SGD([{"params": [a], "lr": 0.8}, {"params": [b], "lr": 0.2}])
 
 
-def test_rate_ramps_up_then_follows_the_cosine_in_every_group() -> None:
-    made = trainer(steps=100)
-    made.optimizers = [groups()]
-    found = rates(CosineSchedule(warmup=4), made, range(100))
-    for step, (first, second) in enumerate(found):
+def test_learning_rate_of_every_group_warms_up_then_follows_the_cosine() -> None:
+    run = trainer(steps=100)
+    run.optimizers = [groups()]
+    for step, (first, second) in enumerate(rates(CosineSchedule(warmup=4), run, range(100))):
         expected = min(1, (step + 1) / 4) * cosine(step / 100)
         assert first == pytest.approx(0.8 * expected)
         assert second == pytest.approx(0.2 * expected)
 
 
-def test_a_resumed_optimiser_keeps_its_base_rate() -> None:
-    made = trainer(steps=100)
-    made.optimizers = [groups()]
-    straight = rates(CosineSchedule(warmup=4), made, range(60))
+def test_resumed_optimiser_keeps_its_base_learning_rate() -> None:
+    run = trainer(steps=100)
+    run.optimizers = [groups()]
+    straight = rates(CosineSchedule(warmup=4), run, range(60))
     resumed = trainer(steps=100)
     resumed.optimizers = [groups()]
     stopped = trainer(steps=100)

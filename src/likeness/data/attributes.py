@@ -1,6 +1,6 @@
-"""Attributes of faces that a data set has few of: glasses, hats, children and the like.
+"""Attributes of faces that data sets lack: glasses, hats, children and the like.
 
-They serve for sampling and for tables only; no network is told them.
+They serve sampling and tables only. No network reads them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ ATTRIBUTES = ("glasses", "child", "old", "beard", "hat", "object", "three_quarte
 
 
 def read_attributes(file: Path | str) -> dict[str, frozenset[str]]:
-    """Attributes by face, from a CSV with the columns `file` and `attributes` (names with blanks between).
+    """Reads the attributes of each face from a CSV with the columns `file` and `attributes`.
 
-    Faces that have none may be left out. Faces that were judged for some attributes only (column `judged`) are left
-    out here: what else they have is not known.
+    The attributes of a face are separated by blanks. Faces without any may be left out. Faces that were judged for some
+    attributes only (column `judged`) are skipped, since their other attributes are unknown.
 
     Raises:
         DataError: if the file cannot be read, lacks a column or names an attribute that is not in `ATTRIBUTES`.
@@ -28,24 +28,34 @@ def read_attributes(file: Path | str) -> dict[str, frozenset[str]]:
             rows = list(csv.DictReader(handle))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"attributes: {file} cannot be read ({error}); make it with `python -m likeness.tasks.labels`"
+            f"attributes: {file} cannot be read ({error}); write it with `python -m likeness.tasks.labels`"
         ) from error
     if not rows or not {"file", "attributes"} <= rows[0].keys():
-        raise DataError(f"attributes: {file} has no rows or lacks a column; expected file, attributes")
-    found = {row["file"]: frozenset((row["attributes"] or "").split()) for row in rows if not row.get("judged")}
-    unknown = sorted(set().union(*found.values()) - set(ATTRIBUTES))
+        raise DataError(f"attributes: {file} has no rows or lacks a column; expected the columns file and attributes")
+    attributes = {row["file"]: frozenset((row["attributes"] or "").split()) for row in rows if not row.get("judged")}
+    unknown = sorted(set().union(*attributes.values()) - set(ATTRIBUTES))
     if unknown:
         raise DataError(f"attributes: {file} names {', '.join(unknown)}; expected some of {', '.join(ATTRIBUTES)}")
-    return found
+    return attributes
 
 
-def rarity(files: Sequence[str], attributes: Mapping[str, frozenset[str]], factors: Mapping[str, float]) -> list[float]:
-    """How much more often each face is drawn: the largest factor among its attributes, 1 without any.
+def face_weights(
+    files: Sequence[str], attributes: Mapping[str, frozenset[str]], attribute_weights: Mapping[str, float]
+) -> list[float]:
+    """Sampling weight of each face: the largest weight among its attributes, 1 if it has none.
+
+    Args:
+        files: the faces.
+        attributes: of each face; faces may be missing.
+        attribute_weights: by attribute, 1 or more.
 
     Raises:
-        ConfigError: if a factor is below 1, or its attribute is unknown.
+        ConfigError: if a weight is below 1 or its attribute is not in `ATTRIBUTES`.
     """
-    if set(factors) - set(ATTRIBUTES) or any(factor < 1 for factor in factors.values()):
-        raise ConfigError(f"data.rare: got {dict(factors)}, expected factors from 1 up for {', '.join(ATTRIBUTES)}")
+    if set(attribute_weights) - set(ATTRIBUTES) or any(weight < 1 for weight in attribute_weights.values()):
+        raise ConfigError(
+            f"data.attribute_weights: got {dict(attribute_weights)}, expected weights of 1 or more for some of "
+            f"{', '.join(ATTRIBUTES)}"
+        )
     none: frozenset[str] = frozenset()
-    return [max([1.0, *(factors.get(name, 1.0) for name in attributes.get(file, none))]) for file in files]
+    return [max([1.0, *(attribute_weights.get(name, 1.0) for name in attributes.get(f, none))]) for f in files]

@@ -1,4 +1,4 @@
-"""Aligned faces with a manifest: records, splits, and a cache of decoded pixels."""
+"""Aligned faces listed in a manifest: records, splits and a cache of decoded pixels."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from likeness.errors import ConfigError, DataError
 from likeness.types import Pixels
 
 Split = Literal["train", "val", "calib"]
-CALIB_SHARE = 0.1
-SHARP_PX = 448  # a crop that covers fewer source pixels was enlarged and is no truth at 512
+CALIB_FRACTION = 0.1  # of the manifest's training faces
+SHARP_PX = 448  # a crop of fewer source pixels was enlarged and is no ground truth at 512
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,15 @@ class FaceRecord:
     """One row of a manifest.
 
     Attributes:
-        native_px: number of source pixels that the crop covers.
-        valid_box: x0, y0, x1, y1 in pixels of the crop; what lies outside is mirrored and no truth. None = all is one.
+        file: path below the manifest's folder.
+        set: name of the data set that the face comes from.
+        kind: "real" or "synthetic" people.
+        group: for tables by group; may be empty.
+        size: edge of the stored crop in pixels.
+        native_px: number of source pixels along the crop's edge.
+        split: "train" or "val".
+        valid_box: x0, y0, x1, y1 in pixels of the crop. Pixels outside are mirrored and no ground truth. None = all
+            pixels are valid.
     """
 
     file: str
@@ -42,7 +49,7 @@ class FaceRecord:
 
     @property
     def sharp(self) -> bool:
-        """Whether it can serve as truth at 512 px."""
+        """Whether it can serve as ground truth at 512 px."""
         return self.size >= 512 and self.native_px >= SHARP_PX
 
 
@@ -50,12 +57,12 @@ def read_manifest(root: Path | str) -> list[FaceRecord]:
     """Reads `root/manifest.csv`.
 
     Raises:
-        DataError: if there is none, or it lacks a column.
+        DataError: if the file is missing, has no rows or lacks a column.
     """
     file = Path(root) / "manifest.csv"
     if not file.is_file():
         raise DataError(
-            f"no face data: {file} does not exist; set data.root=DIR (or LIKENESS_DATA) to a folder made by "
+            f"no face data: {file} does not exist; set data.root=DIR (or LIKENESS_DATA) to a folder written by "
             "`python -m likeness.tasks.prepare src=PHOTOS dst=DIR size=512`, or train with experiment=smoke"
         )
     with file.open(newline="") as handle:
@@ -63,7 +70,7 @@ def read_manifest(root: Path | str) -> list[FaceRecord]:
     needed = {"file", "set", "kind", "group", "size", "native_px", "split"}
     if not rows or not needed <= rows[0].keys():
         missing = sorted(needed - set(rows[0] if rows else ()))
-        raise DataError(f"{file}: no rows or columns missing ({', '.join(missing)}); make it again with prepare")
+        raise DataError(f"{file}: no rows or columns missing ({', '.join(missing)}); write it again with prepare")
     return [
         FaceRecord(
             r["file"], r["set"], r["kind"], r["group"], int(r["size"]), float(r["native_px"]), r["split"],
@@ -79,17 +86,22 @@ def _box(text: str, face: str, manifest: Path) -> tuple[int, int, int, int] | No
     try:
         x0, y0, x1, y1 = (int(word) for word in text.split())
     except ValueError as error:
-        raise DataError(f"{manifest}: {face} has valid_box {text!r}, expected x0 y0 x1 y1; mend or empty it") from error
+        raise DataError(
+            f"{manifest}: {face} has valid_box {text!r}, expected x0 y0 x1 y1; correct or empty it"
+        ) from error
     return x0, y0, x1, y1
 
 
 def valid_mask(box: tuple[int, int, int, int] | None, size: int, edge: int) -> npt.NDArray[np.bool_]:
-    """(edge, edge) bool, True where a crop of `size` pixels is a truth; pixels cut by the box are none.
+    """Mask of the pixels that are ground truth. A pixel cut by the box's border is not.
 
     Args:
-        box: x0, y0, x1, y1 at `size`, x1 and y1 excluded; None = all is a truth.
-        size: of the crop that the box is stated for.
-        edge: of the result.
+        box: x0, y0, x1, y1 in pixels of a crop of `size`, x1 and y1 excluded. None = all pixels are valid.
+        size: edge of that crop in pixels.
+        edge: of the mask in pixels.
+
+    Returns:
+        (edge, edge) bool.
     """
     valid = np.ones((edge, edge), np.bool_)
     if box is not None:
@@ -100,13 +112,17 @@ def valid_mask(box: tuple[int, int, int, int] | None, size: int, edge: int) -> n
 
 
 def is_calib(record: FaceRecord) -> bool:
-    """Whether a training face is held out for calibration: one in ten, chosen by the hash of its name."""
+    """Whether a training face is held out for calibration: one in ten, selected by the hash of its name."""
     digest = hashlib.sha256(record.file.encode()).digest()
-    return record.split == "train" and int.from_bytes(digest[:4], "big") < CALIB_SHARE * 2**32
+    return record.split == "train" and int.from_bytes(digest[:4], "big") < CALIB_FRACTION * 2**32
 
 
 def split_records(records: Sequence[FaceRecord], split: Split) -> list[FaceRecord]:
-    """The faces of one split; `calib` comes out of the manifest's train and is never trained on."""
+    """The faces of one split. `calib` is held out of the manifest's training faces and never trained on.
+
+    Raises:
+        ConfigError: if the split is not train, val or calib.
+    """
     if split == "val":
         return [r for r in records if r.split == "val"]
     if split == "calib":
@@ -117,17 +133,23 @@ def split_records(records: Sequence[FaceRecord], split: Split) -> list[FaceRecor
 
 
 def read_face(root: Path | str, record: FaceRecord, size: int = 512) -> Pixels:
-    """One face, (size, size, 3) uint8; shrinks by area, enlarges by bicubic."""
+    """Reads one face, resized by `resize_face` to (size, size, 3) uint8.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
     try:
         with Image.open(Path(root) / record.file) as picture:
             pixels = np.asarray(picture.convert("RGB"))
     except OSError as error:
-        raise DataError(f"{Path(root) / record.file}: cannot be read ({error}); mend or drop its row") from error
+        raise DataError(
+            f"{Path(root) / record.file}: cannot be read ({error}); restore it or remove its row"
+        ) from error
     return resize_face(pixels, size)
 
 
 def resize_face(pixels: Pixels, size: int) -> Pixels:
-    """Square resize of HWC uint8: area when shrinking, bicubic when enlarging."""
+    """Resizes square HWC uint8: area averaging when shrinking, bicubic when enlarging."""
     if pixels.shape[0] == size:
         return pixels
     shrink = pixels.shape[0] > size
@@ -137,10 +159,16 @@ def resize_face(pixels: Pixels, size: int) -> Pixels:
 def cached_faces(
     root: Path | str, records: Sequence[FaceRecord], cache: Path | str, size: int = 512
 ) -> npt.NDArray[np.uint8]:
-    """All faces as one read-only memory map (N, size, size, 3) uint8, decoded once into `cache`.
+    """Decodes all faces once into a file in `cache` and maps it into memory.
 
-    The file's name carries a hash of the list, so a changed manifest makes a new one; it appears
-    under that name only when complete.
+    The file's name contains a hash of the list of faces, so a changed manifest gets a new file. The file gets this name
+    only when it is complete.
+
+    Returns:
+        (N, size, size, 3) uint8, read-only.
+
+    Raises:
+        DataError: if a face cannot be read.
     """
     key = hashlib.sha256("\n".join([str(Path(root).resolve()), str(size), *(r.file for r in records)]).encode())
     folder = Path(cache)

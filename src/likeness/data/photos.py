@@ -1,32 +1,36 @@
-"""A photo of one face whose width is known: what the pipeline would meet, made from an aligned face."""
+"""Simulates the photo of one face whose width in the photo is known, from an aligned face."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
+from likeness.data.degradations.stills import degrade
 from likeness.data.faces import resize_face
-from likeness.data.recipes import degrade
 from likeness.ops.geometry import EYE_DISTANCE_256, rescale_points, template
 from likeness.types import FloatArray, Pixels
 
-CAMERA_JPEG = 0.7  # share of undegraded photos stored as a camera does, quality 88-98: no fault in itself
+# Fraction of undegraded photos that are stored as a camera's JPEG, quality 88-98; this is no degradation.
+CAMERA_JPEG = 0.7
 
 
-def photo_of(truth: Pixels, width: float, recipe: str, rng: np.random.Generator) -> tuple[Pixels, FloatArray]:
-    """A photo whose face has the given width, degraded by a recipe, and its landmarks.
+def simulate_photo(truth: Pixels, width: float, recipe: str, rng: np.random.Generator) -> tuple[Pixels, FloatArray]:
+    """A photo whose face has the given width, degraded by a recipe, and the landmarks in it.
 
-    The recipe's numbers are for 256, so it is applied there; larger faces are enlarged afterwards,
-    as a poor large face is. Undegraded ones are shrunk from the original, most stored as JPEG.
+    Recipes are stated for 256 px, so the face is degraded at 256 and resized afterwards: a large face becomes a large,
+    poor one. An undegraded face is resized from the original; most are stored as JPEG.
 
     Args:
         truth: an aligned face, square HWC uint8.
-        width: w in pixels of the photo.
-        recipe: named, or clean.
-        rng: draws the degradation.
+        width: of the face in pixels of the photo, twice its eye distance.
+        recipe: name of a recipe, or "clean".
+        rng: source of the degradation.
 
     Returns:
         Square HWC uint8, and (5, 2) landmarks in its pixels.
+
+    Raises:
+        ConfigError: if the recipe is unknown.
     """
     size = max(16, round(256 * width / (2 * EYE_DISTANCE_256)))
     if recipe == "clean":

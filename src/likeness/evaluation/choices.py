@@ -16,7 +16,7 @@ from likeness.evaluation.scores import Run, Scores
 from likeness.nets.gate import THRESHOLD, Gate, gate_features
 from likeness.ops.geometry import template
 from likeness.stages.route import RouteBounds, RouteConfig, route
-from likeness.training.gate import RELATIVE_TIME, TIME_WEIGHT
+from likeness.training.gate_table import RELATIVE_TIME, TIME_WEIGHT
 from likeness.types import Profile
 
 FIRST, SECOND = "expert_t", "expert_f"

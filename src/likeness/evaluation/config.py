@@ -8,8 +8,8 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from likeness.data.clips import CLIP_RECIPES
-from likeness.data.recipes import RECIPES
+from likeness.data.degradations.recipes import RECIPES
+from likeness.data.degradations.video import CLIP_RECIPES
 from likeness.errors import ConfigError
 
 ALL_RECIPES = ("gfpgan", "heavy", "mild", "clean")

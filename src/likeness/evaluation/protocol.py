@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from likeness.data.photos import photo_of
-from likeness.data.recipes import degrade
+from likeness.data.degradations.stills import degrade
+from likeness.data.photos import simulate_photo
 from likeness.evaluation import scores as stored
 from likeness.evaluation.benchmarks import Benchmark, Sample
 from likeness.evaluation.guarding import ACCEPTED, Guard
@@ -38,7 +38,7 @@ def poor_face(sample: Sample, recipe: str, seed: int) -> tuple[FloatArray, Profi
     digest = hashlib.sha256(f"{recipe}/{sample.name}".encode()).digest()
     rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
     if sample.photo is not None:
-        photo, landmarks = photo_of(sample.photo, sample.width, recipe, rng)
+        photo, landmarks = simulate_photo(sample.photo, sample.width, recipe, rng)
         crop = align(photo, landmarks, 256)
         return crop.image, measure(photo, crop)
     if sample.frame is not None and sample.matrix is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from likeness.data.clips import CLIP_RECIPES
+from likeness.data.degradations.video import CLIP_RECIPES
 from likeness.errors import ConfigError
 from likeness.evaluation import provenance, tables
 from likeness.evaluation.benchmarks import View, content_hash

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from likeness.data.clips import draw_clip, write_poor_clip
+from likeness.data.degradations.video import sample_clip_params, write_degraded_clip
 from likeness.errors import DataError
 from likeness.evaluation.clips import TrueClip, TrueFace, rate_of, true_frames
 from likeness.evaluation.measures import Measures
@@ -193,13 +193,13 @@ def poor_clip(
         part = "any frame" if count is None else f"the first {count} frames"
         raise DataError(f"video: no face was found in {part} of {clip.file}; take more with benchmark.frames")
     rng = np.random.default_rng([seed, *clip.name.encode(), *strength.encode()])
-    drawn = draw_clip(strength, rng)
+    drawn = sample_clip_params(strength, rng)
     scale = 2 * EYE_DISTANCE_256 / float(np.median([f.width for f in faces]))
     told = f"{file_hash(clip.file)} {drawn} {clip.factor} {scale:.4f} {seed} {count}"
     file = folder / f"{clip.file.stem}-{strength}-{hashlib.sha256(told.encode()).hexdigest()[:12]}.mp4"
     if not file.is_file():
         with atomic_output(file) as partial:
-            write_poor_clip(true_frames(clip, count), drawn, clip.factor, scale, rate_of(clip), rng, partial)
+            write_degraded_clip(true_frames(clip, count), drawn, clip.factor, scale, rate_of(clip), rng, partial)
     return file
 
 

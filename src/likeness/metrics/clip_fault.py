@@ -1,4 +1,4 @@
-"""What is wrong with a clip above all: noise, blur, or too few pixels."""
+"""Classifies clips by their main fault: noise, blur or low resolution."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ FAULTS: tuple[Fault, ...] = ("noisy", "blurry", "low_res")
 
 @dataclass(frozen=True)
 class ClipQuality:
-    """Medians over frames.
+    """Quality of a clip, as medians over its frames.
 
     Attributes:
-        noise: Immerkaer's sigma, in grey levels.
-        detail: percent of the contrast lost when a frame is halved and doubled, less what noise adds to it.
-        side: the frames' short side in pixels.
+        noise: sigma by Immerkaer's estimator, in grey levels.
+        detail: percent of the contrast lost when a frame is halved and doubled, without the part due to noise.
+        side: short side of the frames, in pixels.
     """
 
     noise: float
@@ -37,12 +37,12 @@ class ClipQuality:
 
 @dataclass(frozen=True)
 class FaultBounds:
-    """Where a figure begins to be a fault: a clip's class is the figure furthest beyond its bound.
+    """Bounds beyond which a clip has a fault. Its class is the fault with the largest ratio to its bound.
 
     Attributes:
-        noise: grey levels.
-        detail: percent.
-        side: pixels.
+        noise: largest good value, in grey levels.
+        detail: smallest good value, in percent.
+        side: smallest good value, in pixels.
     """
 
     noise: float = 4.0
@@ -54,10 +54,13 @@ def clip_quality(frames: Sequence[Pixels]) -> ClipQuality:
     """Measures HWC uint8 frames of one size.
 
     Raises:
-        InputError: if there is none, or one of another size.
+        InputError: if there are no frames, or frames of several sizes.
     """
     if not frames or len({f.shape for f in frames}) > 1:
-        raise InputError(f"clip: got {len(frames)} frames of {sorted({f.shape for f in frames})}, expected one size")
+        raise InputError(
+            f"clip: got {len(frames)} frames of the shapes {sorted({f.shape for f in frames})}, expected one or more "
+            "of one shape"
+        )
     greys = [grey(f.astype(np.float32)) for f in frames]
     sigmas = [noise_sigma(g) for g in greys]
     details = [_detail(g, s) for g, s in zip(greys, sigmas, strict=True)]
@@ -65,21 +68,21 @@ def clip_quality(frames: Sequence[Pixels]) -> ClipQuality:
 
 
 def fault(quality: ClipQuality, bounds: FaultBounds | None = None) -> Fault:
-    """The class of a clip: whichever of the three is worst beside its bound."""
+    """The fault with the largest ratio to its bound."""
     b = bounds or FaultBounds()
-    worse: dict[Fault, float] = {
+    ratios: dict[Fault, float] = {
         "noisy": quality.noise / b.noise,
         "blurry": b.detail / max(quality.detail, 0.1),
         "low_res": b.side / quality.side,
     }
-    return max(FAULTS, key=worse.__getitem__)
+    return max(FAULTS, key=ratios.__getitem__)
 
 
 def _detail(image: FloatArray, sigma: float) -> float:
     contrast = float(image.std())
     if contrast < 1e-3:
         return 0.0
-    lost = float(np.square(image - _halved_and_doubled(image)).mean()) - _noise_lost() * sigma**2
+    lost = float(np.square(image - _halved_and_doubled(image)).mean()) - _noise_fraction_lost() * sigma**2
     return 100 * math.sqrt(max(0.0, lost)) / contrast
 
 
@@ -90,7 +93,7 @@ def _halved_and_doubled(image: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=1)
-def _noise_lost() -> float:
-    """Share of white noise's variance that halving and doubling loses."""
+def _noise_fraction_lost() -> float:
+    """Fraction of white noise's variance that is lost when a frame is halved and doubled."""
     noise = np.random.default_rng(0).normal(0, 1, (512, 512)).astype(np.float32)
     return float(np.square(noise - _halved_and_doubled(noise)).mean())

@@ -1,6 +1,6 @@
-"""Colour: does the whole picture drift, and do the eyes keep theirs?
+"""Colour metrics: drift of the whole picture, and error of the irises.
 
-In CIE Lab (D65, as scikit-image has it), whose unit is about what an eye can just tell apart.
+In CIE Lab (D65, by scikit-image), where a distance of 1 is about the smallest visible difference.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 from likeness.metrics.images import check_pair
 from likeness.ops.geometry import template
 
-IRIS = 10 / 512  # half the edge of the square over an iris, in shares of the crop's edge
+IRIS = 10 / 512  # half the edge of the square over an iris, as a fraction of the crop's edge
 
 
 def lab(images: Tensor) -> Tensor:
@@ -23,11 +23,14 @@ def lab(images: Tensor) -> Tensor:
 
 
 def colour_drift(output: Tensor, truth: Tensor) -> Tensor:
-    """How far the mean colour moved: (B, 3) absolute differences of the mean L, a and b.
+    """Absolute differences of the mean L, a and b.
 
     Args:
         output: (B, 3, S, S) in [0, 1].
         truth: the same shape.
+
+    Returns:
+        (B, 3).
 
     Raises:
         InputError: if shapes differ or values leave [0, 1].
@@ -37,14 +40,17 @@ def colour_drift(output: Tensor, truth: Tensor) -> Tensor:
 
 
 def iris_error(output: Tensor, truth: Tensor) -> Tensor:
-    """How far the eyes' hue and saturation moved: (B,) distance of the mean (a, b) over an iris, mean of both eyes.
+    """Error of the irises' hue and saturation: distance of the mean (a, b) over an iris, averaged over both eyes.
 
-    The irises are taken where alignment puts the eyes; a closed eye or a glance aside is measured all
-    the same, for the truth has it in the same place. About 2 can be told apart side by side, 5 at a glance.
+    The irises are measured at the template's eyes. Closed eyes and glances to the side are measured, too, since truth
+    and output show the same. A difference of 2 is visible side by side, one of 5 at a glance.
 
     Args:
         output: (B, 3, S, S) in [0, 1], aligned to the FFHQ template.
         truth: the same shape.
+
+    Returns:
+        (B,), lower is better.
 
     Raises:
         InputError: if shapes differ or values leave [0, 1].

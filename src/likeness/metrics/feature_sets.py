@@ -1,7 +1,7 @@
-"""How far two sets of pictures lie apart in a recogniser's feature space.
+"""Distances between two sets of pictures in a recogniser's feature space.
 
-The formulas of the Fréchet Inception distance and the kernel Inception distance on features of faces: no figure that
-others publish under those names compares with these.
+These are the formulas of the Fréchet Inception distance and the kernel Inception distance, but on features of faces.
+The values cannot be compared with published ones of these names.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ Features = npt.NDArray[np.float64]
 
 
 def frechet_distance(a: Features, b: Features) -> float:
-    """Of the normal distributions fitted to two sets (Heusel et al., NeurIPS 2017, eq. 6).
+    """Fréchet distance of the normal distributions fitted to two sets (Heusel et al., NeurIPS 2017, eq. 6).
 
     Args:
-        a, b: (N, D) and (M, D) features; each set should hold many more than D.
+        a, b: (N, D) and (M, D) features; N and M should be much larger than D.
 
     Raises:
-        InputError: if the features' sizes differ or a set has fewer than two.
+        InputError: if the sizes of the features differ or a set has fewer than two.
     """
     _check(a, b)
-    spread_a, spread_b = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b))
-    # The eigenvalues of a product of two covariances are real and not negative, but for rounding.
-    roots = np.sqrt(np.linalg.eigvals(spread_a @ spread_b).real.clip(0))
-    apart = np.square(a.mean(0) - b.mean(0)).sum()
-    return float(apart + np.trace(spread_a) + np.trace(spread_b) - 2 * roots.sum())
+    cov_a, cov_b = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b))
+    # The eigenvalues of a product of two covariances are real and not negative, except for rounding.
+    roots = np.sqrt(np.linalg.eigvals(cov_a @ cov_b).real.clip(0))
+    means = np.square(a.mean(0) - b.mean(0)).sum()
+    return float(means + np.trace(cov_a) + np.trace(cov_b) - 2 * roots.sum())
 
 
 def kernel_distance(a: Features, b: Features) -> float:
@@ -38,10 +38,10 @@ def kernel_distance(a: Features, b: Features) -> float:
         a, b: as for `frechet_distance`.
 
     Returns:
-        About 0 for sets of one distribution, where it may be negative.
+        About 0, and possibly negative, for sets from the same distribution.
 
     Raises:
-        InputError: as `frechet_distance`.
+        InputError: as for `frechet_distance`.
     """
     _check(a, b)
 

@@ -11,9 +11,7 @@ from likeness.metrics.images import check_pair
 
 
 def gmsd(output: Tensor, truth: Tensor) -> Tensor:
-    """GMSD of the luma, Prewitt gradients after a 2 x 2 mean, constant 170 on the 0..255 scale.
-
-    Computed by piq.
+    """GMSD of the luma, computed by piq: Prewitt gradients after a 2 x 2 mean, constant 170 on the 0..255 scale.
 
     Args:
         output: (B, 3, H, W) in [0, 1].

@@ -1,13 +1,10 @@
-"""What the metrics share: checks, rounding to 8 bits, halving, luma, and the running mean over images."""
+"""What the metrics share: checks, rounding to 8 bits, halving and luma."""
 
 from __future__ import annotations
-
-from abc import abstractmethod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import Metric
 
 from likeness.errors import InputError
 
@@ -23,19 +20,23 @@ def check_batch(images: Tensor, name: str = "images") -> None:
 
 
 def check_pair(output: Tensor, truth: Tensor, in_range: bool = True) -> None:
-    """Raises InputError unless both are (B, 3, H, W) of one shape and, where asked, within [0, 1]."""
+    """Raises InputError unless both are (B, 3, H, W) of one shape and, with `in_range`, within [0, 1]."""
     check_batch(output, "output")
     check_batch(truth, "truth")
     if output.shape != truth.shape:
-        raise InputError(f"output is {tuple(output.shape)} but truth is {tuple(truth.shape)}; resize one of them first")
+        raise InputError(
+            f"output: got {tuple(output.shape)}, expected the shape of truth, {tuple(truth.shape)}; resize one of them"
+        )
     for name, images in (("output", output), ("truth", truth)) if in_range else ():
         low, high = (float(v) for v in images.detach().aminmax())
         if not (low >= 0 and high <= 1):
-            raise InputError(f"{name}: values span {low:.4g} to {high:.4g}, expected [0, 1]; clip, or divide by 255")
+            raise InputError(
+                f"{name}: got values from {low:.4g} to {high:.4g}, expected [0, 1]; clip them or divide by 255"
+            )
 
 
 def round8(images: Tensor) -> Tensor:
-    """Clips to [0, 1] and rounds to multiples of 1/255: what an 8-bit file would keep."""
+    """Clips to [0, 1] and rounds to multiples of 1/255, as an 8-bit file does."""
     return (images.clamp(0, 1) * 255).round() / 255
 
 
@@ -46,39 +47,10 @@ def halve(images: Tensor) -> Tensor:
         InputError: if a side is odd.
     """
     if images.shape[-1] % 2 or images.shape[-2] % 2:
-        raise InputError(f"images of {tuple(images.shape[-2:])} pixels cannot be halved; expected even sides")
+        raise InputError(f"images: got {tuple(images.shape[-2:])} pixels, expected even sides to halve")
     return F.avg_pool2d(images, 2)
 
 
 def luma(images: Tensor) -> Tensor:
     """BT.601 luma of RGB: (B, 3, H, W) to (B, H, W), in the range of the input."""
     return torch.einsum("bchw,c->bhw", images, images.new_tensor(_LUMA))
-
-
-class ImageMean(Metric):
-    """Mean over images of a per-image figure, merged across processes; both inputs are rounded to 8 bits first."""
-
-    is_differentiable = False
-    full_state_update = False
-    total: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    @abstractmethod
-    def per_image(self, output: Tensor, truth: Tensor) -> Tensor:
-        """(B,) figures of two (B, 3, H, W) batches in [0, 1]."""
-
-    @torch.no_grad()
-    def update(self, output: Tensor, truth: Tensor) -> None:
-        """Adds a batch, (B, 3, H, W) each."""
-        values = self.per_image(round8(output.float()), round8(truth.float()))
-        self.total += values.double().sum()
-        self.count += len(values)
-
-    def compute(self) -> Tensor:
-        """The mean so far; nan before the first image."""
-        return (self.total / self.count).float()

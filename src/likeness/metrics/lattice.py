@@ -1,7 +1,7 @@
-"""Halftone: the fine regular pattern that pixel shuffles and perceptual losses leave behind.
+"""Halftone: the fine regular pattern that pixel shuffles and perceptual losses leave.
 
-LPIPS likes such a lattice and people do not, so it is looked for where it must lie: at the
-frequencies whose period divides the networks' cell, as peaks above the neighbouring frequencies.
+LPIPS rates such a lattice as good, people as bad. It shows as peaks of the spectrum at the frequencies whose period
+divides the networks' cell.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from likeness.errors import InputError
 from likeness.metrics.images import check_batch, luma
 
 CELL_256 = 8  # a cell is 8 pixels at 256 and 16 at 512: multiples of 1/8 and 1/16 cycle per pixel
-NEAR, FAR = 3, 8  # neighbouring bins; those nearer than 3 still hold the peak, widened by the window
+NEAR, FAR = 3, 8  # neighbouring bins; nearer ones contain the peak, which the window widens
 
 
 def axis_power(images: Tensor, lines: slice = slice(None), dtype: torch.dtype = torch.float64) -> Tensor:
-    """Power spectrum of the luma along each axis, a Hann window along that axis, mean over the other.
+    """Power spectrum of the luma along each axis, with a Hann window, averaged over the other axis.
 
     Args:
         images: (B, 3, S, S) in [0, 1].
-        lines: which rows and columns are taken; a loss can do with a few.
-        dtype: in which it is computed.
+        lines: rows and columns that are used; for a loss a few suffice.
+        dtype: of the computation.
 
     Returns:
         (B, 2, S/2 + 1) of `dtype`: along x, then along y; bins in cycles per image.
@@ -36,29 +36,34 @@ def axis_power(images: Tensor, lines: slice = slice(None), dtype: torch.dtype = 
         raise InputError(f"images: got {tuple(images.shape[-2:])} pixels, expected a square")
     grey = luma(images.to(dtype))
     window = torch.hann_window(size, dtype=dtype, device=grey.device)
-    taken = torch.stack((grey[:, lines], grey.transpose(1, 2)[:, lines]), 1)  # (B, 2, lines, S)
-    spectrum = torch.fft.rfft(taken * window)
+    signals = torch.stack((grey[:, lines], grey.transpose(1, 2)[:, lines]), 1)  # (B, 2, lines, S)
+    spectrum = torch.fft.rfft(signals * window)
     return (spectrum.real.square() + spectrum.imag.square()).mean(2)
 
 
 def lattice(power: Tensor) -> Tensor:
-    """The strongest lattice peak of a mean power spectrum: the largest of `peak_ratios`, (...,).
+    """The strongest lattice peak of a mean power spectrum: the largest of `peak_ratios`.
 
-    Photographs .75 to 1.05, halftone above 2.
+    Photographs have 0.75 to 1.05, visible halftone more than 2.
+
+    Args:
+        power: as for `peak_ratios`.
+
+    Returns:
+        (...,).
     """
     return peak_ratios(power).amax((-2, -1))
 
 
 def peak_ratios(power: Tensor) -> Tensor:
-    """How far every lattice frequency stands out of its neighbours.
+    """Power at every lattice frequency, relative to the neighbouring frequencies.
 
     Args:
         power: (..., 2, S/2 + 1), usually the mean of `axis_power` over images.
 
     Returns:
-        (..., 2, frequencies): along both axes, the power there over the mean power of the bins 3 to 8
-        away on both sides. The zero frequency is left out, and so is any whose neighbours do not all
-        exist (Nyquist).
+        (..., 2, frequencies): along both axes, the power over the mean power of the bins 3 to 8 away on both sides. The
+        zero frequency and the Nyquist frequency, which lack neighbours, are left out.
 
     Raises:
         InputError: if S is not a multiple of 256.
@@ -66,7 +71,7 @@ def peak_ratios(power: Tensor) -> Tensor:
     size = 2 * (power.shape[-1] - 1)
     if size <= 0 or size % 256 or power.shape[-2] != 2:
         raise InputError(f"power: got {tuple(power.shape)}, expected (..., 2, S/2 + 1) with S a multiple of 256")
-    step = 256 // CELL_256  # bins are cycles per image, so the same bins at every size
+    step = 256 // CELL_256  # bins are cycles per image, so they are the same at every size
     peaks = torch.arange(step, power.shape[-1] - FAR, step, device=power.device)
     away = torch.arange(NEAR, FAR + 1, device=power.device)
     around = peaks[:, None] + torch.cat((-away, away))  # (peaks, 12)

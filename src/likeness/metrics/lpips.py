@@ -1,7 +1,7 @@
 """Learned perceptual image patch similarity (Zhang et al., CVPR 2018), as a metric and as a loss.
 
-The heads come from the `lpips` package; the backbone's ImageNet features from a file with
-torchvision's key names, so nothing is fetched at run time.
+The heads come from the `lpips` package, the backbone's ImageNet features from a file with torchvision's key names.
+Nothing is downloaded at run time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import lpips as reference
 import torch
@@ -19,21 +18,26 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from likeness.errors import ConfigError, WeightsError
-from likeness.metrics.images import ImageMean, check_pair
+from likeness.metrics.images import check_pair
 
 _BACKBONES = {"squeeze": "squeezenet1_1", "alex": "alexnet", "vgg": "vgg16"}  # torchvision's names
 _TINY = 1e-20
-FACE = (slice(None), slice(None), slice(69, 234), slice(45, 210))  # of an FFHQ-256 crop: what dlib's recogniser reads
+# The window of an FFHQ-256 crop that dlib's recogniser reads.
+FACE = (slice(None), slice(None), slice(69, 234), slice(45, 210))
 
 
 class Lpips(nn.Module):
-    """LPIPS v0.1 with linear heads; its own weights take no gradient, its inputs do."""
+    """LPIPS v0.1 with linear heads, differentiable with respect to its inputs; its weights are frozen.
+
+    Args:
+        net: squeeze, alex or vgg.
+    """
 
     def __init__(self, net: str = "squeeze") -> None:
         super().__init__()
-        # The package draws random backbone weights that are replaced later; the caller's seed must not notice.
+        # The package initialises the backbone randomly, which must not change the caller's random state.
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it calls torchvision by deprecated arguments
+            warnings.simplefilter("ignore")  # it calls torchvision with deprecated arguments
             package = reference.LPIPS(net=net, pnet_rand=True, verbose=False)
         self.scaling = package.scaling_layer
         self.net = package.net
@@ -41,46 +45,39 @@ class Lpips(nn.Module):
         self.eval().requires_grad_(False)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Unit-length features of (B, 3, H, W) images in [0, 1], one (B, C, h, w) a layer.
+        """Unit-length features of images, so that a truth is encoded once for several outputs.
 
-        A truth that several outputs are compared with needs them once.
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B, C, h, w) for each layer.
         """
-        images = images.contiguous(memory_format=torch.channels_last)  # CPU pooling is ten times as fast
+        images = images.contiguous(memory_format=torch.channels_last)  # pooling on CPU is ten times as fast
         outputs = self.net(self.scaling(2 * images - 1))
-        # The square root's slope at zero is infinite: without the constant a dead pixel makes the loss nan.
+        # The derivative of the square root at zero is infinite; without the constant it makes the loss nan.
         return [x / (x.square().sum(1, keepdim=True) + _TINY).sqrt() for x in outputs]
 
     def compare(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-        """(B,) distance of two results of `features`."""
+        """(B,) distances of two results of `features`."""
         layers = [h((x - y).square()).mean((1, 2, 3)) for h, x, y in zip(self.heads, a, b, strict=True)]
         return torch.stack(layers).sum(0)
 
     def forward(self, output: Tensor, truth: Tensor) -> Tensor:
-        """(B,) distance of two (B, 3, H, W) batches in [0, 1], lower is better; sides of at least 32 pixels."""
+        """(B,) distances of two batches (B, 3, H, W) in [0, 1], lower is better; sides of at least 32 pixels."""
         check_pair(output, truth, in_range=False)
         return self.compare(self.features(output), self.features(truth))
 
 
-class LpipsMean(ImageMean):
-    """Running mean of LPIPS."""
-
-    higher_is_better = False
-
-    def __init__(self, network: Lpips) -> None:
-        super().__init__()
-        self.network = network
-
-    def per_image(self, output: Tensor, truth: Tensor) -> Tensor:
-        """(B,) distances."""
-        return cast(Tensor, self.network(output, truth))
-
-
 def backbone_file(net: str = "squeeze") -> Path:
-    """Where the backbone of `net` lies: `$LIKENESS_DATA/backbones`, else torchvision's own cache.
+    """The file of a backbone, in `$LIKENESS_DATA/backbones` or else in torchvision's cache.
+
+    Args:
+        net: squeeze, alex or vgg.
 
     Raises:
-        ConfigError: if `net` is not squeeze, alex or vgg.
-        WeightsError: if the file is in neither place.
+        ConfigError: if the backbone is unknown.
+        WeightsError: if the file is in neither folder.
     """
     if net not in _BACKBONES:
         raise ConfigError(f"LPIPS backbone: got '{net}', expected one of {', '.join(_BACKBONES)}")
@@ -94,7 +91,7 @@ def backbone_file(net: str = "squeeze") -> Path:
                 return file
     raise WeightsError(
         f"LPIPS: no {name}*.safetensors or {name}*.pth in {' or '.join(map(str, folders))}; "
-        f"name torchvision's file with weights.lpips=FILE"
+        f"give torchvision's file with weights.lpips=FILE"
     )
 
 
@@ -102,15 +99,15 @@ def load_lpips(path: Path | str | None = None, net: str = "squeeze") -> Lpips:
     """LPIPS with ImageNet features from a file with torchvision's key names.
 
     Args:
-        path: `.safetensors` or `.pth`; by default what `backbone_file` finds.
+        path: `.safetensors` or `.pth`; None = the result of `backbone_file`.
         net: squeeze, alex or vgg.
 
     Returns:
-        A module: forward(a, b), (B, 3, H, W) in [0, 1] each, gives (B,); differentiable in a and b.
+        A frozen module, see `Lpips.forward`.
 
     Raises:
-        ConfigError: if `net` is unknown.
-        WeightsError: if the file is missing, unreadable, or of another network.
+        ConfigError: if the backbone is unknown.
+        WeightsError: if the file is missing, unreadable or of another network.
     """
     file = backbone_file(net) if path is None else Path(path)
     if net not in _BACKBONES:
@@ -125,7 +122,7 @@ def load_lpips(path: Path | str | None = None, net: str = "squeeze") -> Lpips:
     module = Lpips(net)
     with torch.no_grad():
         for key, weight in module.net.state_dict().items():
-            # The package cuts torchvision's `features` into slices but keeps each layer's number.
+            # The package splits torchvision's `features` into slices but keeps each layer's number.
             name = "features." + key.split(".", 1)[1]
             if name not in stored or stored[name].shape != weight.shape:
                 raise WeightsError(f"LPIPS: {file} does not hold {name} of torchvision's {_BACKBONES[net]}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from likeness.metrics.images import ImageMean, check_pair
+from likeness.metrics.images import check_pair
 
 
 def psnr(output: Tensor, truth: Tensor) -> Tensor:
@@ -15,20 +15,10 @@ def psnr(output: Tensor, truth: Tensor) -> Tensor:
         truth: the same shape.
 
     Returns:
-        (B,) dB, higher is better; infinite where the images are equal.
+        (B,) in dB, higher is better; infinite if the images are equal.
 
     Raises:
         InputError: if shapes differ or values leave [0, 1].
     """
     check_pair(output, truth)
     return -10 * (output - truth).square().mean((1, 2, 3)).log10()
-
-
-class Psnr(ImageMean):
-    """Running mean of `psnr` in dB."""
-
-    higher_is_better = True
-
-    def per_image(self, output: Tensor, truth: Tensor) -> Tensor:
-        """(B,) dB."""
-        return psnr(output, truth)

@@ -1,4 +1,4 @@
-"""How much fine contrast an output has, compared with the truth."""
+"""Sharpness: fine contrast of the output relative to the truth."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ def sharpness_ratio(output: Tensor, truth: Tensor) -> Tensor:
         truth: the same shape.
 
     Returns:
-        (B,): 1 as sharp as the truth, below 1 softer, above 1 sharper or noisier; infinite or nan
-        over a perfectly flat truth.
+        (B,): 1 = as sharp as the truth, below 1 softer, above 1 sharper or noisier; infinite or nan for a flat truth.
 
     Raises:
         InputError: if shapes differ or values leave [0, 1].

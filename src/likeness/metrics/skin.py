@@ -1,4 +1,4 @@
-"""Where skin lies in an aligned face: three fixed windows, which the figures of the skin share."""
+"""Windows of skin in an aligned face, for the metrics of skin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from likeness.errors import InputError
 from likeness.metrics.images import check_batch, luma
 
 SIZE = 512
-SIDE = 80  # of a window; the eyes are 126 px apart
+SIDE = 80  # of a window, in pixels; the eyes are 126 px apart
 # Upper left corners (x, y): the cheeks below the eyes and beside the nose, and the forehead down to the brows.
 CORNERS = ((136, 276), (296, 276), (216, 124))
 
@@ -19,14 +19,15 @@ def skin_windows(images: Tensor, valid: Tensor | None, margin: int) -> tuple[Ten
 
     Args:
         images: (B, 3, 512, 512) in [0, 1], aligned to `TEMPLATE_512`.
-        valid: (B, 1, 512, 512) bool, pixels that count; None: all.
-        margin: pixels around the windows that filters need.
+        valid: (B, 1, 512, 512) bool, pixels that count; None = all.
+        margin: additional pixels around each window, for filters.
 
     Returns:
-        (B, 3, SIDE + 2 margin, SIDE + 2 margin) luma in grey levels of 255, and (B, 3, SIDE, SIDE) bool, what counts.
+        (B, 3, SIDE + 2 margin, SIDE + 2 margin) luma on the 0..255 scale, and (B, 3, SIDE, SIDE) bool, pixels that
+        count.
 
     Raises:
-        InputError: for another shape or type.
+        InputError: if a shape or type is wrong.
     """
     check_batch(images)
     if images.shape[-2:] != (SIZE, SIZE):
@@ -44,15 +45,3 @@ def _cut(planes: Tensor, margin: int) -> Tensor:
     """(B, 512, 512) to (B, 3, SIDE + 2 margin, SIDE + 2 margin)."""
     spans = [[slice(at - margin, at + SIDE + margin) for at in corner] for corner in CORNERS]
     return torch.stack([planes[:, y, x] for x, y in spans], 1)
-
-
-def pooled_ratio(outputs: Tensor, truths: Tensor) -> Tensor:
-    """Mean figure of outputs over the mean figure of truths, (...); images without one (nan) are left out.
-
-    A ratio of means, since one photograph may have no speck at all.
-
-    Args:
-        outputs: (N, ...), from `specks` or `streaks`.
-        truths: (M, ...) of photographs.
-    """
-    return outputs.nanmean(0) / truths.nanmean(0)

@@ -13,8 +13,8 @@ from likeness.metrics.images import check_pair
 def ssim(output: Tensor, truth: Tensor) -> Tensor:
     """SSIM on RGB, mean over channels: Gaussian window of 11 pixels and sigma 1.5, full resolution.
 
-    The image is not shrunk first (some implementations do above 256 px), so that 512-px figures see
-    512-px detail. Computed by piq.
+    Computed by piq. The image is not downscaled first, as some implementations do above 256 px, so that at 512 px fine
+    detail counts.
 
     Args:
         output: (B, 3, H, W) in [0, 1], sides of at least 11 pixels.
@@ -28,4 +28,4 @@ def ssim(output: Tensor, truth: Tensor) -> Tensor:
     """
     check_pair(output, truth)
     values = piq.ssim(output, truth, data_range=1.0, reduction="none", downsample=False)
-    return cast(Tensor, values)  # a tuple only when the contrast map is asked for
+    return cast(Tensor, values)  # a tuple only if the contrast map is returned, too

@@ -1,7 +1,7 @@
-"""Streaks: fine parallel lines (hatching) on skin, which restorers leave where a blurred face shows none.
+"""Streaks: fine parallel lines (hatching) on skin, which restorers invent on blurred faces.
 
-Skin of photographs is about as anisotropic, by edges, wrinkles and hair; but these have energy at all wavelengths. A
-streak is energy at one orientation and one wavelength.
+In photographs edges, wrinkles and hair make skin about as anisotropic, but they have energy at all wavelengths. A
+streak has its energy at one orientation and one wavelength.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 from likeness.metrics.skin import SIDE, skin_windows
 
 STEP = 4  # pixels between samples of the local energy, which is smooth
-_MARGIN = 40  # pixels around a window: the longest wave's filter reaches 2.6 sigma, the mean after it the rest
-_FACTOR = 4 / 3  # from one wavelength of the bank to the next
-_APART = 2  # steps to the wavelengths that a streak is compared with
+_MARGIN = 40  # pixels around a window: 2.6 sigma of the longest wave's filter, and the averaging after it
+_FACTOR = 4 / 3  # from one wavelength of the filter bank to the next
+_COMPARED = 2  # steps to the wavelengths with which a streak is compared
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,14 @@ class StreakRule:
     """What counts as a streak.
 
     Attributes:
-        shortest, count: distance of two lines in pixels at 512, and how many such distances, each 4/3 of the last.
-        orientations: of the filters, evenly spread over half a turn.
+        shortest: smallest wavelength (distance of two lines), in pixels at 512.
+        count: number of wavelengths, each 4/3 of the last.
+        orientations: of the filters, evenly spread over 180 degrees.
         width: sigma of a filter's Gaussian over its wavelength.
-        spread: sigma of the Gaussian over which energy is averaged, pixels.
-        directed: how many times the energy of the strongest orientation must exceed the mean of all.
-        above: how many times it must exceed that of waves 16/9 as long and as short at the same orientation.
-        contrast: the least amplitude of the wave in grey levels.
+        spread: sigma of the Gaussian that averages the energy, in pixels.
+        directed: smallest ratio of the strongest orientation's energy to the mean of all.
+        above: smallest ratio to the energy at 16/9 and 9/16 of the wavelength at the same orientation.
+        contrast: smallest amplitude of the wave, in grey levels.
     """
 
     shortest: float = 6.0
@@ -50,25 +51,28 @@ RULE = StreakRule()
 
 
 def streaks(images: Tensor, valid: Tensor | None = None, rule: StreakRule = RULE) -> Tensor:
-    """Share of the cheeks and the forehead that is hatched.
+    """Fraction of the cheeks and the forehead that is hatched.
 
     Args:
         images: (B, 3, 512, 512) in [0, 1], aligned to `TEMPLATE_512`.
-        valid: (B, 1, 512, 512) bool, pixels that count; None: all.
+        valid: (B, 1, 512, 512) bool, pixels that count; None = all.
         rule: what counts as a streak.
 
     Returns:
-        (B,) in [0, 1]; nan where no pixel of the windows is valid.
+        (B,) in [0, 1]; nan if no pixel of the windows is valid.
 
     Raises:
-        InputError: for another shape or type.
+        InputError: if a shape or type is wrong.
     """
-    found, counted = find_streaks(images, valid, rule)
-    return found.flatten(1).sum(1) / counted.flatten(1).sum(1)
+    hatched, counted = find_streaks(images, valid, rule)
+    return hatched.flatten(1).sum(1) / counted.flatten(1).sum(1)
 
 
 def find_streaks(images: Tensor, valid: Tensor | None = None, rule: StreakRule = RULE) -> tuple[Tensor, Tensor]:
-    """Where the streaks are in every fourth pixel of the windows of `skin_windows`, and which of these count.
+    """The streaks at every fourth pixel of the windows of `skin_windows`, and the pixels that count.
+
+    Args:
+        images, valid, rule: as for `streaks`.
 
     Returns:
         Two (B, 3, SIDE / STEP, SIDE / STEP) bool.
@@ -76,28 +80,30 @@ def find_streaks(images: Tensor, valid: Tensor | None = None, rule: StreakRule =
     grey, counted = skin_windows(images, valid, _MARGIN)
     counted = counted[..., ::STEP, ::STEP]
     energy = local_energy(grey.flatten(0, 1), rule)  # (3 B, wavelengths, orientations, h, w)
-    found = torch.zeros_like(counted).flatten(0, 1)
-    for i in range(_APART, _APART + rule.count):
-        strongest, at = energy[:, i].max(1, keepdim=True)
-        others = [energy[:, i + d].gather(1, at) for d in (-_APART, _APART)]
-        needed = torch.cat((*(rule.above * o for o in others), rule.directed * energy[:, i].mean(1, keepdim=True)), 1)
-        found |= (strongest[:, 0] > needed.amax(1)) & (strongest[:, 0] > rule.contrast**2)
-    return found.view_as(counted) & counted, counted
+    hatched = torch.zeros_like(counted).flatten(0, 1)
+    for i in range(_COMPARED, _COMPARED + rule.count):
+        strongest, orientation = energy[:, i].max(1, keepdim=True)
+        others = [energy[:, i + d].gather(1, orientation) for d in (-_COMPARED, _COMPARED)]
+        thresholds = torch.cat(
+            (*(rule.above * o for o in others), rule.directed * energy[:, i].mean(1, keepdim=True)), 1
+        )
+        hatched |= (strongest[:, 0] > thresholds.amax(1)) & (strongest[:, 0] > rule.contrast**2)
+    return hatched.view_as(counted) & counted, counted
 
 
 def local_energy(grey: Tensor, rule: StreakRule = RULE) -> Tensor:
     """Squared amplitude of waves, averaged around every fourth pixel.
 
-    The filters are Gaussians in the spectrum around a wave (Gabor filters, Daugman 1985); that wave's gain is 1. Their
-    answers are narrow-banded, so the part of the spectrum around the wave, a quarter of it in each direction,
-    holds nearly all of their envelope, and its inverse transform has a sample every fourth pixel.
+    The filters are Gaussians in the spectrum, centred at a wave (Gabor filters, Daugman 1985), whose gain is 1. Their
+    responses are narrow-band: a quarter of the spectrum in each direction, around the wave, contains nearly all of the
+    envelope. The inverse transform of this part has one sample every fourth pixel.
 
     Args:
         grey: (N, S, S) with S = SIDE + 2 _MARGIN, in grey levels.
         rule: wavelengths, orientations and spreads.
 
     Returns:
-        (N, count + 4, orientations, SIDE / STEP, SIDE / STEP); the wavelengths ascend, with two more at each end.
+        (N, count + 4, orientations, SIDE / STEP, SIDE / STEP), by ascending wavelength, with two more at each end.
     """
     rows, columns, gains = (t.to(grey.device) for t in _bank(grey.shape[-1], rule))
     spectrum = torch.fft.fft2(grey - grey.mean((-2, -1), keepdim=True))
@@ -111,24 +117,25 @@ def local_energy(grey: Tensor, rule: StreakRule = RULE) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _bank(side: int, rule: StreakRule) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every filter, the rows and columns of its part of a spectrum of `side`, (K, side / STEP), and its gains there.
+    """The filters, each restricted to a part of a spectrum of `side` x `side`.
 
-    The gains, (K, side / STEP, side / STEP), are doubled, since a real wave has half of its amplitude at either
-    frequency.
+    Returns:
+        Rows and columns of that part, (K, side / STEP) each, and the gains, (K, side / STEP, side / STEP). The gains
+        are doubled, since a real wave has half of its amplitude at the negative frequency.
     """
     offsets = torch.fft.fftfreq(side // STEP, STEP / side).round().long()
     rows, columns, gains = [], [], []
-    for i in range(-_APART, rule.count + _APART):
+    for i in range(-_COMPARED, rule.count + _COMPARED):
         length = rule.shortest * _FACTOR**i
         sigma = side / (2 * math.pi * rule.width * length)  # bins
         for k in range(rule.orientations):
             angle = math.pi * k / rule.orientations
             y, x = (side / length * f(angle) for f in (math.sin, math.cos))
             row, column = round(y) + offsets, round(x) + offsets
-            away = ((row - y) / sigma).square()[:, None] + ((column - x) / sigma).square()
+            distance = ((row - y) / sigma).square()[:, None] + ((column - x) / sigma).square()
             rows.append(row % side)
             columns.append(column % side)
-            gains.append(2 * torch.exp(-0.5 * away))
+            gains.append(2 * torch.exp(-0.5 * distance))
     return torch.stack(rows), torch.stack(columns), torch.stack(gains)
 
 

@@ -1,6 +1,7 @@
-"""Does a restored clip flicker, and does it move as the true one does: errors between neighbouring frames.
+"""Temporal metrics: flicker, and errors of motion between neighbouring frames.
 
-Frames are HWC float32 on the scale 0..255. All figures are of one pair of neighbours; a clip's is their mean.
+Frames are HWC float32 on the scale 0..255. A metric of frames applies to one pair; a clip's value is the mean over its
+pairs.
 """
 
 from __future__ import annotations
@@ -16,27 +17,28 @@ Points = npt.NDArray[np.floating]
 
 
 def temporal_mse(before: FloatArray, now: FloatArray) -> float:
-    """`tmse`: mean squared change from a frame to the next.
+    """`tmse`: mean squared change from one frame to the next.
 
-    A frozen clip has none, so alone it rewards blur; `temporal_error` and the excess over the true clip's tell more.
+    A frozen clip has a value of 0, so on its own it favours blur. `temporal_error` and the excess over the true clip's
+    value are more meaningful.
     """
     _check(before, now)
     return float(np.square(now - before).mean())
 
 
 def temporal_error(before: FloatArray, now: FloatArray, true_before: FloatArray, true_now: FloatArray) -> float:
-    """`tmse_gt`: mean squared error of the change from a frame to the next, against the true one's."""
+    """`tmse_gt`: mean squared error of the change from one frame to the next, relative to the true change."""
     _check(before, now, true_before, true_now)
     return float(np.square((now - before) - (true_now - true_before)).mean())
 
 
 def warping_error(before: FloatArray, now: FloatArray, moved: Motion) -> float:
-    """Mean squared difference of a frame and the last one moved along, where both see the point.
+    """Mean squared difference between a frame and the previous one, warped to it, over points visible in both.
 
-    Lai et al., ECCV 2018, eq. 13, with flow and occlusion of the true clip, so that blur does not make the flow fail.
+    Lai et al., ECCV 2018, eq. 13, with flow and occlusion from the true clip, so that blur does not corrupt the flow.
 
     Returns:
-        The error, nan where no point is seen in both.
+        The error; nan if no point is visible in both.
     """
     _check(before, now)
     if not moved.visible.any():
@@ -48,10 +50,13 @@ def jitter(landmarks: Points) -> float:
     """Mean length of the landmarks' second difference over time, in their pixels: 0 for steady motion.
 
     Args:
-        landmarks: (T, 5, 2); frames with a nan are left out with both neighbours.
+        landmarks: (T, 5, 2); a frame with nan is left out, as are differences that need it.
 
     Returns:
-        The mean, nan for fewer than three frames in a row.
+        The mean; nan if no three consecutive frames have landmarks.
+
+    Raises:
+        InputError: if the shape is wrong.
     """
     if landmarks.ndim != 3 or landmarks.shape[1:] != (5, 2):
         raise InputError(f"landmarks: got {landmarks.shape}, expected (T, 5, 2)")
@@ -62,30 +67,30 @@ def jitter(landmarks: Points) -> float:
 
 
 def neighbour_distance(embeddings: Points) -> float:
-    """Mean Euclidean distance of (T, D) embeddings of neighbouring frames; nan for fewer than two."""
+    """Mean Euclidean distance between the embeddings (T, D) of neighbouring frames; nan for fewer than two frames."""
     return float(np.linalg.norm(np.diff(embeddings, axis=0), axis=1).mean()) if len(embeddings) > 1 else float("nan")
 
 
 def identity_spread(embeddings: Points) -> float:
-    """Mean Euclidean distance of (T, D) embeddings to their mean: how much a person changes over a track."""
+    """Mean Euclidean distance of embeddings (T, D) to their mean: how much the identity varies over a track."""
     return float(np.linalg.norm(embeddings - embeddings.mean(0), axis=1).mean())
 
 
-def smooth(points: Points, share: float = 0.5) -> Points:
-    """Landmarks over time smoothed forward, backward, and averaged, so that nothing lags.
+def smooth(points: Points, alpha: float = 0.5) -> Points:
+    """Smooths landmarks over time by exponential averages forward and backward, whose mean has no lag.
 
     Args:
         points: (T, 5, 2), without nan.
-        share: weight of a new value against the running mean, 0..1; 1 changes nothing.
+        alpha: weight of a new value in the running mean, 0..1; 1 changes nothing.
     """
-    runs = []
+    passes = []
     for order in (points, points[::-1]):
-        run = [order[0]]
+        means = [order[0]]
         for value in order[1:]:
-            run.append(share * value + (1 - share) * run[-1])
-        runs.append(np.stack(run))
-    found: Points = (runs[0] + runs[1][::-1]) / 2
-    return found
+            means.append(alpha * value + (1 - alpha) * means[-1])
+        passes.append(np.stack(means))
+    smoothed: Points = (passes[0] + passes[1][::-1]) / 2
+    return smoothed
 
 
 def _check(*frames: FloatArray) -> None:

@@ -1,4 +1,4 @@
-"""A patch discriminator: is this piece of 70 pixels real? (Isola et al., CVPR 2017, section 3.2)"""
+"""A patch discriminator, which scores windows of 70 pixels (Isola et al., CVPR 2017, section 3.2), and the GAN loss."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 from likeness.nets.blocks import SLOPE
 
 
-class Judged(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a discriminator returns.
 
     Attributes:
         scores: (B, 1, h, w), positive = real.
-        features: of every layer but the last, fine to coarse, (B, C, h, w) each.
+        features: (B, C, h, w) of every layer but the last, from fine to coarse.
     """
 
     scores: Tensor
@@ -29,11 +29,11 @@ class Judged(NamedTuple):
 class PatchDiscriminator(nn.Module):
     """(B, 3, S, S) in [0, 1] to (B, 1, S/8 - 2, S/8 - 2) scores, positive = real.
 
-    Spectral normalisation (Miyato et al., ICLR 2018) instead of batch statistics: a batch of eight has none worth
-    the name.
+    Spectral normalisation (Miyato et al., ICLR 2018) instead of batch normalisation, for which a batch of eight is too
+    small.
 
     Args:
-        width: channels after the first convolution, doubled by each of the two that follow.
+        width: channels of the first convolution; each of the two that follow doubles them.
     """
 
     def __init__(self, width: int = 32) -> None:
@@ -46,21 +46,21 @@ class PatchDiscriminator(nn.Module):
             if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def forward(self, image: Tensor) -> Judged:
+    def forward(self, image: Tensor) -> DiscriminatorOutput:
         x, features = image * 2 - 1, []
         for layer in (*self.down, self.mix):
             x = F.leaky_relu(layer(x), SLOPE)
             features.append(x)
-        return Judged(self.score(x), tuple(features))
+        return DiscriminatorOutput(self.score(x), tuple(features))
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Hinge loss of the discriminator (Lim & Ye 2017, eq. 9), scalar; 0 once both sides are beyond the margin."""
+    """Hinge loss of the discriminator (Lim & Ye 2017, eq. 9), scalar; 0 if all scores are beyond the margin."""
     return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
 
 
 def hinge_generator(fake: Tensor) -> Tensor:
-    """The generator's side of the hinge loss, scalar."""
+    """Hinge loss of the generator, scalar."""
     return -fake.mean()
 
 
@@ -68,41 +68,43 @@ def feature_distance(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
     """Feature matching (Salimans et al. 2016, section 3.1; per layer as Wang et al. 2018, eq. 4), scalar.
 
     Args:
-        fake, real: features (B, C, h, w) of the same windows, layer by layer; `real` gets no gradient.
+        fake, real: features (B, C, h, w) of the same windows, by layer; `real` gets no gradient.
 
     Returns:
-        Mean absolute difference over that of the real features from 0, so that every layer counts alike.
+        Mean absolute difference over the real features' mean absolute value, averaged over the layers.
     """
     pairs = [(f, r.detach()) for f, r in zip(fake, real, strict=True)]
     return torch.stack([(f - r).abs().mean() / r.abs().mean().clamp(min=1e-6) for f, r in pairs]).mean()
 
 
 def style_distance(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Distance of Gram matrices (Gatys et al. 2016, eq. 3-5), scalar: the same texture, wherever it lies.
+    """Distance of Gram matrices (Gatys et al. 2016, eq. 3-5), scalar: compares texture regardless of its position.
 
     Args:
-        fake, real: as of `feature_distance`.
+        fake, real: as for `feature_distance`.
     """
     pairs = [(gram(f), gram(r.detach())) for f, r in zip(fake, real, strict=True)]
     return torch.stack([(f - r).abs().mean() / r.abs().mean().clamp(min=1e-6) for f, r in pairs]).mean()
 
 
 def gram(features: Tensor) -> Tensor:
-    """(B, C, h, w) to the mean products of its channels, (B, C, C), in fp32."""
+    """Gram matrix: the mean products of the channels, (B, C, h, w) to (B, C, C), in fp32."""
     with torch.autocast(features.device.type, enabled=False):
         flat = features.float().flatten(2)
         return flat @ flat.transpose(1, 2) / flat.shape[-1]
 
 
-def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, most: float = 1e4) -> Tensor:
-    """So much that the GAN pulls as hard as the reconstruction (Esser et al. 2021, eq. 7), at most `most`.
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, largest: float = 1e4) -> Tensor:
+    """The factor that makes the GAN's gradient as large as the reconstruction's (Esser et al. 2021, eq. 7).
 
-    The paper takes both gradients at the last layer; here at the image, which needs no second backward pass.
+    The paper compares the gradients at the last layer. Here they are compared at the image, which needs no second
+    backward pass.
 
     Args:
-        reconstruction, adversarial: gradients of both losses by the same tensor.
+        reconstruction, adversarial: gradients of both losses with respect to the same tensor.
+        largest: upper bound of the factor.
 
     Returns:
         Scalar without gradient.
     """
-    return (reconstruction.norm() / (adversarial.norm() + 1e-12)).clamp(0, most).detach()
+    return (reconstruction.norm() / (adversarial.norm() + 1e-12)).clamp(0, largest).detach()

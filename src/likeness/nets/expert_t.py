@@ -338,8 +338,8 @@ class ExpertT(nn.Module):
         if frozen.expert_f is None:
             raise ConfigError("expert_f: got none, expected the network that goes first (regress=true)")
         with torch.no_grad():
-            inside = frozen.expert_f.see(x)
-            features, low = prior.encode(frozen.expert_f.draw_half(x, inside).clamp_(0, 1))
+            inside = frozen.expert_f.extract_features(x)
+            features, low = prior.encode(frozen.expert_f.decode_half(x, inside).clamp_(0, 1))
             fine128 = torch.cat([inside.encoded128, inside.decoded128], 1)
         maps = Maps(inside.bottom, inside.encoded64, inside.encoded32, inside.decoded32, inside.decoded64, fine128)
         channels = tuple(m.shape[1] for m in (inside.encoded128, maps.given64, maps.given32, maps.bottom))

@@ -1,8 +1,8 @@
-"""The prior: a VQGAN of good faces (Esser et al., CVPR 2021), its colours on a path of their own.
+"""The prior: a VQGAN of good faces (Esser et al., CVPR 2021) with a separate path for colour.
 
-Codes alone spend themselves on colour and light, and greens and yellows wash out. So the 16 x 16
-mean of the image travels beside them: the encoder sees what it lacks, the decoder adds to it. An
-expert that restores gives the low band of its input, and looks only for the codes.
+With codes alone, the codebook is used up by colour and light, and greens and yellows wash out. So the low band of the
+image, its 16 x 16 mean, bypasses the codes: the encoder reads the image minus the low band, and the decoder adds to it.
+An expert takes the low band from its input and predicts the codes only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from likeness.nets.blocks import (
 from likeness.nets.vq import Codebook
 
 INPUT_SIZE, OUTPUT_SIZE, LATENT_SIZE, LOW_SIZE = 256, 512, 32, 16
-INPUT_GAIN, OUTPUT_GAIN = 6.0, 0.15  # contrast of what the low band lacks is about 1/6: unit scale inside
+INPUT_GAIN, OUTPUT_GAIN = 6.0, 0.15  # the contrast of the image minus its low band is about 1/6
 
 Modulate = Callable[[int, Tensor], Tensor]  # (edge 32, 64 or 128; features (B, C, edge, edge)) -> the same shape
 
@@ -40,10 +40,10 @@ class PriorConfig:
     Attributes:
         codes: entries of each codebook.
         code_width: dimensions of a code.
-        heads: codebooks, one code of each in every cell.
+        heads: number of codebooks; every cell has one code of each.
         widths: channels at 32, 64, 128 and 256 pixels.
-        encoder: residual blocks on the way down at 128, 64, 32.
-        decoder: residual blocks on the way up at 32, 64, 128.
+        encoder: residual blocks of the encoder at 128, 64 and 32 pixels.
+        decoder: residual blocks of the decoder at 32, 64 and 128 pixels.
     """
 
     codes: int = 1024
@@ -54,7 +54,7 @@ class PriorConfig:
     decoder: tuple[int, int, int] = (4, 2, 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for the JSON beside the weights."""
+        """Plain data, stored with the weights."""
         return asdict(self)
 
 
@@ -64,7 +64,7 @@ class PriorOutput(NamedTuple):
     Attributes:
         image: (B, 3, 512, 512), about [0, 1], not clamped.
         indices: (B, 32, 32, heads) int64, the codes.
-        commitment: scalar of the training.
+        commitment: scalar, the commitment loss.
     """
 
     image: Tensor
@@ -73,12 +73,12 @@ class PriorOutput(NamedTuple):
 
 
 def low_band(image: Tensor) -> Tensor:
-    """Colour and light: the mean over 16 x 16 cells, (B, 3, S, S) to (B, 3, 16, 16)."""
+    """Colour and light: the means of 16 x 16 cells, (B, 3, S, S) to (B, 3, 16, 16)."""
     return F.avg_pool2d(image, image.shape[-1] // LOW_SIZE)
 
 
 def enlarge(low: Tensor, size: int) -> Tensor:
-    """The low band at `size`, bilinear."""
+    """The low band, bilinearly enlarged to `size`."""
     return F.interpolate(low, (size, size), mode="bilinear", align_corners=False)
 
 
@@ -91,7 +91,7 @@ def _unchanged(size: int, features: Tensor) -> Tensor:
 
 
 class PriorEncoder(nn.Module):
-    """What the low band lacks, (B, 3, 256, 256), to features before quantisation, (B, heads x width, 32, 32)."""
+    """The image minus its low band, (B, 3, 256, 256), to features before quantisation, (B, heads x width, 32, 32)."""
 
     def __init__(self, c: PriorConfig) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class PriorEncoder(nn.Module):
 
 
 class PriorDecoder(nn.Module):
-    """Codes and low band to the image; an expert may change the features at 32, 64 and 128."""
+    """Codes and low band to the image; an expert may modulate the features at 32, 64 and 128 pixels."""
 
     def __init__(self, c: PriorConfig) -> None:
         super().__init__()
@@ -135,15 +135,15 @@ class PriorDecoder(nn.Module):
         self.up256 = nn.Conv2d(w256, w256, 3, padding=1)
         self.leave256 = nn.Conv2d(w256, 12, 3, padding=1)
         self.smooth512 = SmallBlur()
-        self._start()
+        self._initialise()
 
-    def _start(self) -> None:
+    def _initialise(self) -> None:
         for conv in (self.enter, self.enter_low):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
             zero_bias(conv)
         nn.init.kaiming_normal_(self.up256.weight, a=SLOPE)
         zero_bias(self.up256)
-        # Training starts from the low band alone.
+        # A residual of zero: training starts from the low band.
         nn.init.zeros_(self.leave256.weight)
         zero_bias(self.leave256)
 
@@ -158,7 +158,7 @@ class PriorDecoder(nn.Module):
 
 
 class Prior(nn.Module):
-    """Encoder, codebook and decoder; see the module's text."""
+    """Encoder, codebook and decoder; see the module's docstring."""
 
     def __init__(self, config: PriorConfig | None = None) -> None:
         super().__init__()
@@ -168,26 +168,38 @@ class Prior(nn.Module):
         self.decoder = PriorDecoder(c)
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, 256, 256) in [0, 1] to features (B, D, 32, 32), not yet quantised, and the low band (B, 3, 16, 16)."""
+        """Images to features before quantisation, and their low band.
+
+        Args:
+            image: (B, 3, 256, 256) in [0, 1].
+
+        Returns:
+            (B, D, 32, 32) and (B, 3, 16, 16).
+        """
         low = low_band(image)
         features: Tensor = self.encoder(image - enlarge(low, INPUT_SIZE))
         return features, low
 
     def decode(self, codes: Tensor, low: Tensor, modulate: Modulate = _unchanged) -> Tensor:
-        """Codes (B, D, 32, 32), as a look-up gave them, and the low band to (B, 3, 512, 512).
+        """Codes and low band to images.
 
         Args:
-            modulate: changes the features at 32, 64 and 128; (edge, features) to features.
+            codes: (B, D, 32, 32), code vectors from the codebook.
+            low: (B, 3, 16, 16), the low band.
+            modulate: changes the features at 32, 64 and 128 pixels; (edge, features) to features.
+
+        Returns:
+            (B, 3, 512, 512), not clamped.
         """
         image: Tensor = self.decoder(codes, low, modulate)
         return image
 
     def decode_indices(self, indices: Tensor, low: Tensor) -> Tensor:
-        """Stored codes (B, 32, 32, heads) and low band to (B, 3, 512, 512)."""
+        """Code indices (B, 32, 32, heads) and low band to (B, 3, 512, 512)."""
         return self.decode(self.codebook.select(indices), low)
 
     def forward(self, image: Tensor) -> PriorOutput:
         """Reconstructs (B, 3, 256, 256) RGB in [0, 1]."""
         features, low = self.encode(image)
-        found = self.codebook(features)
-        return PriorOutput(self.decode(found.codes, low), found.indices, found.commitment)
+        quantised = self.codebook(features)
+        return PriorOutput(self.decode(quantised.codes, low), quantised.indices, quantised.commitment)

@@ -1,10 +1,9 @@
-"""SRNet: a plain fourfold super-resolution network, the baseline that the experts must beat.
+"""SRNet: a plain super-resolution network, the baseline that the experts must beat.
 
-The body of SRResNet without batch normalisation (Ledig et al., CVPR 2017; Lim et al., CVPRW 2017) on a fourth of the
-output's size, and two pixel shuffles. No wavelets, no Fourier units, no prior, no attention.
+The body of SRResNet without batch normalisation (Ledig et al., CVPR 2017; Lim et al., CVPRW 2017) at a quarter of the
+output's size, and two pixel shuffles. It has no wavelets, Fourier units, prior or attention.
 
-Reads (B, 3, 256, 256) RGB in [0, 1]; writes (B, 3, 512, 512). The input enters by pixel unshuffle at 128, so that
-nothing of it is lost.
+Reads (B, 3, 256, 256) RGB in [0, 1]; writes (B, 3, 512, 512). A pixel unshuffle brings the input to 128 without loss.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ class SRNetConfig:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.blocks < 1:
-            raise ConfigError(f"srnet: got width={self.width}, blocks={self.blocks}; expected both from 1 up")
+            raise ConfigError(f"srnet: got width={self.width}, blocks={self.blocks}; expected both to be 1 or more")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for the JSON beside the weights."""
+        """Plain data, stored with the weights."""
         return asdict(self)
 
 
@@ -44,7 +43,7 @@ class SRNetOutput(NamedTuple):
 
     Attributes:
         image: (B, 3, 512, 512), about [0, 1], not clamped.
-        log_scale: always None: it does not say where it is unsure.
+        log_scale: always None; the network estimates no error.
     """
 
     image: Tensor
@@ -56,7 +55,7 @@ class _Block(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)  # a block starts by changing nothing
+        nn.init.zeros_(self.second.weight)  # the identity at initialisation
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +64,7 @@ class _Block(nn.Module):
 
 
 class SRNet(nn.Module):
-    """The network; see the module's text."""
+    """The network; see the module's docstring."""
 
     def __init__(self, config: SRNetConfig | None = None) -> None:
         super().__init__()
@@ -79,7 +78,7 @@ class SRNet(nn.Module):
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> SRNetOutput:
-        """Restores (B, 3, 256, 256) RGB in [0, 1]; starts as bicubic enlargement."""
+        """Restores (B, 3, 256, 256) RGB in [0, 1]; at initialisation it is the bicubic enlargement."""
         features = self.enter(F.pixel_unshuffle(x - 0.5, 2))
         features = features + self.body(features)
         features = F.relu(F.pixel_shuffle(self.up256(features), 2))

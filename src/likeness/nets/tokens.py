@@ -1,8 +1,7 @@
-"""Content and quality tokens: what a face is, apart from what its picture looks like.
+"""Content and quality tokens: a face's structure, separated from the quality of its picture.
 
-Content tokens are a grid, anchored to the places of the input: structure, identity, pose. Quality tokens are a few
-learned queries without a place: texture, sharpness, surface. They are read from the features coarse to fine, each
-finer reading guided by what the coarser one found.
+Content tokens form a grid over the input and hold structure, identity and pose. Quality tokens are a few learned
+queries without a position and hold texture, sharpness and surface. They attend to the features from coarse to fine.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ FEATURES = 4  # left eye, right eye, nose, mouth
 
 
 class FaceBias(nn.Module):
-    """Spatial attention: how much harder each head looks at eyes, nose and mouth, learned from even.
+    """A learned attention bias of each head towards eyes, nose and mouth; zero at initialisation.
 
     Returns (1, heads, 1, size * size), to be added to the attention's logits; with fewer dimensions torch takes a
-    slower way. The landmarks are the template's: alignment moves every face's own to them.
+    slower path. The positions are the template's, to which every face is aligned.
     """
 
     bumps: Tensor
@@ -38,11 +37,11 @@ class FaceBias(nn.Module):
 
 
 class SelfBlock(nn.Module):
-    """Pre-normalised self-attention and MLP of timm, (B, N, D) to the same."""
+    """Pre-normalised self-attention and MLP of timm, (B, N, D) to the same shape."""
 
     def __init__(self, width: int, heads: int, mlp: int = 2) -> None:
         super().__init__()
-        from timm.layers.attention import Attention  # here: timm loads much, and restoring without Expert-T needs none
+        from timm.layers.attention import Attention  # here, since importing timm is slow and only Expert-T needs it
         from timm.layers.mlp import Mlp
 
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -57,25 +56,25 @@ class SelfBlock(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """Tokens (B, N, D) ask others (B, M, E): attention, then an MLP; both added."""
+    """Cross-attention of tokens (B, N, D) to others (B, M, E), then an MLP; both residual."""
 
-    def __init__(self, width: int, heads: int, asked: int, mlp: int = 2) -> None:
+    def __init__(self, width: int, heads: int, context_width: int, mlp: int = 2) -> None:
         super().__init__()
         from timm.layers.mlp import Mlp
 
-        self.norm1, self.norm2, self.norm_asked = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(asked)
-        self.attention = nn.MultiheadAttention(width, heads, kdim=asked, vdim=asked, batch_first=True)
+        self.norm1, self.norm2, self.norm_asked = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(context_width)
+        self.attention = nn.MultiheadAttention(width, heads, kdim=context_width, vdim=context_width, batch_first=True)
         self.mlp = Mlp(width, mlp * width)
 
-    def forward(self, x: Tensor, others: Tensor) -> Tensor:
-        keys = self.norm_asked(others)
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        keys = self.norm_asked(context)
         x = x + self.attention(self.norm1(x), keys, keys, need_weights=False)[0]
         y: Tensor = x + self.mlp(self.norm2(x))
         return y
 
 
 class ContentReader(nn.Module):
-    """Features on a grid (B, C, S, S) to content tokens (B, S * S, D)."""
+    """Features (B, C, S, S) to content tokens (B, S * S, D)."""
 
     def __init__(self, channels: int, width: int, heads: int, size: int, depth: int) -> None:
         super().__init__()
@@ -83,10 +82,10 @@ class ContentReader(nn.Module):
         self.place = nn.Parameter(torch.randn(size * size, width) * 0.02)
         self.bias = FaceBias(heads, size)
         self.blocks = nn.ModuleList(SelfBlock(width, heads) for _ in range(depth))
-        self.unknown = nn.Parameter(torch.zeros(width))  # stands in for what the picture does not show
+        self.unknown = nn.Parameter(torch.zeros(width))  # replaces the features of masked cells
 
     def forward(self, features: Tensor, unknown: Tensor | None = None) -> Tensor:
-        """`unknown` (B, S * S) bool: cells that a learned token stands in for; None = none."""
+        """`unknown` (B, S * S) bool marks cells whose features a learned token replaces; None = none."""
         entered = self.enter(rearrange(features, "b c h w -> b (h w) c"))
         if unknown is not None:
             entered = torch.where(unknown[..., None], self.unknown.to(entered.dtype), entered)
@@ -98,26 +97,26 @@ class ContentReader(nn.Module):
 
 
 class QualityReader(nn.Module):
-    """Learned queries (B, K, D) that read the content tokens, then ever finer features."""
+    """Learned queries (B, K, D) that attend to the content tokens, then to increasingly fine features."""
 
     def __init__(self, count: int, width: int, heads: int, channels: Sequence[int]) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.randn(count, width) * 0.5)
-        self.steps = nn.ModuleList(CrossBlock(width, heads, asked) for asked in (width, *channels))
+        self.steps = nn.ModuleList(CrossBlock(width, heads, context_width) for context_width in (width, *channels))
 
     def forward(self, content: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """`features` (B, C, S, S) coarse to fine, with the channels given at the start."""
+        """`features` (B, C, S, S) from coarse to fine, with the channels given to the constructor."""
         tokens = self.queries.expand(len(content), -1, -1)
-        asked = [content, *(rearrange(f, "b c h w -> b (h w) c") for f in features)]
-        for step, others in zip(self.steps, asked, strict=True):
-            tokens = step(tokens, others)
+        contexts = [content, *(rearrange(f, "b c h w -> b (h w) c") for f in features)]
+        for step, context in zip(self.steps, contexts, strict=True):
+            tokens = step(tokens, context)
         return tokens
 
 
 class CleanQuality(nn.Module):
-    """What the quality tokens of this face would be, were its picture a good one: (B, K, D) to the same.
+    """Predicts the quality tokens that a good picture of the same face would have: (B, K, D) to the same shape.
 
-    Starts from learned tokens of good pictures in general and asks the face which it needs.
+    Learned tokens of good pictures in general attend to the face's content and quality tokens.
     """
 
     def __init__(self, count: int, width: int, heads: int) -> None:
@@ -128,12 +127,15 @@ class CleanQuality(nn.Module):
 
     def forward(self, content: Tensor, quality: Tensor) -> Tensor:
         tokens = self.ask_content(self.good.expand(len(content), -1, -1), content)
-        found: Tensor = self.ask_quality(tokens, quality)
-        return found
+        clean: Tensor = self.ask_quality(tokens, quality)
+        return clean
 
 
 class Renderer(nn.Module):
-    """Content tokens that are to look as the quality tokens say: (B, N, D) and (B, K, D) to (B, N, D)."""
+    """Content tokens (B, N, D), conditioned on quality tokens (B, K, D), to (B, N, D).
+
+    `split=False` leaves the quality tokens out.
+    """
 
     def __init__(self, width: int, heads: int, size: int, depth: int, split: bool) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from rich.progress import track
 
 from likeness.data.faces import FaceRecord, read_face, read_manifest, split_records
-from likeness.data.photos import photo_of
+from likeness.data.photos import simulate_photo
 from likeness.errors import DataError
 from likeness.log import get_logger
 from likeness.nets.face_embedder import load_embedder
@@ -92,7 +92,7 @@ def collect(root: Path, records: Sequence[FaceRecord], options: CalibrateOptions
                 width = float(rng.uniform(low, high))
                 if recipe == "clean" and width >= LARGE and not record.sharp:
                     continue
-                photo, landmarks = photo_of(truth, width, recipe, rng)
+                photo, landmarks = simulate_photo(truth, width, recipe, rng)
                 crop = align(photo, landmarks, 256)
                 samples.append(Sample(person, recipe, measure(photo, crop), embed(embedder, crop.image).numpy(), clean))
     return samples

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from likeness.data.faces import read_face, read_manifest, split_records
-from likeness.data.restoration import ArraySource, FixedPairs
+from likeness.data.pairs import FixedPairs
+from likeness.data.sources import ArraySource
 from likeness.errors import DataError, InputError
 from likeness.evaluation import provenance
 from likeness.evaluation.statistics import difference, mean
@@ -136,7 +137,7 @@ def measure(
             values["PSNR"] = values["PSNR"] + 10 * batch["valid"].float().mean((1, 2)).log10()
         for name, metric in (skin or {}).items():
             values[name] = torch.where(batch["sharp"], metric(large, truth, valid), torch.nan)
-        for i, recipe in enumerate(batch["drawn"]["recipe"]):
+        for i, recipe in enumerate(batch["params"]["recipe"]):
             for name, value in values.items():
                 found.setdefault(recipe, {}).setdefault(name, []).append(float(value[i]))
             if keep is not None:

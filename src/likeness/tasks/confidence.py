@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from rich.progress import track
 from scipy.stats import spearmanr
 
+from likeness.data.degradations.recipes import sample_params
+from likeness.data.degradations.stills import apply_degradation
 from likeness.data.faces import read_face, read_manifest, split_records
-from likeness.data.recipes import apply, draw
 from likeness.errors import ConfigError, DataError, OutputError
 from likeness.evaluation import provenance
 from likeness.evaluation.statistics import mean
@@ -142,7 +143,7 @@ def run(options: ConfidenceOptions) -> None:
     for expert in experts:
         for k, recipe in enumerate(options.recipes):
             draws = [np.random.default_rng([options.seed, k, i]) for i in range(len(pixels))]
-            poor = [apply(p, draw(recipe, g), g) for p, g in zip(pixels, draws, strict=True)]
+            poor = [apply_degradation(p, sample_params(recipe, g), g) for p, g in zip(pixels, draws, strict=True)]
             inputs = [(p / 255).astype(np.float32) for p in poor]
             watched = track(inputs, f"{expert.name}, {recipe}", disable=not sys.stderr.isatty())
             found[expert.name, recipe] = survey(expert, list(watched), truths)

@@ -92,5 +92,5 @@ def difference(graph: Graph, path: Path) -> float:
     with torch.inference_mode():
         found = graph.net(*graph.inputs.values())
     ours = (found[0] if isinstance(found, tuple) else found).numpy()
-    theirs = open_graph(path, "onnx")({name: tensor.numpy() for name, tensor in graph.inputs.items()})[0]
+    theirs = open_graph(path)({name: tensor.numpy() for name, tensor in graph.inputs.items()})[0]
     return float(np.abs(ours - theirs).max())

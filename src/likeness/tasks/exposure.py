@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 from rich.progress import track
 
+from likeness.data.degradations.recipes import sample_params
+from likeness.data.degradations.stills import apply_degradation
 from likeness.data.faces import FaceRecord, read_face, read_manifest, split_records
-from likeness.data.recipes import apply, draw
 from likeness.errors import ConfigError, DataError
 from likeness.evaluation import provenance
 from likeness.evaluation.statistics import Interval, difference, mean
@@ -225,7 +226,7 @@ def _spread(records: Sequence[FaceRecord], count: int) -> Sequence[FaceRecord]:
 
 def _degraded(pixels: Pixels, recipe: str, seed: Sequence[int]) -> FloatArray:
     rng = np.random.default_rng(list(seed))
-    return to_float(apply(pixels, draw(recipe, rng), rng))
+    return to_float(apply_degradation(pixels, sample_params(recipe, rng), rng))
 
 
 def _small(image: FloatArray) -> FloatArray:

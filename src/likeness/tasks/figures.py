@@ -20,8 +20,8 @@ import numpy.typing as npt
 import torch
 from rich.progress import track
 
+from likeness.data.degradations.codecs import jpeg
 from likeness.data.faces import FaceRecord, read_face, read_manifest, split_records
-from likeness.data.recipes import jpeg
 from likeness.errors import ConfigError, DataError
 from likeness.evaluation import provenance
 from likeness.evaluation.benchmarks import Sample, shrink_half

@@ -24,7 +24,8 @@ from likeness.evaluation import provenance
 from likeness.evaluation.statistics import Interval, bootstrap, difference, mean
 from likeness.nets.gate import FEATURES, THRESHOLD, Gate
 from likeness.tasks import arguments
-from likeness.training.gate import GateDataModule, GateTable
+from likeness.training.gate_data import GateDataModule
+from likeness.training.gate_table import GateTable
 from likeness.weights.networks import load_network
 
 Values = npt.NDArray[np.float64]
@@ -148,13 +149,13 @@ def run(options: GateCurvesOptions) -> None:
     gate = cast(Gate, net.eval())
     root = options.root or str(Path(data) / "faces")
     module = GateDataModule(
-        root,
-        options.cache,
-        options.widths,
-        options.faces,
-        options.held_out,
+        root=root,
+        cache=options.cache,
+        widths=options.widths,
+        faces=options.faces,
+        held_out=options.held_out,
         seed=options.seed,
-        soft=options.soft,
+        soft_truth=options.soft,
         wide=options.wide,
     )
     module.setup()

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.data.faces import cached_faces, read_manifest, split_records
-from likeness.data.restoration import ArraySource, MixConfig, TrainingPairs
+from likeness.data.pairs import MixConfig, TrainingPairs
+from likeness.data.sources import ArraySource
 from likeness.errors import DataError
 from likeness.evaluation import provenance
 from likeness.tasks import arguments

@@ -1,4 +1,4 @@
-"""Makes a face data set from photos: `python -m likeness.tasks.prepare src=PHOTOS dst=DIR size=512`."""
+"""Builds a face data set from photos: `python -m likeness.tasks.prepare src=PHOTOS dst=DIR size=512`."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ log = get_logger(__name__)
 
 COLUMNS = ("file", "set", "kind", "group", "size", "native_px", "laplacian_256", "split", "source_md5")
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif"}
-# What Pillow raises on damaged files, beside OSError.
+# What Pillow raises on damaged files.
 _DAMAGED = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
-class FindsFaces(Protocol):
-    """What is needed of a detector."""
+class FaceDetector(Protocol):
+    """A face detector."""
 
     def detect(self, frames: Sequence[Pixels]) -> list[Faces]:
         """Faces of each HWC uint8 RGB frame."""
@@ -47,21 +47,21 @@ class FindsFaces(Protocol):
 
 @dataclass
 class PrepareOptions:
-    """Finds the faces of photos, aligns them and writes a data set that training reads.
+    """Detects the faces in photos, aligns them and writes a data set for training.
 
     Attributes:
-        src: folder with photos, searched with its sub-folders.
-        dst: folder of the data set; must not hold one yet.
-        size: edge length of the crops in pixels, at least 256.
-        min_native: least number of source pixels that a crop must cover along its edge; faces below
-            are left out. None = half of `size`.
-        min_inside: least share of the crop that must lie inside the photo, 0..1.
-        val: share of the photos whose faces go to validation, 0..1; chosen by the photo's hash, so that
-            faces of one photo stay together and a second run chooses the same.
+        src: folder of photos, searched recursively.
+        dst: folder of the data set; must not contain one yet.
+        size: edge of the crops in pixels, at least 256.
+        min_native: smallest number of source pixels along a crop's edge; smaller faces are left out. None = half of
+            `size`.
+        min_inside: smallest fraction of a crop that lies inside the photo, 0..1.
+        val: fraction of the photos whose faces are for validation, 0..1. They are selected by the photo's hash, so
+            faces of one photo stay together and a second run selects the same.
         set: name of the set and of its sub-folder; empty = the name of `src`.
         kind: "real" or "synthetic" people.
-        group: written into the manifest, for figures by group.
-        format: "avif" (quality 85, 4:4:4, about a tenth of the size) or "png" (exact).
+        group: written to the manifest, for tables by group.
+        format: "avif" (quality 85, 4:4:4, about a tenth of the size) or "png" (lossless).
     """
 
     src: str = MISSING
@@ -76,32 +76,32 @@ class PrepareOptions:
     format: str = "avif"
 
 
-def prepare(options: PrepareOptions, detector: FindsFaces | None = None) -> Path:
-    """Writes the data set; bad photos are named, skipped and counted.
+def prepare(options: PrepareOptions, detector: FaceDetector | None = None) -> Path:
+    """Writes the data set; damaged photos are logged, skipped and counted.
 
     Args:
-        options: see there.
-        detector: finds the faces; by default MTCNN.
+        options: see `PrepareOptions`.
+        detector: None = MTCNN.
 
     Returns:
-        The manifest, written last: a folder without one is an unfinished set.
+        The manifest. It is written last, so a folder without one is an incomplete set.
 
     Raises:
-        ConfigError: if an option makes no sense.
-        InputError: if `src` is no folder or no face could be stored.
-        OutputError: if `dst` already holds a set or cannot be written.
+        ConfigError: if an option is out of range.
+        InputError: if `src` is not a folder or has no usable face.
+        OutputError: if `dst` already contains a set or cannot be written.
     """
     _check(options)
     source, target = Path(options.src), Path(options.dst)
     name = options.set or re.sub(r"[^\w.-]+", "_", source.resolve().name) or "photos"
-    least = options.size / 2 if options.min_native is None else options.min_native
+    min_native = options.size / 2 if options.min_native is None else options.min_native
     if not source.is_dir():
-        raise InputError(f"src: {source} is no folder; expected one with photos ({', '.join(sorted(PHOTOS))})")
+        raise InputError(f"src: {source} is not a folder; expected one with photos ({', '.join(sorted(PHOTOS))})")
     manifest = target / "manifest.csv"
     if manifest.exists():
         raise OutputError(f"dst: {manifest} already exists and is not overwritten; give another folder")
-    # A face's box is about half as wide as its crop; what is much smaller need not be searched.
-    detector = detector or MtcnnDetector(DetectConfig(min_face=max(20.0, 0.35 * least), score=0.95))
+    # A face's box is about half as wide as its crop, so much smaller faces need not be detected.
+    detector = detector or MtcnnDetector(DetectConfig(min_face=max(20.0, 0.35 * min_native), score=0.95))
 
     rows: list[dict[str, object]] = []
     skipped = {"damaged": 0, "duplicate": 0, "without a face": 0}
@@ -123,7 +123,7 @@ def prepare(options: PrepareOptions, detector: FindsFaces | None = None) -> Path
         for number, landmarks in enumerate(faces.landmarks):
             crop = align(pixels, landmarks, options.size)
             native = options.size / scale_of(crop.matrix)
-            if native < least or crop.inside < options.min_inside:
+            if native < min_native or crop.inside < options.min_inside:
                 small += 1
                 continue
             path = f"{name}/{digest[:16]}_{number}.{options.format}"
@@ -132,16 +132,16 @@ def prepare(options: PrepareOptions, detector: FindsFaces | None = None) -> Path
             values = (path, name, options.kind, options.group, options.size, round(native, 1))
             measured = (round(_laplacian(image), 1), _split(digest, options.val), digest)
             rows.append(dict(zip(COLUMNS, values + measured, strict=True)))
-    told = ", ".join(f"{count} {what}" for what, count in skipped.items())
+    skipped_text = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
     if not rows:
         raise InputError(
-            f"src: no face of {source} could be stored (photos: {told}; faces too small or cut off: {small}); "
-            f"give larger photos or a smaller min_native (now {least:g})"
+            f"src: no face of {source} could be stored (photos: {skipped_text}; faces too small or cut off: {small}); "
+            f"give larger photos or a smaller min_native (now {min_native:g})"
         )
     _write_manifest(manifest, rows)
     val = sum(row["split"] == "val" for row in rows)
     log.info("%d faces stored, %d of them for validation, in %s", len(rows), val, target)
-    log.info("photos skipped: %s; faces too small or cut off: %d", told, small)
+    log.info("photos skipped: %s; faces too small or cut off: %d", skipped_text, small)
     return manifest
 
 
@@ -156,13 +156,13 @@ def _check(options: PrepareOptions) -> None:
         raise ConfigError("format: this Pillow cannot write AVIF; use format=png or Pillow 11.3 and later")
     for name in ("min_inside", "val"):
         if not 0 <= getattr(options, name) <= 1:
-            raise ConfigError(f"{name}: got {getattr(options, name)}, expected a share from 0 to 1")
+            raise ConfigError(f"{name}: got {getattr(options, name)}, expected a fraction from 0 to 1")
 
 
 def _photos(source: Path, target: Path) -> Iterator[Path]:
-    inside = target.resolve()
+    excluded = target.resolve()
     for file in sorted(source.rglob("*")):
-        if file.suffix.lower() in PHOTOS and file.is_file() and inside not in file.resolve().parents:
+        if file.suffix.lower() in PHOTOS and file.is_file() and excluded not in file.resolve().parents:
             yield file
 
 
@@ -177,7 +177,7 @@ def _write(file: Path, image: Pixels, kind: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file, **options)
     except OSError as error:
-        raise OutputError(f"dst: cannot write {file} ({error}); free some space or give another folder") from error
+        raise OutputError(f"dst: cannot write {file} ({error}); free space or give another folder") from error
 
 
 def _laplacian(image: Pixels) -> float:
@@ -185,8 +185,8 @@ def _laplacian(image: Pixels) -> float:
     return float(laplacian_variance(batch))
 
 
-def _split(digest: str, share: float) -> str:
-    return "val" if int(digest[:8], 16) < share * 2**32 else "train"
+def _split(digest: str, val: float) -> str:
+    return "val" if int(digest[:8], 16) < val * 2**32 else "train"
 
 
 def _write_manifest(file: Path, rows: Sequence[dict[str, object]]) -> None:
@@ -198,7 +198,7 @@ def _write_manifest(file: Path, rows: Sequence[dict[str, object]]) -> None:
             writer.writerows(rows)
         partial.replace(file)
     except OSError as error:
-        raise OutputError(f"dst: cannot write {file} ({error}); free some space or give another folder") from error
+        raise OutputError(f"dst: cannot write {file} ({error}); free space or give another folder") from error
 
 
 if __name__ == "__main__":

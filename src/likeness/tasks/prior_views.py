@@ -16,7 +16,7 @@ from PIL import Image
 from skimage.data import astronaut
 from torch import Tensor
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.errors import OutputError
 from likeness.nets.prior import INPUT_SIZE
 from likeness.stages.align import align

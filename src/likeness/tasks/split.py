@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from likeness.data.degradations.recipes import sample_params
+from likeness.data.degradations.stills import apply_degradation
 from likeness.data.faces import FaceRecord, Split, read_face, read_manifest, split_records
-from likeness.data.recipes import apply, draw
 from likeness.errors import DataError
 from likeness.evaluation import provenance
 from likeness.evaluation.split import (
@@ -79,7 +80,8 @@ def views_of(net: ExpertT, frozen: Frozen, root: Path, split: Split, options: Sp
     inputs = {}
     for k, recipe in enumerate(options.recipes):
         generators = [np.random.default_rng([options.seed, k, i]) for i in range(len(pixels))]
-        inputs[recipe] = _tensor([apply(p, draw(recipe, g), g) for p, g in zip(pixels, generators, strict=True)])
+        params = [sample_params(recipe, g) for g in generators]
+        inputs[recipe] = _tensor([apply_degradation(*x) for x in zip(pixels, params, generators, strict=True)])
     return read_views(net, frozen, _tensor(pixels), inputs)
 
 

@@ -1,4 +1,4 @@
-"""Callbacks that Lightning does not have: an image panel and drawn learning curves."""
+"""Callbacks that Lightning does not have: an image panel and a plot of the learning curves."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from PIL import Image
 
 
 class ImagePanel(Callback):
-    """After validation: fixed faces as input | restored | truth, as a PNG and to W&B where it logs.
+    """After validation, saves the first faces as input | restored | truth, as a PNG and to W&B if it is used.
 
     Args:
-        folder: where the PNGs go; the last one is kept.
-        rows: how many faces.
+        folder: of the PNG, which each validation overwrites.
+        rows: number of faces.
     """
 
     def __init__(self, folder: str, rows: int = 4) -> None:
@@ -27,7 +27,7 @@ class ImagePanel(Callback):
 
     @rank_zero_only
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes the module's `panel`, if it made one."""
+        """Writes the module's `panel`, if there is one."""
         panel = getattr(pl_module, "panel", None)
         if panel is None or trainer.sanity_checking:
             return
@@ -41,7 +41,7 @@ class ImagePanel(Callback):
 
 
 class LearningCurves(Callback):
-    """Draws every column of the CSV log when the training ends.
+    """Plots every column of the CSV log when the training ends.
 
     Args:
         log: the CSV logger's `metrics.csv`.
@@ -53,13 +53,13 @@ class LearningCurves(Callback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draws what there is."""
+        """Plots the log, if there is one."""
         if self.metrics.is_file():
             draw_curves(self.metrics, self.figure)
 
 
 def read_curves(log: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """The columns of a Lightning CSV log as name -> (steps, values)."""
+    """The columns of a Lightning CSV log: name to (steps, values)."""
     curves: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
     with log.open(newline="") as handle:
         for row in csv.DictReader(handle):
@@ -71,18 +71,18 @@ def read_curves(log: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def draw_curves(log: Path, figure: Path) -> None:
-    """Draws a CSV log: the losses and the validation figures, each in its own small plot."""
+    """Plots the losses and validation metrics of a CSV log, one small plot each."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    curves = {n: c for n, c in read_curves(log).items() if n not in ("images",)}
+    curves = {name: curve for name, curve in read_curves(log).items() if name != "images"}
     if not curves:
         return
     columns = 4
-    lines = -(-len(curves) // columns)
-    drawing, axes = plt.subplots(lines, columns, figsize=(4 * columns, 2.6 * lines), squeeze=False)
+    rows = -(-len(curves) // columns)
+    plot, axes = plt.subplots(rows, columns, figsize=(4 * columns, 2.6 * rows), squeeze=False)
     for axis in axes.flat[len(curves) :]:
         axis.axis("off")
     for axis, (name, (steps, values)) in zip(axes.flat, sorted(curves.items()), strict=False):
@@ -90,7 +90,7 @@ def draw_curves(log: Path, figure: Path) -> None:
         axis.set_title(name, fontsize=9)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
-    drawing.tight_layout()
+    plot.tight_layout()
     figure.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(figure, dpi=80)
-    plt.close(drawing)
+    plot.savefig(figure, dpi=80)
+    plt.close(plot)

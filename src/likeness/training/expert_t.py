@@ -1,4 +1,4 @@
-"""LightningModule of Expert-T: the codes first, then fidelity; the prior and Expert-F stay as they are."""
+"""LightningModule of Expert-T: first the codes, then fidelity. The prior and Expert-F stay frozen."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from torch import Tensor
 from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, ExpertTOutput, Frozen, Knobs, Reading, Seen
-from likeness.training.base import FaceModule, OptimizerFactory, as_tensor, valid_at_512
-from likeness.training.gan import GanConfig
+from likeness.training.base import FaceModule, as_tensor, valid_at_512
 from likeness.training.losses.frequency import focal_frequency
 from likeness.training.losses.restoration import RestorationLoss
 from likeness.weights.networks import load_network, load_prior
@@ -24,69 +23,63 @@ Stage = Literal["codes", "fidelity"]
 
 @dataclass(frozen=True)
 class TokenConfig:
-    """What Expert-T learns beside the restored face.
+    """What Expert-T learns besides restoring the face.
 
     Attributes:
-        stage: codes = the prior alone draws (fidelity 0); fidelity = the decoder is changed by the input, too.
-        codes: weight of the cross-entropy of the clean face's codes.
-        exchange: weight of rendering one person's content with another picture's quality.
-        ends: share of the faces, in the stage fidelity, that train each end of that knob, 0 and 1.
-        start: where an encoder of its own (net.config.regress=false) begins, where no weights are given: expert_f = as
-            Expert-F's, scratch = anew.
+        stage: codes = the prior alone decodes (fidelity 0); fidelity = the input modulates the decoder, too.
+        codes: weight of the cross-entropy with the codes of the clean face.
+        swap_quality: weight of rendering one person's content with the quality of another picture; needs
+            data.swap_degradation=true.
+        endpoint_probability: that a face is trained at fidelity 0, and the same at fidelity 1, in the stage fidelity;
+            the others are trained at 0.5. From 0 to 0.5.
+        start: where an encoder of its own (net.config.regress=false) starts without weights: expert_f = from
+            Expert-F's encoder, scratch = newly initialised.
     """
 
     stage: Stage = "codes"
     codes: float = 0.01
-    exchange: float = 0.5
-    ends: float = 0.2
+    swap_quality: float = 0.5
+    endpoint_probability: float = 0.2
     start: Literal["expert_f", "scratch"] = "expert_f"
 
     def __post_init__(self) -> None:
         if self.stage not in ("codes", "fidelity"):
             raise ConfigError(f"model.tokens.stage: got {self.stage!r}, expected codes or fidelity")
-        if not 0 <= self.ends <= 0.5 or min(self.codes, self.exchange) < 0:
+        if not 0 <= self.endpoint_probability <= 0.5:
+            raise ConfigError(f"model.tokens.endpoint_probability: got {self.endpoint_probability}, expected 0 to 0.5")
+        if min(self.codes, self.swap_quality) < 0:
             raise ConfigError(
-                f"model.tokens: got ends={self.ends}, codes={self.codes}, exchange={self.exchange}; expected a share "
-                "from 0 to .5 and weights from 0 up"
+                f"model.tokens: got codes={self.codes} and swap_quality={self.swap_quality}, expected weights of 0 or "
+                "more"
             )
 
 
 class ExpertTModule(FaceModule):
-    """Trains Expert-T; the EMA callback's weights are the ones validated and exported.
+    """Trains Expert-T.
 
     Args:
         net: the network.
         loss: the weighted loss of a restored face.
-        optimizer: builds the optimiser from parameters.
-        tokens: what is learned beside it, and the stage.
+        tokens: the stage, and what is learned besides.
         prior, expert_f: weight files of the frozen networks; None = the released ones.
-        init: a released weight file, or one exported from the first stage, to start from.
-        seed: of the random windows, views and knobs.
-        gan, discriminator_optimizer, clip: see `FaceModule`.
+        options: fields of `TrainingConfig`. `init` may be an export of the first stage.
     """
 
     def __init__(
         self,
         net: ExpertT,
         loss: RestorationLoss,
-        optimizer: OptimizerFactory,
         tokens: TokenConfig | None = None,
         prior: str | None = None,
         expert_f: str | None = None,
-        init: str | None = None,
-        seed: int = 0,
-        gan: GanConfig | None = None,
-        discriminator_optimizer: OptimizerFactory | None = None,
-        clip: float = 1.0,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            net, "expert_t", net.config, loss, optimizer, init, seed, gan, discriminator_optimizer, clip=clip
-        )
+        super().__init__(net, "expert_t", loss, **options)
         self.tokens = tokens or TokenConfig()
         first = cast(ExpertF, load_network("expert_f", expert_f)[0].eval().requires_grad_(False))
-        if not init and self.tokens.start == "expert_f":
+        if not self.config.init and self.tokens.start == "expert_f":
             net.start_from(first)
-        # No submodules on purpose: they are not part of this network's state, of its averages, or of its optimiser.
+        # In a tuple, so that they are no submodules: state, EMA and optimiser must not contain them.
         self._frozen = (Frozen(load_prior(prior)[0], first if net.config.regress else None),)
 
     @property
@@ -95,27 +88,31 @@ class ExpertTModule(FaceModule):
         return self._frozen[0]
 
     def on_fit_start(self) -> None:
-        """Moves what is no submodule to the device."""
+        """Moves the frozen networks to the device."""
         super().on_fit_start()
-        self._move()
+        self._move_frozen()
 
     def on_validation_start(self) -> None:
         """The same, for a validation without training."""
         super().on_validation_start()
-        self._move()
+        self._move_frozen()
 
-    def _move(self) -> None:
+    def _move_frozen(self) -> None:
         for net in self.frozen:
             if net is not None:
                 net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def _default_fidelity(self) -> float:
+        return 0.0 if self.tokens.stage == "codes" else 0.5
+
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, 256, 256) in [0, 1] to (B, 3, 512, 512), as a user gets it after this stage."""
-        image: Tensor = self.net(x, self.frozen, Knobs(fidelity=0.0 if self.tokens.stage == "codes" else 0.5)).image
+        """(B, 3, 256, 256) in [0, 1] to (B, 3, 512, 512), at the stage's default fidelity."""
+        image: Tensor = self.net(x, self.frozen, Knobs(fidelity=self._default_fidelity)).image
         return image
 
-    def trained(self) -> list[torch.nn.Parameter]:
-        """Only what the stage trains."""
+    def trained_parameters(self) -> list[torch.nn.Parameter]:
+        """The parameters that the stage trains."""
         net = cast(ExpertT, self.net)
         if self.tokens.stage == "codes":
             net.transforms.requires_grad_(False)
@@ -123,76 +120,77 @@ class ExpertTModule(FaceModule):
         return [p for p in net.parameters() if p.requires_grad]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One step; logs every part of the loss."""
-        net, draws, share = cast(ExpertT, self.net), self.draws(), self.share()
+        """One step; logs every loss."""
+        net, generator, progress = cast(ExpertT, self.net), self.step_generator(), self.shared_progress()
         x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
         valid, unknown = valid_at_512(batch["valid"]), batch["unknown"][:, None]
         seen = net.see(x, self.frozen, unknown)
         reading = net.read(seen)
-        fidelity = self._fidelity(len(x), draws).to(self.device)
+        fidelity = self._sample_fidelity(len(x), generator).to(self.device)
         out = net.render(reading, reading.clean, seen, self.frozen.prior, Knobs(fidelity))
-        # At fidelity 1 the input itself is asked for, where it is known.
-        as_it_was = fidelity == 1
-        kept = as_it_was[:, None, None, None] & ~valid_at_512(batch["unknown"])
-        target = torch.where(kept, F.interpolate(x, scale_factor=2.0, mode="bicubic"), truth)
-        others = {"scale": self.loss.scale(out.log_scale, out.image, truth, valid)}
+        # At fidelity 1 the target is the input itself, except for its masked pixels.
+        full_fidelity = fidelity == 1
+        copied = full_fidelity[:, None, None, None] & ~valid_at_512(batch["unknown"])
+        target = torch.where(copied, F.interpolate(x, scale_factor=2.0, mode="bicubic"), truth)
+        sharp = sharp & ~full_fidelity
+        other_losses = {"scale": self.loss.scale(out.log_scale, out.image, truth, valid)}
         if net.config.codebook and self.tokens.codes:
-            others["codes"] = self.tokens.codes * self._codes(out, F.avg_pool2d(truth, 2), batch["valid"])
-        if net.config.split and self.tokens.exchange and "exchanged" in batch:
-            others["exchange"] = self.tokens.exchange * self._exchange(reading, seen, batch)
-        # What was asked to be the input flickers as that does.
-        others |= self.steady(
+            codes_loss = self._codes_loss(out, F.avg_pool2d(truth, 2), batch["valid"])
+            other_losses["codes"] = self.tokens.codes * codes_loss
+        if net.config.split and self.tokens.swap_quality and "swapped_input" in batch:
+            other_losses["swap_quality"] = self.tokens.swap_quality * self._swap_quality_loss(reading, seen, batch)
+        # At fidelity 1 the output must follow the input, which flickers.
+        other_losses |= self.temporal_consistency(
             batch,
             out.image,
-            lambda after: cast(Tensor, net(after, self.frozen, Knobs(fidelity), unknown).image),
-            ~as_it_was,
+            lambda frame: cast(Tensor, net(frame, self.frozen, Knobs(fidelity), unknown).image),
+            ~full_fidelity,
         )
-        self.log("sureness", net.sureness.detach().exp().mean())
-        judged = sharp & ~as_it_was
-        self.descend(
+        self.log("logit_scale", net.sureness.detach().exp().mean())
+        self.take_step(
             out.image,
             target,
-            judged,
+            sharp,
             valid,
-            share,
-            lambda image: self.loss(image, target, judged, share, draws),
-            others,
+            progress,
+            lambda image: self.loss(image, target, sharp, progress, generator),
+            other_losses,
         )
 
-    def _fidelity(self, count: int, draws: torch.Generator) -> Tensor:
-        """(B,): 0 in the first stage; then an end for a few faces, the middle for the others."""
+    def _sample_fidelity(self, count: int, generator: torch.Generator) -> Tensor:
+        """(B,): 0 in the first stage; in the second 0, 0.5 or 1."""
         if self.tokens.stage == "codes":
             return torch.zeros(count)
-        drawn, ends = torch.rand(count, generator=draws), self.tokens.ends
-        return torch.where(drawn < ends, 0.0, torch.where(drawn < 2 * ends, 1.0, 0.5))
+        uniform, p = torch.rand(count, generator=generator), self.tokens.endpoint_probability
+        return torch.where(uniform < p, 0.0, torch.where(uniform < 2 * p, 1.0, 0.5))
 
-    def _codes(self, out: ExpertTOutput, truth: Tensor, valid: Tensor) -> Tensor:
-        """Cross-entropy with the codes that the prior gives the clean face; logs how many are hit.
+    def _codes_loss(self, out: ExpertTOutput, truth: Tensor, valid: Tensor) -> Tensor:
+        """Cross-entropy with the codes that the prior gives the clean face; logs the accuracy.
 
         Cells with a pixel outside of `valid`, (B, 256, 256) bool, do not count.
         """
         with torch.no_grad():
-            wanted = rearrange(
+            target = rearrange(
                 self.frozen.prior.codebook.nearest(self.frozen.prior.encode(truth)[0]), "b h w k -> b k h w"
             )
         logits = out.logits.float()
-        self.log("codes_right", (logits.detach().argmax(-1) == wanted).float().mean())
-        whole = F.avg_pool2d(valid[:, None].float(), valid.shape[-1] // wanted.shape[-1]) == 1
-        lost = F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none").view(wanted.shape)
-        return (lost * whole).sum() / (whole.sum() * wanted.shape[1]).clamp(min=1)
+        self.log("code_accuracy", (logits.detach().argmax(-1) == target).float().mean())
+        valid_cells = F.avg_pool2d(valid[:, None].float(), valid.shape[-1] // target.shape[-1]) == 1
+        loss = F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none").view(target.shape)
+        return (loss * valid_cells).sum() / (valid_cells.sum() * target.shape[1]).clamp(min=1)
 
-    def _exchange(self, reading: Reading, seen: Seen, batch: dict[str, Any]) -> Tensor:
-        """Every second face with the quality of the next one's picture: what comes out is known.
+    def _swap_quality_loss(self, reading: Reading, seen: Seen, batch: dict[str, Any]) -> Tensor:
+        """Renders every second face with the quality tokens of the next picture, and compares with a known result.
 
-        `exchanged` holds each truth with the degradation of the next sample, so this asks at once that content alone
-        says who it is, and quality alone what the picture looks like.
+        `swapped_input` is each truth with the degradation of the next sample. So content tokens must hold the identity
+        alone, and quality tokens the picture's quality alone.
         """
         net, half = cast(ExpertT, self.net), slice(None, None, 2)
-        wanted = as_tensor(batch["exchanged"][half])
-        look = reading.quality.roll(-1, 0)[half]
-        own = Reading(reading.content[half], look, look, cast(Any, tuple(m[half] for m in reading.maps)))
-        knobs = Knobs(fidelity=0.0 if self.tokens.stage == "codes" else 0.5)
-        out = net.render(own, look, seen.at(half), self.frozen.prior, knobs)
-        image = torch.where(batch["valid"][half][:, None], F.avg_pool2d(out.image, 2).float(), wanted)
+        target = as_tensor(batch["swapped_input"][half])
+        quality = reading.quality.roll(-1, 0)[half]
+        swapped = Reading(reading.content[half], quality, quality, cast(Any, tuple(m[half] for m in reading.maps)))
+        knobs = Knobs(fidelity=self._default_fidelity)
+        out = net.render(swapped, quality, seen.at(half), self.frozen.prior, knobs)
+        image = torch.where(batch["valid"][half][:, None], F.avg_pool2d(out.image, 2).float(), target)
         every = torch.ones(len(image), device=image.device)
-        return (image - wanted).abs().mean() + self.loss.weights.frequency * focal_frequency(image, wanted, every)
+        return (image - target).abs().mean() + self.loss.weights.frequency * focal_frequency(image, target, every)

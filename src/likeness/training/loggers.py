@@ -1,4 +1,4 @@
-"""W&B without surprises."""
+"""A W&B logger that never asks for a key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = get_logger(__name__)
 
 
 def has_wandb_key() -> bool:
-    """Whether a key is at hand, in WANDB_API_KEY or in a netrc entry."""
+    """Whether there is a key, in WANDB_API_KEY or in a netrc entry."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:
@@ -26,13 +26,13 @@ def has_wandb_key() -> bool:
 
 
 def wandb_logger(project: str, save_dir: str, offline: bool | None = None, **options: Any) -> WandbLogger:
-    """A W&B logger: online with a key, offline without, never a prompt.
+    """A W&B logger: online with a key, offline without one. It never prompts.
 
     Args:
-        project: W&B project.
-        save_dir: where the run's files go.
-        offline: force it; None decides by the key.
-        options: handed to Lightning's WandbLogger.
+        project: name of the W&B project.
+        save_dir: folder of the run's files.
+        offline: None = if there is no key.
+        options: passed to Lightning's WandbLogger.
 
     Raises:
         ConfigError: if wandb is not installed.
@@ -40,7 +40,7 @@ def wandb_logger(project: str, save_dir: str, offline: bool | None = None, **opt
     if offline is None:
         offline = not has_wandb_key()
         if offline:
-            log.info("W&B: no key found, logging offline to %s (send later with `wandb sync`)", save_dir)
+            log.info("W&B: no key found, logging offline to %s (upload later with `wandb sync`)", save_dir)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
     try:
         return WandbLogger(project=project, save_dir=save_dir, offline=offline, **options)

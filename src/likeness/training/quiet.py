@@ -1,8 +1,7 @@
-"""Takes known, harmless noise out of a training's output; the entry point calls it, the library never does.
+"""Filters known, harmless messages out of a training's output. The entry point calls it, the library does not.
 
-What is left out: Lightning's advertisements (they tell a user nothing about the run), and a
-deprecation inside Lightning's own use of torch's pytree, which only a newer Lightning can mend.
-Everything else stays, so that a new warning is seen.
+It drops Lightning's advertisements, and a deprecation warning about Lightning's own use of torch's pytree, which only a
+newer Lightning can fix. All other messages stay.
 """
 
 from __future__ import annotations
@@ -16,6 +15,6 @@ def _is_no_advertisement(record: logging.LogRecord) -> bool:
 
 
 def quiet() -> None:
-    """Installs the filters; calling it again changes nothing."""
+    """Installs the filters; a second call changes nothing."""
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)

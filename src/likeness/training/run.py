@@ -1,4 +1,4 @@
-"""`train(cfg)`: builds what the config names, fits it, and returns what a test wants to see."""
+"""`train(cfg)`: builds the objects of a config and fits the model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from likeness.log import get_logger
 from likeness.training.schema import register
 
 log = get_logger(__name__)
-register()  # before Hydra composes: the configs refer to these schemas
+register()  # before Hydra composes, since the configs refer to these schemas
 
 
 def resolve_checkpoint(ckpt_path: str | None, output: Path) -> str | None:
-    """Turns "last" into the newest checkpoint of this run's folder.
+    """The checkpoint to resume from; "last" is the newest one in the run's folder.
 
     Raises:
         ConfigError: if it does not exist.
@@ -31,15 +31,15 @@ def resolve_checkpoint(ckpt_path: str | None, output: Path) -> str | None:
         return None
     file = output / "checkpoints" / "last.ckpt" if ckpt_path == "last" else Path(ckpt_path)
     if not file.is_file():
-        raise ConfigError(f"ckpt_path: {file} does not exist; start without ckpt_path or name another checkpoint")
+        raise ConfigError(f"ckpt_path: {file} does not exist; leave ckpt_path out or give another checkpoint")
     return str(file)
 
 
 def build(node: Any, **extra: Any) -> Any:
-    """Instantiates a config node; Hydra's wrapping of our own errors is taken off again.
+    """Instantiates a config node, and unwraps our own errors from Hydra's.
 
     Raises:
-        LikenessError: the one that a constructor raised.
+        LikenessError: if a constructor raised one.
         ConfigError: if the node cannot be built for another reason.
     """
     try:
@@ -63,7 +63,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         torch.set_num_threads(int(cfg.threads))
     L.seed_everything(int(cfg.seed), workers=True, verbose=False)
     if cfg.init and "init" not in cfg.model:
-        raise ConfigError(f"init: got {cfg.init}, but {cfg.model._target_} starts from nothing; leave it out")
+        raise ConfigError(f"init: got {cfg.init}, but {cfg.model._target_} cannot start from weights; leave init out")
     checkpoint = resolve_checkpoint(cfg.ckpt_path, Path(cfg.paths.output))
     data: L.LightningDataModule = build(cfg.data)
     model: L.LightningModule = build(cfg.model)
@@ -72,7 +72,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     trainer: L.Trainer = build(cfg.trainer, callbacks=callbacks, logger=loggers or False)
     if cfg.validate_first:
         trainer.validate(model, datamodule=data, verbose=False)
-    # Our own checkpoints hold the timer and plain Python state beside tensors.
+    # Our checkpoints contain the timer and plain Python state besides tensors.
     trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     log.info("trained %d steps; %s", trainer.global_step, {k: round(v, 4) for k, v in metrics.items()})

@@ -1,4 +1,4 @@
-"""Progress of a run by steps or wall-clock, and the learning rate that follows it."""
+"""Progress of a run by steps or wall-clock time, and the learning rate that follows it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from torch.optim import Optimizer
 
 
 def progress(trainer: L.Trainer) -> float:
-    """Share of the training that is done, 0..1: the larger of steps / max_steps and time / max_time.
+    """Fraction of the training that is done, 0..1: the larger of steps / max_steps and time / max_time.
 
-    Resumed runs go on where they were: Lightning keeps both the step and the timer in its checkpoints.
+    Checkpoints of Lightning contain both the step and the timer, so a resumed run continues at its progress.
     """
-    shares = [0.0]
+    fractions = [0.0]
     if trainer.max_steps and trainer.max_steps > 0:
-        shares.append(trainer.global_step / trainer.max_steps)
+        fractions.append(trainer.global_step / trainer.max_steps)
     elif trainer.max_epochs and trainer.max_epochs > 0:
         total = trainer.max_epochs * max(1, int(trainer.num_training_batches))
-        shares.append(trainer.global_step / total)
+        fractions.append(trainer.global_step / total)
     timers = [c for c in trainer.callbacks if isinstance(c, Timer)]  # type: ignore[attr-defined]
-    shares += [timer.time_elapsed() / timer._duration for timer in timers if timer._duration]
-    return min(1.0, max(shares))
+    fractions += [timer.time_elapsed() / timer._duration for timer in timers if timer._duration]
+    return min(1.0, max(fractions))
 
 
-def cosine(share: float) -> float:
+def cosine(progress: float) -> float:
     """1 at the start, 0 at the end (SGDR, Loshchilov & Hutter 2017, without restarts)."""
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, progress))))
 
 
 class CosineSchedule(Callback):
-    """Linear warm-up over `warmup` steps, then a cosine to zero over the run's progress."""
+    """Learning rate: a linear warm-up over `warmup` steps, times a cosine to zero over the run's progress."""
 
     def __init__(self, warmup: int = 100) -> None:
         self.warmup = warmup

@@ -1,4 +1,4 @@
-"""Offers dataclasses to Hydra's configs, so that their defaults stand in one place only."""
+"""Makes dataclasses available to Hydra's configs, so that defaults are stated only once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from likeness.compat import cpu_has_bf16
-from likeness.data.restoration import MixConfig
+from likeness.data.modules import CartoonDataConfig, FaceDataConfig
+from likeness.data.pairs import MixConfig
 from likeness.nets.expert_f import ExpertFConfig
 from likeness.nets.expert_t import ExpertTConfig
 from likeness.nets.gate import GateConfig
@@ -18,6 +19,7 @@ from likeness.nets.prior import PriorConfig
 from likeness.nets.srnet import SRNetConfig
 from likeness.training.expert_t import TokenConfig
 from likeness.training.gan import GanConfig
+from likeness.training.gate_data import GateDataConfig
 from likeness.training.losses.restoration import LossWeights
 
 SCHEMAS: dict[str, Any] = {
@@ -30,17 +32,20 @@ SCHEMAS: dict[str, Any] = {
     "gate": GateConfig,
     "loss_weights": LossWeights,
     "mix": MixConfig,
+    "face_data": FaceDataConfig,
+    "cartoon_data": CartoonDataConfig,
+    "gate_data": GateDataConfig,
 }
 
 
 def precision(accelerator: str) -> str:
-    """Lightning's precision for an accelerator: bf16-mixed, or 32-true on a CPU that only emulates bf16."""
+    """Lightning's precision for an accelerator: bf16-mixed, or 32-true on a CPU without bf16 instructions."""
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
     return "32-true" if on_cpu and not cpu_has_bf16() else "bf16-mixed"
 
 
 def register() -> None:
-    """Stores each dataclass as `schema/<name>`, with the `_target_` that builds it, and the resolver `precision`."""
+    """Stores each dataclass as `schema/<name>`, with its `_target_`, and registers the resolver `precision`."""
     OmegaConf.register_new_resolver("precision", precision, replace=True)
     store = ConfigStore.instance()
     for name, kind in SCHEMAS.items():

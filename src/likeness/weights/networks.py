@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import nn
 
+from likeness.errors import WeightsError
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
 from likeness.nets.expert_t import ExpertT, ExpertTConfig
 from likeness.nets.gate import Gate, GateConfig
@@ -34,9 +35,24 @@ NETWORKS: Mapping[str, Kind] = {
 }
 
 
+# Options that no longer exist, with the value that all networks have now; released weight files state them.
+REMOVED_OPTIONS = {"wavelets": True}
+
+
 def plain_config(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored size as keywords: JSON has lists where the dataclasses have tuples."""
-    return {name: tuple(value) if isinstance(value, list | tuple) else value for name, value in values.items()}
+    """A stored size as keywords: JSON has lists where the dataclasses have tuples.
+
+    Raises:
+        WeightsError: if a removed option has another value than all networks have now.
+    """
+    for name, value in REMOVED_OPTIONS.items():
+        if values.get(name, value) != value:
+            raise WeightsError(f"weights: {name}={values[name]} is no longer supported, expected {value}; train again")
+    return {
+        name: tuple(value) if isinstance(value, list | tuple) else value
+        for name, value in values.items()
+        if name not in REMOVED_OPTIONS
+    }
 
 
 def load_network(name: str, path: Path | str | None = None) -> tuple[nn.Module, str]:

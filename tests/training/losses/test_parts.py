@@ -1,4 +1,4 @@
-"""Each part of the loss against a slow, explicit reference or a known answer."""
+"""Each loss against a slow, explicit reference or a known answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOSSES = {
 # pixel
 
 
-def test_l1_as_written_out() -> None:
+def test_weighted_l1_equals_an_explicit_sum() -> None:
     a, b, weights = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1), random(1, 1, 4, 5, seed=2)
     samples = [1.0, 3.0]
     total = 0.0
@@ -47,7 +47,7 @@ def test_l1_as_written_out() -> None:
 
 
 @pytest.mark.parametrize("size", [256, 512])
-def test_features_weigh_more_where_the_template_has_them(size: int) -> None:
+def test_feature_weights_are_larger_at_the_templates_features(size: int) -> None:
     weights = feature_weights(size, 1.5)[0, 0]
     assert float(weights.mean()) == pytest.approx(1, abs=1e-4)
     corner = float(weights[0, 0])
@@ -55,19 +55,19 @@ def test_features_weigh_more_where_the_template_has_them(size: int) -> None:
         assert float(weights[round(y), round(x)]) == pytest.approx(2.5 * corner, rel=0.02)
     mouth = template(size)[3:].mean(0)
     assert float(weights[round(mouth[1]), round(mouth[0])]) == pytest.approx(2.5 * corner, rel=0.02)
-    # Not more than the features: the forehead and the cheek weigh as the background does.
+    # Forehead and cheek have the weight of the background.
     assert float(weights[size // 4, size // 2]) == pytest.approx(corner, rel=0.02)
 
 
-def test_no_extra_is_flat() -> None:
+def test_feature_weights_without_extra_are_flat() -> None:
     torch.testing.assert_close(feature_weights(256, 0.0), torch.ones(1, 1, 256, 256))
 
 
 # chroma
 
 
-def test_chroma_as_written_out() -> None:
-    """By Pillow's own conversion: the mean of Cb and Cr over each cell, the weights, the absolute difference."""
+def test_chroma_equals_pillows_conversion() -> None:
+    """The weighted absolute difference of the means of Cb and Cr over each cell."""
     levels = (random(2, 2, 3, 8, 8) * 255).round()
     weights = random(1, 1, 2, 2, seed=2)
     total = 0.0
@@ -82,13 +82,13 @@ def test_chroma_as_written_out() -> None:
     assert float(chroma_l1(levels[0] / 255, levels[1] / 255, weights)) == pytest.approx(total, abs=2e-3)
 
 
-def test_chroma_sees_colour_and_nothing_else() -> None:
+def test_chroma_ignores_brightness_and_texture() -> None:
     truth = random(1, 3, 16, 16) * 0.5
     even = torch.ones(1, 1, 4, 4)
-    assert float(chroma_l1(truth + 0.2, truth, even)) == pytest.approx(0, abs=1e-6)  # lighter, not another colour
+    assert float(chroma_l1(truth + 0.2, truth, even)) == pytest.approx(0, abs=1e-6)  # only lighter
     board = ((torch.arange(16)[:, None] + torch.arange(16)) % 2).float() * 2 - 1
     grain = truth + 0.1 * board * torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1)
-    assert float(chroma_l1(grain, truth, even)) == pytest.approx(0, abs=1e-6)  # texture of the same mean
+    assert float(chroma_l1(grain, truth, even)) == pytest.approx(0, abs=1e-6)  # texture with the same mean
     blue = truth + torch.tensor([0.0, 0.0, 0.2]).view(3, 1, 1)
     assert float(chroma_l1(blue, truth, even)) == pytest.approx(0.2 * (0.5 + 0.081312) / 2, rel=1e-4)
 
@@ -96,8 +96,7 @@ def test_chroma_sees_colour_and_nothing_else() -> None:
 # frequency
 
 
-def test_focal_frequency_as_written_out() -> None:
-    """The definition with a plain double sum for the transform."""
+def test_focal_frequency_equals_an_explicit_sum() -> None:
     a, b = random(1, 2, 4, 6), random(1, 2, 4, 6, seed=1)
     difference = (a - b)[0].numpy()
     height, width = 4, 6
@@ -116,8 +115,8 @@ def test_focal_frequency_as_written_out() -> None:
     assert float(focal_frequency(a, b, torch.ones(1))) == pytest.approx(expected, rel=1e-4)
 
 
-def test_focal_weights_carry_no_gradient() -> None:
-    """With fixed weights the loss is quadratic in the error: the slope is that of weight x power alone."""
+def test_focal_weights_have_no_gradient() -> None:
+    """The gradient equals that of weight x power with fixed weights."""
     error = random(1, 1, 4, 4).double().requires_grad_()
     focal_frequency(error, torch.zeros_like(error), torch.ones(1)).backward()
     fixed = error.detach().clone().requires_grad_()
@@ -132,21 +131,21 @@ def test_focal_weights_carry_no_gradient() -> None:
 def test_focal_frequency_stays_fp32_under_autocast() -> None:
     a, b = random(2, 3, 16, 16), random(2, 3, 16, 16, seed=1)
     with torch.autocast("cpu", torch.bfloat16):
-        found = focal_frequency(a, b, ONES)
-    torch.testing.assert_close(found, focal_frequency(a, b, ONES))
+        under_autocast = focal_frequency(a, b, ONES)
+    torch.testing.assert_close(under_autocast, focal_frequency(a, b, ONES))
 
 
-# what both share
+# both
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_equal_images_cost_nothing(name: str) -> None:
+def test_loss_of_equal_images_is_zero(name: str) -> None:
     a = random(2, 3, 6, 8)
     assert float(LOSSES[name](a, a.clone(), ONES)) == 0
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_sample_of_no_weight_does_not_count(name: str) -> None:
+def test_sample_of_weight_zero_is_left_out(name: str) -> None:
     loss = LOSSES[name]
     a, b = random(2, 3, 6, 8).requires_grad_(), random(2, 3, 6, 8, seed=1)
     only_first = loss(a, b, torch.tensor([1.0, 0.0]))
@@ -159,7 +158,7 @@ def test_a_sample_of_no_weight_does_not_count(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_batch_is_the_mean_of_its_samples(name: str) -> None:
+def test_loss_of_a_batch_is_the_mean_of_its_samples(name: str) -> None:
     loss = LOSSES[name]
     a, b = random(2, 3, 6, 8), random(2, 3, 6, 8, seed=1)
     each = [loss(a[i : i + 1], b[i : i + 1], torch.ones(1)) for i in range(2)]
@@ -180,8 +179,8 @@ def soft_noise(count: int, size: int, seed: int = 1) -> Tensor:
     return torch.nn.functional.avg_pool2d(noise, 5, 1, 2)
 
 
-def written_out(picture: Tensor) -> float:
-    """By numpy: the spectrum of every line, the floor of 8-bit rounding, the ratios one by one."""
+def reference_peaks(picture: Tensor) -> float:
+    """`spectral_peaks` with NumPy, one ratio at a time."""
     size = picture.shape[-1]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
     floor = (window**2).sum() / 12 / 255**2
@@ -196,15 +195,15 @@ def written_out(picture: Tensor) -> float:
     return float(np.maximum(0, np.log(ratios.mean(0))).mean())
 
 
-def test_spectral_peaks_as_written_out(photo: np.ndarray) -> None:
+def test_spectral_peaks_equal_the_reference(photo: np.ndarray) -> None:
     picture = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255
     both = torch.cat([with_lattice(picture, 8, 0.05), picture.flip(3)])
-    assert float(spectral_peaks(both)) == pytest.approx(written_out(both), rel=1e-3)
+    assert float(spectral_peaks(both)) == pytest.approx(reference_peaks(both), rel=1e-3)
     assert float(spectral_peaks(both[:1])) > 5 * float(spectral_peaks(picture))
 
 
-def test_a_sharp_neighbour_does_not_hide_a_soft_image_s_lattice() -> None:
-    """In the mean of the two spectra the strong one drowns it; every image counts alike."""
+def test_sharp_image_in_the_batch_does_not_hide_a_soft_images_lattice() -> None:
+    """In the mean of both spectra the sharp image would dominate."""
     soft = with_lattice(soft_noise(1, 256) * 0.1, 8, 0.005)
     sharp = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(2))
     alone = float(spectral_peaks(soft))
@@ -212,15 +211,15 @@ def test_a_sharp_neighbour_does_not_hide_a_soft_image_s_lattice() -> None:
     assert float(spectral_peaks(sharp)) < 0.05 < alone - math.log(2)
 
 
-def test_a_step_against_its_gradient_weakens_the_peaks() -> None:
+def test_step_against_the_gradient_lowers_the_peaks() -> None:
     image = with_lattice(soft_noise(2, 256), 8, 0.05).requires_grad_()
     before = spectral_peaks(image)
-    (slope,) = torch.autograd.grad(before, image)
-    assert float(spectral_peaks(image.detach() - 0.01 * slope / slope.abs().max())) < float(before.detach())
+    (gradient,) = torch.autograd.grad(before, image)
+    assert float(spectral_peaks(image.detach() - 0.01 * gradient / gradient.abs().max())) < float(before.detach())
 
 
-def test_what_rounding_hides_is_no_lattice() -> None:
-    """A flat crop with ripples of a hundredth of a level: its file holds nothing but the flat crop."""
+def test_ripples_below_8_bit_rounding_are_no_lattice() -> None:
+    """Ripples of a hundredth of a level vanish in a file."""
     flat = torch.full((1, 3, 256, 256), 0.4)
     ripples = with_lattice(flat, 8, 0.01 / 255)
     assert float(spectral_peaks(ripples)) < 0.01
@@ -230,18 +229,18 @@ def test_what_rounding_hides_is_no_lattice() -> None:
 # likelihood
 
 
-def test_nll_as_a_laplace_density() -> None:
-    """Against torch's own distribution, where every pixel of a cell has the same error."""
+def test_nll_equals_torchs_laplace_distribution() -> None:
+    """With the same error in every pixel of a cell."""
     error = torch.tensor([0.01, 0.2]).view(2, 1, 1, 1)
     truth = random(2, 3, 8, 8)
     log_scale = torch.tensor([-3.0, -1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
-    found = laplace_nll(log_scale, truth + error, truth)
+    nll = laplace_nll(log_scale, truth + error, truth)
     density = torch.distributions.Laplace(0.0, log_scale.exp())
     expected = -density.log_prob(error.expand(2, 1, 2, 2)).mean()
-    assert float(found) == pytest.approx(float(expected), abs=1e-3)
+    assert float(nll) == pytest.approx(float(expected), abs=1e-3)
 
 
-def test_nll_is_least_where_the_scale_is_the_mean_error() -> None:
+def test_nll_is_smallest_at_the_mean_error() -> None:
     truth = torch.zeros(1, 3, 8, 8)
     image = random(1, 3, 8, 8) * 0.2
     mean = float(image.mean())
@@ -250,7 +249,7 @@ def test_nll_is_least_where_the_scale_is_the_mean_error() -> None:
     assert float(scales[costs.argmin()]) == pytest.approx(mean, rel=0.04)
 
 
-def test_nll_does_not_move_the_image() -> None:
+def test_nll_has_no_gradient_for_the_image() -> None:
     image, log_scale = random(1, 3, 8, 8).requires_grad_(), torch.zeros(1, 1, 2, 2, requires_grad=True)
     laplace_nll(log_scale, image, random(1, 3, 8, 8, seed=1)).backward()
     assert image.grad is None
@@ -258,17 +257,17 @@ def test_nll_does_not_move_the_image() -> None:
     assert (log_scale.grad != 0).all()
 
 
-def test_nll_reads_each_cell_alone() -> None:
+def test_nll_treats_each_cell_separately() -> None:
     image = torch.zeros(1, 3, 4, 8)
-    image[..., 4:] = 0.5  # the right cell is wrong, the left one is right
+    image[..., 4:] = 0.5  # an error in the right cell only
     log_scale = torch.full((1, 1, 1, 2), math.log(0.1), requires_grad=True)
     laplace_nll(log_scale, image, torch.zeros_like(image)).backward()
     assert log_scale.grad is not None
     left, right = log_scale.grad.flatten().tolist()
-    assert left > 0 > right  # state less on the left, more on the right
+    assert left > 0 > right  # a smaller scale on the left, a larger one on the right
 
 
-def test_inputs_unchanged() -> None:
+def test_losses_do_not_change_their_inputs() -> None:
     a, b, samples = random(2, 3, 16, 16), random(2, 3, 16, 16, seed=1), torch.tensor([1.0, 0.5])
     log_scale, pair = random(2, 1, 4, 4), random(2, 3, 256, 256)
     inputs = (a, b, samples, log_scale, pair)

@@ -1,4 +1,4 @@
-"""The weighted sum: which parts there are, when, and what they look at."""
+"""The weighted sum: which losses are computed, when, and on which pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likeness.data.drawn import draw_face
+from likeness.data.synthetic_faces import draw_face
 from likeness.metrics.lpips import Lpips
 from likeness.training.losses import restoration
 from likeness.training.losses.frequency import focal_frequency
@@ -51,7 +51,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_a_weight_of_zero_switches_its_part_off(name: str, image: Tensor, truth: Tensor) -> None:
+def test_loss_of_weight_zero_is_left_out(name: str, image: Tensor, truth: Tensor) -> None:
     weights, expected = WEIGHTS[name]
     loss = RestorationLoss(weights)
     assert set(parts(loss, image, truth)) == expected
@@ -59,19 +59,18 @@ def test_a_weight_of_zero_switches_its_part_off(name: str, image: Tensor, truth:
     assert loss.lpips is None
 
 
-def test_parts_are_the_functions_on_both_sizes(image: Tensor, truth: Tensor) -> None:
-    """Every part without a random window can be put together from the functions of its file."""
+def test_losses_without_a_random_window_equal_their_functions(image: Tensor, truth: Tensor) -> None:
     weights = replace(OFF, l1=2.0, features=1.5, chroma=0.4, lattice=0.3, scale=0.7)
     loss = RestorationLoss(weights)
-    found = parts(loss, image, truth)
+    losses = parts(loss, image, truth)
     small, small_truth = F.avg_pool2d(image, 2), F.avg_pool2d(truth, 2)
     at_256 = weighted_l1(small, small_truth, feature_weights(256, 1.5), torch.ones(2))
-    at_512 = weighted_l1(image[:1], truth[:1], feature_weights(512, 1.5), torch.ones(1))  # the sharp one alone
-    torch.testing.assert_close(found["l1"], 2 * (at_256 + at_512 / 2))
+    at_512 = weighted_l1(image[:1], truth[:1], feature_weights(512, 1.5), torch.ones(1))  # the sharp face only
+    torch.testing.assert_close(losses["l1"], 2 * (at_256 + at_512 / 2))
     colour = chroma_l1(small, small_truth, feature_weights(64, CHROMA_FEATURES))
-    torch.testing.assert_close(found["chroma"], 0.4 * colour)
-    first = int(torch.randint(4, (), generator=torch.Generator().manual_seed(0)))  # of the lines that it looks at
-    torch.testing.assert_close(found["lattice"], 0.3 * spectral_peaks(image, slice(first, None, 4)))
+    torch.testing.assert_close(losses["chroma"], 0.4 * colour)
+    first = int(torch.randint(4, (), generator=torch.Generator().manual_seed(0)))  # of the lines that are used
+    torch.testing.assert_close(losses["lattice"], 0.3 * spectral_peaks(image, slice(first, None, 4)))
     log_scale = torch.full((2, 1, 64, 64), -3.0)
     valid = torch.ones(2, 1, 512, 512, dtype=torch.bool)
     expected = 0.7 * laplace_nll(log_scale, small, small_truth)
@@ -83,7 +82,7 @@ def test_parts_are_the_functions_on_both_sizes(image: Tensor, truth: Tensor) -> 
     assert loss.scale(log_scale, image, truth, ~valid) == 0
 
 
-def test_frequency_sees_the_whole_at_256_and_a_window_at_512(image: Tensor, truth: Tensor) -> None:
+def test_frequency_uses_the_whole_image_at_256_and_a_window_at_512(image: Tensor, truth: Tensor) -> None:
     loss = RestorationLoss(replace(OFF, frequency=1.0))
     small, small_truth = F.avg_pool2d(image, 2), F.avg_pool2d(truth, 2)
     whole = focal_frequency(small, small_truth, torch.ones(2))
@@ -93,15 +92,15 @@ def test_frequency_sees_the_whole_at_256_and_a_window_at_512(image: Tensor, trut
     torch.testing.assert_close(soft["frequency"], whole)
 
 
-def test_equal_images_cost_nothing_but_the_lattice_they_have(truth: Tensor) -> None:
+def test_losses_of_equal_images_are_zero_except_for_the_lattice(truth: Tensor) -> None:
     found = parts(RestorationLoss(LossWeights(lpips=0, scale=0)), truth.clone(), truth)
     assert set(found) == {"l1", "chroma", "frequency", "identity", "lattice"}
     for name in ("l1", "chroma", "frequency", "identity"):
         assert float(found[name]) == pytest.approx(0, abs=1e-7), name
 
 
-def test_the_soft_truth_does_not_teach_at_512(image: Tensor, truth: Tensor) -> None:
-    """Structure that vanishes in the 2x2 mean costs the sharp face only."""
+def test_soft_truth_has_no_loss_at_512(image: Tensor, truth: Tensor) -> None:
+    """Structure that vanishes in the 2x2 mean has a loss for the sharp face only."""
     board = ((torch.arange(512)[:, None] + torch.arange(512)) % 2).float() * 2 - 1
     loss = RestorationLoss(replace(OFF, frequency=1.0))
     for i, sharp in enumerate(SHARP.tolist()):
@@ -112,7 +111,7 @@ def test_the_soft_truth_does_not_teach_at_512(image: Tensor, truth: Tensor) -> N
             assert (float(found[name]) > 1e-3) == sharp, (name, i)
 
 
-def test_identity_is_the_squared_distance_of_one_view(
+def test_identity_is_the_squared_distance_of_one_random_view(
     image: Tensor, truth: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loss = RestorationLoss(replace(OFF, identity=2.0))
@@ -122,11 +121,11 @@ def test_identity_is_the_squared_distance_of_one_view(
     assert loss.embedder is not None
     small, small_truth = (torch.roll(F.avg_pool2d(x, 2), (4, 4), (2, 3)).flip(3) for x in (image, truth))
     distance = (loss.embedder.embed_aligned(small) - loss.embedder.embed_aligned(small_truth)).norm(dim=1)
-    found = parts(loss, image, truth)["identity"]
-    torch.testing.assert_close(found, 2 * distance.square().mean())
+    identity = parts(loss, image, truth)["identity"]
+    torch.testing.assert_close(identity, 2 * distance.square().mean())
 
 
-def test_identity_teaches_the_image_not_the_truth(image: Tensor, truth: Tensor) -> None:
+def test_identity_has_a_gradient_for_the_image_only(image: Tensor, truth: Tensor) -> None:
     loss = RestorationLoss(replace(OFF, identity=1.0))
     a, b = image[:1].clone().requires_grad_(), truth[:1].clone().requires_grad_()
     loss(a, b, SHARP[:1], 1.0, torch.Generator().manual_seed(0))["identity"].backward()
@@ -135,7 +134,7 @@ def test_identity_teaches_the_image_not_the_truth(image: Tensor, truth: Tensor) 
     assert b.grad is None or b.grad.abs().max() == 0
 
 
-def test_lpips_waits_for_its_start_and_sees_windows(
+def test_lpips_starts_at_lpips_start_and_uses_windows(
     image: Tensor, truth: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
@@ -156,18 +155,18 @@ def test_lpips_waits_for_its_start_and_sees_windows(
     assert float(parts(loss, truth.clone(), truth)["lpips"]) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_generator_alone_decides(image: Tensor, truth: Tensor) -> None:
+def test_losses_depend_on_the_generators_seed(image: Tensor, truth: Tensor) -> None:
     loss = RestorationLoss(LossWeights(lpips=0))
     first, again, other = (parts(loss, image, truth, seed=s) for s in (3, 3, 4))
     assert all(torch.equal(first[n], again[n]) for n in first)
     assert not torch.equal(first["identity"], other["identity"])
 
 
-def test_no_network_of_the_loss_belongs_to_the_model() -> None:
+def test_loss_is_no_module() -> None:
     assert not isinstance(RestorationLoss(OFF), torch.nn.Module)
 
 
-def test_inputs_unchanged(image: Tensor, truth: Tensor) -> None:
+def test_loss_does_not_change_its_inputs(image: Tensor, truth: Tensor) -> None:
     before = image.clone(), truth.clone()
     parts(RestorationLoss(LossWeights(lpips=0)), image, truth)
     assert torch.equal(image, before[0])

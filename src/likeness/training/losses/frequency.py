@@ -7,16 +7,17 @@ from torch import Tensor
 
 
 def focal_frequency(image: Tensor, truth: Tensor, samples: Tensor, alpha: float = 1.0) -> Tensor:
-    """Squared spectral difference, each frequency weighted by its own error to the power `alpha`.
+    """Squared spectral difference, in which each frequency is weighted by its error to the power `alpha`.
 
-    Runs in fp32 whatever the autocast. The weights carry no gradient and lie in [0, 1] per sample.
+    It runs in fp32 even under autocast. The frequencies' weights have no gradient and lie in [0, 1] for each sample.
 
     Args:
         image, truth: (B, C, H, W) in [0, 1].
-        samples: (B,) weight of each sample, 0 leaves one out.
+        samples: (B,) weight of each sample, 0 leaves it out.
+        alpha: exponent of the weights.
 
     Returns:
-        Scalar, mean over channels and frequencies; 0 where no sample counts.
+        Scalar, mean over channels and frequencies; 0 if all samples are left out.
     """
     with torch.autocast(image.device.type, enabled=False):
         difference = torch.fft.rfft2((image - truth).float(), norm="ortho")

@@ -1,4 +1,4 @@
-"""The loss of a restoring network: a weighted sum of named parts, each in its own file."""
+"""The loss of a restored face: a weighted sum of named losses, each in its own file."""
 
 from __future__ import annotations
 
@@ -15,29 +15,32 @@ from likeness.training.losses.lattice import spectral_peaks
 from likeness.training.losses.likelihood import laplace_nll
 from likeness.training.losses.pixel import chroma_l1, feature_weights, weighted_l1
 
-CHROMA_FEATURES = 6.0  # an iris covers a few cells of 4096; its colour is part of who someone is
+# Extra weight of eyes, nose and mouth in the colour loss. An iris covers a few of 4096 cells, but its colour matters
+# for the identity.
+CHROMA_FEATURES = 6.0
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the parts; 0 switches a part off (and does not load its network).
+    """Weights of the losses. A loss of weight 0 is left out, and its network is not loaded.
 
-    They are set by the size of each part's gradient, not of its value: at .2 identity pulls 26 times
-    as hard on a pixel as L1 does, LPIPS at .1 twenty times (`likeness.tasks.loss_gradients`).
+    The weights account for the size of each loss's gradient, not of its value: at a weight of 0.2 the gradient of
+    identity is 26 times as large as that of L1, for LPIPS at 0.1 it is 20 times (`likeness.tasks.loss_gradients`).
 
     Attributes:
         l1: absolute error at 256, and at 512 where the truth is sharp.
-        features: how much more eyes, nose and mouth count in it (1 = twice as much).
-        chroma: colour of cells of 4 pixels at 256, eyes, nose and mouth `CHROMA_FEATURES` more.
-        frequency: focal frequency loss, at 256 and on a 256 window at 512.
+        features: extra weight of eyes, nose and mouth in `l1` (1 = twice the weight).
+        chroma: colour error of cells of 4 pixels at 256, with the extra weight `CHROMA_FEATURES`.
+        frequency: focal frequency loss at 256, and on a window of 256 px at 512.
         identity: squared embedder distance to the truth.
-        lpips: LPIPS-squeeze on randomly shifted windows.
-        lpips_start: progress (0..1) of the training at which LPIPS sets in: too early, it teaches
+        lpips: LPIPS-squeeze on random windows.
+        lpips_start: progress (0..1) of the training at which LPIPS starts. If it starts too early, the network learns
             halftone instead of faces.
         lpips_window: edge of those windows in pixels.
-        lattice: lattice frequencies that stand out of the spectrum at 512.
-        scale: likelihood of the confidence head.
-        steady: absolute difference of a face restored from two neighbouring frames; needs data.neighbours=true.
+        lattice: peaks of the spectrum at lattice frequencies at 512.
+        scale: negative log-likelihood that trains the confidence head.
+        temporal_consistency: absolute difference between the restorations of two neighbouring frames; needs
+            data.frame_pairs=true.
     """
 
     l1: float = 1.0
@@ -50,13 +53,17 @@ class LossWeights:
     lpips_window: int = 160
     lattice: float = 0.0007
     scale: float = 0.01
-    steady: float = 0.0
+    temporal_consistency: float = 0.0
 
 
 class RestorationLoss:
-    """Holds the frozen networks of the loss; called with one batch it returns the parts.
+    """The weighted losses and their frozen networks.
 
-    It is no `nn.Module` on purpose: its networks are not part of the model's state.
+    It is deliberately no `nn.Module`, so that its networks are not part of the model's state.
+
+    Args:
+        weights: of the losses.
+        lpips_backbone: see `metrics.lpips.load_lpips`.
     """
 
     def __init__(self, weights: LossWeights | None = None, lpips_backbone: str | None = None) -> None:
@@ -67,7 +74,7 @@ class RestorationLoss:
         self.maps[64] = feature_weights(64, CHROMA_FEATURES)
 
     def to(self, device: torch.device) -> RestorationLoss:
-        """Moves the frozen networks."""
+        """Moves the frozen networks to a device."""
         nets: list[nn.Module | None] = [self.embedder, self.lpips]
         for net in nets:
             if net is not None:
@@ -83,58 +90,62 @@ class RestorationLoss:
         progress: float,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Computes the weighted parts.
+        """Computes the weighted losses.
 
         Args:
             image: (B, 3, 512, 512), the network's output.
             truth: the same shape, in [0, 1].
-            sharp: (B,) bool, whether the truth is one at 512.
-            progress: share of the training done, 0..1.
-            generator: draws the windows and the embedder's view.
+            sharp: (B,) bool, whether the face is ground truth at 512.
+            progress: of the training, 0..1.
+            generator: source of the windows and of the embedder's view.
 
         Returns:
             Named scalars, already weighted; their sum is the loss.
         """
         w, count = self.weights, len(image)
         small, small_truth = F.avg_pool2d(image, 2), F.avg_pool2d(truth, 2)
-        every, sharps = torch.ones(count, device=image.device), sharp.float()
-        parts = {
+        every, sharp_only = torch.ones(count, device=image.device), sharp.float()
+        losses = {
             "l1": w.l1
             * (
                 weighted_l1(small, small_truth, self.maps[256], every)
-                + 0.5 * weighted_l1(image, truth, self.maps[512], sharps)
+                + 0.5 * weighted_l1(image, truth, self.maps[512], sharp_only)
             )
         }
         if w.chroma:
-            parts["chroma"] = w.chroma * chroma_l1(small, small_truth, self.maps[64])
+            losses["chroma"] = w.chroma * chroma_l1(small, small_truth, self.maps[64])
         if w.frequency:
             y, x = _corner(512 - 256, generator), _corner(512 - 256, generator)
             window = (slice(None), slice(None), slice(y, y + 256), slice(x, x + 256))
-            parts["frequency"] = w.frequency * (
-                focal_frequency(small, small_truth, every) + 0.5 * focal_frequency(image[window], truth[window], sharps)
+            losses["frequency"] = w.frequency * (
+                focal_frequency(small, small_truth, every)
+                + 0.5 * focal_frequency(image[window], truth[window], sharp_only)
             )
         if self.embedder is not None:
-            parts["identity"] = w.identity * self._identity(small, small_truth, generator)
+            losses["identity"] = w.identity * self._identity(small, small_truth, generator)
         if self.lpips is not None and progress >= w.lpips_start:
-            parts["lpips"] = w.lpips * self._lpips(image, truth, small, small_truth, sharp, generator)
+            losses["lpips"] = w.lpips * self._lpips(image, truth, small, small_truth, sharp, generator)
         if w.lattice:
-            parts["lattice"] = w.lattice * spectral_peaks(image, slice(_corner(4, generator), None, 4))
-        return parts
+            losses["lattice"] = w.lattice * spectral_peaks(image, slice(_corner(4, generator), None, 4))
+        return losses
 
     def scale(self, log_scale: Tensor, image: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """The weighted likelihood of the confidence head, scalar; it does not reach the image.
+        """The weighted negative log-likelihood of the confidence head; the image gets no gradient.
 
         Args:
             log_scale: (B, 1, h, w).
             image, truth: (B, 3, 512, 512).
-            valid: (B, 1, 512, 512) bool; cells with a pixel outside do not count.
+            valid: (B, 1, 512, 512) bool; cells with an invalid pixel do not count.
+
+        Returns:
+            Scalar.
         """
         small, small_truth = F.avg_pool2d(image.detach(), 2).float(), F.avg_pool2d(truth, 2)
         return self.weights.scale * laplace_nll(log_scale, small, small_truth, valid[..., ::2, ::2])
 
     def _identity(self, image: Tensor, truth: Tensor, generator: torch.Generator) -> Tensor:
         assert self.embedder is not None
-        # A random view each step: a network that sees one fixed view learns to fool it.
+        # A random view in each step; for a fixed view the network would learn adversarial patterns.
         dy, dx = _corner(9, generator) - 4, _corner(9, generator) - 4
         views = [torch.roll(v, (dy, dx), (2, 3)) for v in (image, truth)]
         if _corner(2, generator):
@@ -155,13 +166,13 @@ class RestorationLoss:
         assert self.lpips is not None
         size = self.weights.lpips_window
         windows, targets = [], []
-        for i, full in enumerate(sharp.tolist()):
-            # Half of the sharp ones are judged at 512, the rest and all enlarged truths at 256.
-            a, b = (image, truth) if full and _corner(2, generator) else (small, small_truth)
-            room = a.shape[-1] - size
-            y, x = _corner(room + 1, generator), _corner(room + 1, generator)
-            windows.append(a[i, :, y : y + size, x : x + size])
-            targets.append(b[i, :, y : y + size, x : x + size])
+        for i, is_sharp in enumerate(sharp.tolist()):
+            # Half of the sharp faces are compared at 512, the others and all soft truths at 256.
+            output, target = (image, truth) if is_sharp and _corner(2, generator) else (small, small_truth)
+            positions = output.shape[-1] - size + 1
+            y, x = _corner(positions, generator), _corner(positions, generator)
+            windows.append(output[i, :, y : y + size, x : x + size])
+            targets.append(target[i, :, y : y + size, x : x + size])
         value: Tensor = self.lpips(torch.stack(windows), torch.stack(targets))
         return value.float().mean()
 
