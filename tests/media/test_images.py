@@ -13,7 +13,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps, JpegImagePlugin
 
 from likeness.errors import InputError, OutputError
-from likeness.media.images import ImageMeta, output_suffix, read_image, write_image
+from likeness.media.images import ImageMeta, read_image, write_image
 from likeness.media.metadata import orient, upright_exif
 from likeness.types import Frame
 
@@ -215,19 +215,6 @@ def test_several_pages_are_said(tmp_path, lossless):
     picture = read_image(tmp_path / "in.tif")
     assert np.array_equal(picture.frame.pixels, lossless)
     assert any("first of 2" in note for note in picture.notes)
-
-
-@pytest.mark.parametrize(
-    ("format", "depth", "suffix"),
-    [("JPEG", 8, ".jpg"), ("PNG", 8, ".png"), ("WEBP", 8, ".webp"), ("TIFF", 8, ".tif"), ("PNG", 16, ".png")],
-)
-def test_output_suffix_goes_by_content(tmp_path, lossless, format, depth, suffix):
-    path = tmp_path / "misnamed.bmp"
-    if depth == 16:
-        path.write_bytes(png16(lossless.astype(np.uint16) * 257))
-    else:
-        Image.fromarray(lossless).save(path, format)
-    assert output_suffix(read_image(path)) == suffix
 
 
 BOMB = (

@@ -12,7 +12,7 @@ import pytest
 
 from likeness.errors import InputError, OutputError
 from likeness.media.files import atomic_output
-from likeness.media.video import VideoReader, VideoWriter, output_suffix
+from likeness.media.video import VideoReader, VideoWriter
 from likeness.media.video_source import apply_matrix
 from likeness.types import Frame
 
@@ -229,21 +229,6 @@ def test_webm_is_written_as_vp9(make_video, portrait, tmp_path):
     reader = VideoReader(tmp_path / "out.webm")
     assert reader.info.codec == "vp9"
     assert [frame.time for frame in reader] == [Fraction(0), Fraction(40, 1000), Fraction(90, 1000)]
-
-
-@pytest.mark.parametrize(
-    ("name", "suffix"),
-    [
-        ("a.mp4", ".mp4"),
-        ("a.M4V", ".mp4"),
-        ("a.mov", ".mov"),
-        ("a.mkv", ".mkv"),
-        ("a.webm", ".webm"),
-        ("a.avi", ".mkv"),
-    ],
-)
-def test_output_suffix(name, suffix):
-    assert output_suffix(name) == suffix
 
 
 def test_mp4_begins_with_its_index(make_video, portrait, tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 
 from likeness.data.recipes import gaussian_kernel
 from likeness.errors import ConfigError
-from likeness.media.video import REPEATABLE
+from likeness.media.video_encoding import REPEATABLE
 from likeness.types import Pixels
 
 

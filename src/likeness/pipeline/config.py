@@ -26,7 +26,7 @@ from likeness.stages.restore.expert_t import KnobsConfig
 from likeness.stages.restore.portable import RUNTIMES
 from likeness.stages.route import RouteConfig
 from likeness.stages.temporal.track import VideoConfig
-from likeness.types import Part
+from likeness.types import TimeRange
 
 HOLD = 0.5  # how far a code must move to displace the last frame's, where clips do not say otherwise
 
@@ -221,14 +221,14 @@ class RestorerConfig:
             )
 
 
-def part_of(config: RestorerConfig) -> Part | None:
+def part_of(config: RestorerConfig) -> TimeRange | None:
     """The part of a clip that the options name; None for all of it."""
     if config.start is None and config.end is None and config.preview is None:
         return None
     start = Fraction(str(config.start or 0))
     if config.preview is not None:
-        return Part(start, start + Fraction(str(config.preview)))
-    return Part(start, None if config.end is None else Fraction(str(config.end)))
+        return TimeRange(start, start + Fraction(str(config.preview)))
+    return TimeRange(start, None if config.end is None else Fraction(str(config.end)))
 
 
 def from_overrides(overrides: Sequence[str]) -> RestorerConfig:

@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 
-from likeness.errors import ConfigError, InputError, OutputError
-from likeness.media.animation import SUFFIXES as ANIMATED
-from likeness.media.files import kind_of, refuse_overwrite
+from likeness.errors import ConfigError, InputError
+from likeness.media.files import kind_of
+from likeness.media.naming import OutputNames, check_target, target_name
 from likeness.pipeline.config import RestorerConfig, from_overrides
-from likeness.pipeline.job import FileResult, Job, Progress, target_name
+from likeness.pipeline.job import FileResult, Job, Progress, restore_photo
 from likeness.pipeline.models import load_models
-from likeness.pipeline.state import Clock, FrameResult, Models
-from likeness.pipeline.steps import process
+from likeness.pipeline.state import FrameResult, Models
 from likeness.stages.background import choose_upscale
 from likeness.types import Faces, Pixels, check_pixels
 
@@ -75,11 +74,7 @@ class Restorer:
         """
         check_pixels(pixels)
         upscale = choose_upscale(self.config.upscale, "photo", pixels.shape[1], pixels.shape[0])
-        clock = Clock()
-        models = self.models
-        with clock.stage("detect"):
-            found = models.detector.detect([pixels])[0] if faces is None else faces
-        return process(pixels, found, models, self.config, "photo", upscale, clock=clock)
+        return restore_photo(pixels, self.models, self.config, upscale, faces)
 
     def file(
         self,
@@ -99,14 +94,14 @@ class Restorer:
         Raises:
             LikenessError: with one clear line; nothing half-written is left.
         """
-        source, target = Path(path), Path(folder)
+        source = Path(path)
         kind = kind_of(source)
-        refuse_overwrite(source, target / target_name(source, kind))
+        names = OutputNames(source, Path(folder) / target_name(source, kind))
+        check_target(source, names.restored, kind)
         truth = None if reference is None else Path(reference)
         if truth is not None and (kind_of(truth) == "photo") != (kind == "photo"):
             raise InputError(f"{truth}: the reference of a photo is a photo, and that of a clip is a clip")
-        job = Job(self.models, self.config, source, target, target / target_name(source, kind), kind, truth, progress)
-        return job.photo() if kind == "photo" else job.clip()
+        return Job(self.models, self.config, names, kind, truth, progress).run()
 
     def video(self, path: Path | str, out: Path | str, progress: Progress | None = None) -> Mapping[str, Any]:
         """Restores one video (or GIF) to the file `out`; returns the report.
@@ -119,10 +114,9 @@ class Restorer:
         kind = kind_of(source)
         if kind == "photo":
             raise InputError(f"{source}: is a photo, expected a video or GIF; use Restorer.file or Restorer.image")
-        if kind == "gif" and target.suffix.lower() not in ANIMATED | {".gif"}:
-            raise OutputError(f"{target}: {source} is an animated picture; give the suffix .gif, .webp or .png")
-        refuse_overwrite(source, target)
-        return Job(self.models, self.config, source, target.parent, target, kind, None, progress).stream(None, None)
+        check_target(source, target, kind)
+        job = Job(self.models, self.config, OutputNames(source, target), kind, progress=progress)
+        return job.restore(companions=False)[0]
 
     def release(self) -> None:
         """Lets go of the networks; the next use loads them again. A call that runs in another thread keeps its own."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from likeness.errors import ConfigError
-from likeness.media.video import EFFORTS
+from likeness.media.video_encoding import EFFORTS
 from likeness.stages.temporal.carry import CarryConfig
 from likeness.stages.temporal.flow import carry
 from likeness.stages.temporal.fuse import FuseConfig
