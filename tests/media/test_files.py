@@ -122,6 +122,14 @@ def test_atomic_output_leaves_what_was_there(tmp_path, error):
     assert list(tmp_path.iterdir()) == [final]
 
 
+def test_an_error_of_writing_names_the_final_file(tmp_path):
+    final = tmp_path / "out.png"
+    with pytest.raises(OutputError) as caught, atomic_output(final) as path:
+        raise OutputError(f"{path}: cannot be written")
+    assert str(caught.value) == f"{final}: cannot be written"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_atomic_output_refuses_what_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"), atomic_output(tmp_path / "file" / "out.png"):

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from likeness.errors import InputError, OutputError
 from likeness.types import MediaKind
@@ -22,6 +24,18 @@ _VIDEO_MAGIC = (
     b"OggS",
     b"0&\xb2u\x8ef\xcf\x11",  # ASF: WMV
 )
+
+
+class NothingToClose:
+    """A context manager for readers and writers that keep no file open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is open."""
 
 
 def require_file(path: Path) -> None:
@@ -114,7 +128,10 @@ def atomic_output(final: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{final}: its folder cannot be written ({error.strerror}); choose another output") from error
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OutputError as error:  # the name that the user knows
+            raise OutputError(str(error).replace(str(temporary), str(final))) from error
         try:
             temporary.replace(final)
         except OSError as error:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import GifImagePlugin, Image, UnidentifiedImageError
 
 from likeness.errors import InputError, OutputError
-from likeness.media.files import require_file
+from likeness.media.files import NothingToClose, require_file
 from likeness.media.gif_palette import Colours, PaletteBuilder, PaletteMapper
 from likeness.types import Frame, MediaInfo, TimeRange
 
@@ -32,7 +32,7 @@ _KEEP, _RESTORE = 1, 2  # disposal: leave the picture, clear it to transparent (
 Indices = npt.NDArray[np.uint8]
 
 
-class GifReader:
+class GifReader(NothingToClose):
     """The composed frames of an animation, in order; may be iterated more than once.
 
     A `Frame` is the whole canvas after disposal, HWC uint8 RGB. Its `duration` is the stored delay (which may be 0,
@@ -72,14 +72,6 @@ class GifReader:
     def info(self) -> MediaInfo:
         """Size, number of frames, total length and loop count."""
         return self._info
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing stays open between iterations."""
 
     def __iter__(self) -> Iterator[Frame]:
         time, number = Fraction(0), 0

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from likeness.media.files import NothingToClose
 from likeness.media.gif import GifReader
 from likeness.media.images import read_image
 from likeness.media.video import VideoReader
 from likeness.types import Frame, MediaInfo, MediaKind, TimeRange
 
 
-class PhotoReader:
+class PhotoReader(NothingToClose):
     """A photo as a clip of one frame.
 
     Args:
@@ -38,14 +37,6 @@ class PhotoReader:
     def info(self) -> MediaInfo:
         """Size and format."""
         return self.picture.info
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is open."""
 
     def __iter__(self) -> Iterator[Frame]:
         return iter([self.picture.frame])

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from likeness.media.animation import AnimationWriter
-from likeness.media.files import atomic_output
+from likeness.media.files import NothingToClose, atomic_output
 from likeness.media.gif import GifReader, GifWriter
 from likeness.media.images import write_image
 from likeness.media.naming import OutputNames, photo_suffix
@@ -88,7 +88,7 @@ def restored_frame(frame: Frame, pixels: Pixels, upscale: int) -> Frame:
     return Frame(pixels, frame.index, frame.time, frame.duration, alpha)
 
 
-class PhotoWriter:
+class PhotoWriter(NothingToClose):
     """Writes a photo with the metadata of its source.
 
     Args:
@@ -103,14 +103,6 @@ class PhotoWriter:
         self.notes: list[str] = []
         self.outputs: dict[str, Path] = {}
         self._picture, self._names, self._upscale, self._compare = reader.picture, names, upscale, compare
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is open."""
 
     def write(self, frame: Frame, pixels: Pixels, record: Mapping[str, Any], after: Checkpoint) -> None:
         """Keeps the photo, see `ResultWriter`."""
