@@ -45,7 +45,7 @@ def save_video(path: Path, format: str, codec: str) -> None:
         ("PNG", True, "gif"),
     ],
 )
-def test_kind_of_pictures_goes_by_content(tmp_path, format, animated, kind):
+def test_the_kind_of_a_picture_goes_by_its_content(tmp_path, format, animated, kind):
     path = tmp_path / "picture.mp4"  # the name lies
     save_image(path, format, animated=animated)
     assert kind_of(path) == kind
@@ -65,7 +65,7 @@ def test_kind_of_pictures_goes_by_content(tmp_path, format, animated, kind):
         ("asf", "mpeg4"),
     ],
 )
-def test_kind_of_videos_goes_by_content(tmp_path, format, codec):
+def test_the_kind_of_a_video_goes_by_its_content(tmp_path, format, codec):
     path = tmp_path / "clip.jpg"
     save_video(path, format, codec)
     assert kind_of(path) == "video"
@@ -81,7 +81,7 @@ def test_kind_of_videos_goes_by_content(tmp_path, format, codec):
         pytest.param(lambda p: p.symlink_to("nowhere"), "no such file", id="dangling link"),
     ],
 )
-def test_kind_of_refuses_in_one_line(tmp_path, make, message):
+def test_what_is_no_medium_is_refused_in_one_line(tmp_path, make, message):
     path = tmp_path / "input.png"
     make(path)
     with pytest.raises(InputError, match=message) as caught:
@@ -90,14 +90,14 @@ def test_kind_of_refuses_in_one_line(tmp_path, make, message):
     assert "\n" not in str(caught.value)
 
 
-def test_atomic_output_appears_when_complete(tmp_path):
+def test_an_output_appears_when_it_is_complete(tmp_path):
     final = tmp_path / "deep" / "er" / "out.png"
     with atomic_output(final) as path:
         path.write_bytes(b"half")
         assert path.parent == final.parent
         assert path.suffix == ".png"
         assert not final.exists()
-        assert find_media(tmp_path) == [], "a file in the making is taken for an input"
+        assert find_media(tmp_path) == [], "an incomplete file is taken for an input"
         path.write_bytes(b"whole")
     assert final.read_bytes() == b"whole"
     assert list(final.parent.iterdir()) == [final]
@@ -107,7 +107,7 @@ def test_atomic_output_appears_when_complete(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_atomic_output_leaves_what_was_there(tmp_path, error):
+def test_an_interrupted_output_leaves_the_earlier_file(tmp_path, error):
     final = tmp_path / "out.png"
     final.write_bytes(b"before")
 
@@ -130,7 +130,7 @@ def test_an_error_of_writing_names_the_final_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_atomic_output_refuses_what_cannot_be_written(tmp_path):
+def test_an_output_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"), atomic_output(tmp_path / "file" / "out.png"):
         pass

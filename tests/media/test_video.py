@@ -1,4 +1,4 @@
-"""Videos: exact times, untouched sound, unshifted colours, upright pictures."""
+"""Videos: exact times, untouched sound, unchanged colours, upright frames."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def demuxed(path: Path, kind: str) -> list[tuple[bytes, Fraction]]:
 
 
 @pytest.mark.parametrize(
-    ("effort", "said"), [("fast", b"subme=2"), ("medium", b"subme=7"), ("slow", b"subme=8")], ids=lambda v: str(v)
+    ("effort", "setting"), [("fast", b"subme=2"), ("medium", b"subme=7"), ("slow", b"subme=8")], ids=lambda v: str(v)
 )
-def test_effort_reaches_the_encoder(make_video, portrait, tmp_path, effort, said):
+def test_effort_reaches_the_encoder(make_video, portrait, tmp_path, effort, setting):
     """x264 writes its settings into the stream; these are its presets veryfast, medium and slow."""
     source, out = make_video("in.mp4", moving(portrait, 4), [0, 20, 40, 60], Fraction(1, 600)), tmp_path / "out.mp4"
     with VideoReader(source) as reader:
@@ -51,7 +51,7 @@ def test_effort_reaches_the_encoder(make_video, portrait, tmp_path, effort, said
         with VideoWriter(out, reader, *size, effort=effort) as writer:
             for frame in reader:
                 writer.write(frame)
-    assert said in out.read_bytes()
+    assert setting in out.read_bytes()
     assert b"mbtree=0" in out.read_bytes()
 
 
@@ -73,7 +73,7 @@ def test_time_stamps_round_trip_exactly(make_video, portrait, tmp_path, suffix, 
     assert durations == [b - a for a, b in pairwise(expected)]
 
 
-def test_order_and_content_survive(make_video, portrait, tmp_path):
+def test_order_and_content_of_frames_survive(make_video, portrait, tmp_path):
     source = make_video("in.mp4", moving(portrait, 8), VARIABLE)
     rewrite(source, tmp_path / "out.mp4")
     for before, after in zip(VideoReader(source), VideoReader(tmp_path / "out.mp4"), strict=True):
@@ -142,8 +142,8 @@ def test_colours_are_read_right_and_do_not_shift(make_video, tmp_path, standard,
     rewrite(source, tmp_path / "out.mp4")
     for name, tolerance in (("in.mp4", 2), ("out.mp4", 3)):
         for rgb, frame in zip(COLOURS, VideoReader(tmp_path / name), strict=True):
-            found = np.median(frame.pixels.reshape(-1, 3), axis=0)
-            assert np.abs(found - rgb).max() <= tolerance, f"{name}: {found} for {rgb}"
+            median = np.median(frame.pixels.reshape(-1, 3), axis=0)
+            assert np.abs(median - rgb).max() <= tolerance, f"{name}: {median} for {rgb}"
     if tags:
         colour = VideoReader(tmp_path / "out.mp4").source.colour
         assert (colour.matrix, colour.range) == tags
@@ -160,7 +160,7 @@ def test_an_untagged_small_video_keeps_its_colours_when_enlarged(make_video, tmp
 
 
 @pytest.mark.parametrize(("width", "height"), [(79, 96), (80, 95), (79, 95)])
-def test_odd_sizes_are_padded_and_said(make_video, portrait, tmp_path, width, height):
+def test_odd_sizes_are_padded_and_a_note_says_so(make_video, portrait, tmp_path, width, height):
     source = make_video("in.mp4", [portrait], [0])
     cut = np.ascontiguousarray(portrait[:height, :width])
     with VideoWriter(tmp_path / "out.mp4", source, width, height) as writer:
@@ -231,7 +231,7 @@ def test_webm_is_written_as_vp9(make_video, portrait, tmp_path):
     assert [frame.time for frame in reader] == [Fraction(0), Fraction(40, 1000), Fraction(90, 1000)]
 
 
-def test_mp4_begins_with_its_index(make_video, portrait, tmp_path):
+def test_an_mp4_begins_with_its_index(make_video, portrait, tmp_path):
     source = make_video("in.mp4", moving(portrait, 8), VARIABLE)
     rewrite(source, tmp_path / "out.mp4")
     data = (tmp_path / "out.mp4").read_bytes()
@@ -241,7 +241,7 @@ def test_mp4_begins_with_its_index(make_video, portrait, tmp_path):
         assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
 
 
-def test_reader_can_be_iterated_twice_and_left_early(make_video, portrait):
+def test_a_reader_can_be_iterated_twice_and_left_early(make_video, portrait):
     source = make_video("in.mp4", moving(portrait, 8), VARIABLE)
     with VideoReader(source) as reader:
         first = next(iter(reader))
@@ -250,7 +250,7 @@ def test_reader_can_be_iterated_twice_and_left_early(make_video, portrait):
     assert len(again) == 8
 
 
-def test_info(make_video, portrait):
+def test_the_info_describes_size_rate_length_and_codecs(make_video, portrait):
     source = make_video("in.mp4", moving(portrait, 8), VARIABLE, sound=(0.5, 0.0))
     info = VideoReader(source).info
     assert (info.kind, info.width, info.height, info.frames) == ("video", 80, 96, 8)
@@ -288,7 +288,7 @@ def test_unfit_frames_are_refused(make_video, portrait, tmp_path, frame, message
         write_both()
 
 
-def test_a_broken_off_write_leaves_no_file(make_video, portrait, tmp_path):
+def test_an_interrupted_write_leaves_no_file(make_video, portrait, tmp_path):
     source, final = make_video("in.mp4", moving(portrait, 8), VARIABLE, sound=(0.5, 0.0)), tmp_path / "new" / "out.mp4"
 
     def interrupted() -> None:
@@ -301,13 +301,13 @@ def test_a_broken_off_write_leaves_no_file(make_video, portrait, tmp_path):
     assert list(final.parent.iterdir()) == []
 
 
-def test_no_frames_is_an_error(make_video, portrait, tmp_path):
+def test_a_video_without_frames_is_an_error(make_video, portrait, tmp_path):
     source = make_video("in.mp4", [portrait], [0])
     with pytest.raises(OutputError, match="no frame"), VideoWriter(tmp_path / "out.mp4", source, 80, 96):
         pass
 
 
-def test_damaged_files(make_video, portrait, tmp_path):
+def test_a_damaged_video_is_refused_or_read_as_far_as_it_goes(make_video, portrait, tmp_path):
     source = make_video("in.mp4", moving(portrait, 8), VARIABLE)
     data = source.read_bytes()
     (tmp_path / "headless.mp4").write_bytes(data[: len(data) // 2])  # the index stands at the end
@@ -322,7 +322,7 @@ def test_damaged_files(make_video, portrait, tmp_path):
     assert any("missing" in note or "damaged" in note for note in reader.notes)
 
 
-def test_sound_alone_is_no_video(tmp_path):
+def test_a_file_with_sound_alone_is_refused(tmp_path):
     path = tmp_path / "tone.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100)
@@ -334,7 +334,7 @@ def test_sound_alone_is_no_video(tmp_path):
         VideoReader(path)
 
 
-def test_unknown_container_is_refused(make_video, portrait, tmp_path):
+def test_an_unknown_container_is_refused(make_video, portrait, tmp_path):
     source = make_video("in.mp4", [portrait], [0])
     with pytest.raises(OutputError, match=r"\.mp4"):
         VideoWriter(tmp_path / "out.avi", source, 80, 96)
@@ -385,7 +385,7 @@ def test_10_bits_stay_10_bits(deep_video, tmp_path):
         writer.write(Frame(np.zeros((64, 876, 3), np.uint8)))
 
 
-def test_webm_has_8_bits_and_says_so(deep_video, tmp_path):
+def test_a_deep_video_becomes_8_bits_in_webm_and_a_note_says_so(deep_video, tmp_path):
     path, _ = deep_video
     out = tmp_path / "out.webm"
     with VideoReader(path) as reader, VideoWriter(out, reader, 876, 64) as writer:

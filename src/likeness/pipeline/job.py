@@ -37,14 +37,19 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one file: its outputs by role ("restored", "compare", "cards", "report", "frames")."""
+    """The result of one file.
+
+    Attributes:
+        outputs: paths by role ("restored", "compare", "cards", "report", "frames").
+        report: as report.schema.json describes it.
+    """
 
     outputs: Mapping[str, Path]
     report: Mapping[str, Any]
 
     @property
     def summary(self) -> str:
-        """The line for a person."""
+        """One line for a person."""
         return str(self.report["summary"])
 
 
@@ -68,7 +73,7 @@ class Job:
         names: of the source and of all that is written.
         kind: of the source.
         reference: the true picture or clip, if there is one.
-        progress: called after every frame of a clip.
+        progress: called after every frame of a clip, see `Restorer.file`.
 
     Raises:
         ConfigError: for a reference to a video that is to be resumed, as its figures do not outlive a killed run.

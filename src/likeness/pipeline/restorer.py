@@ -1,4 +1,4 @@
-"""The public API: one `Restorer` for arrays, photos, videos, GIFs."""
+"""The public API: one `Restorer` for arrays, photos, videos and GIFs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ __all__ = ["FileResult", "Restorer"]
 
 
 class Restorer:
-    """Restores faces. Models load on first use; it keeps nothing of any picture, so threads may share it.
+    """Restores faces. The networks load on first use. It keeps no data of any picture, so threads may share it.
 
     Args:
-        config: all options; or give single ones as keywords, dots as in `Restorer(**{"faces.min": 60})`.
+        config: all options; instead, single options may be given as keywords, with dots as in
+            `Restorer(**{"faces.min": 60})`.
 
     Raises:
-        ConfigError: for an unknown option or a value that makes no sense.
+        ConfigError: for an unknown option or an invalid value.
 
     Example:
         >>> from likeness import Restorer
@@ -51,8 +52,8 @@ class Restorer:
         """The networks, loaded once.
 
         Raises:
-            ConfigError: for an unusable device.
-            WeightsError: where a file is missing or does not fit.
+            ConfigError: for a device that is not there.
+            WeightsError: if a file is missing or does not fit.
         """
         with self._lock:
             if self._models is None:
@@ -64,13 +65,13 @@ class Restorer:
 
         Args:
             pixels: HWC RGB, uint8 or uint16; not changed.
-            faces: where they are, largest first; found by the detector if not given.
+            faces: their places, largest first; the detector finds them if not given.
 
         Returns:
-            The enlarged, restored pixels and what happened to each face.
+            The restored, enlarged pixels and the result of each face.
 
         Raises:
-            InputError: if it is no such array.
+            InputError: for another kind of array.
         """
         check_pixels(pixels)
         upscale = choose_upscale(self.config.upscale, "photo", pixels.shape[1], pixels.shape[0])
@@ -83,16 +84,16 @@ class Restorer:
         reference: Path | str | None = None,
         progress: Progress | None = None,
     ) -> FileResult:
-        """Restores one photo, video or GIF into `folder`, beside a comparison, cards and the report.
+        """Restores one photo, video or GIF into `folder`, with a comparison, cards and the report beside it.
 
         Args:
-            path: the input; never written to.
-            folder: made if it is not there.
-            reference: the true picture or clip; the report then holds figures against it.
-            progress: called with the frames done and, where the file says so, their number.
+            path: the input, which is never changed.
+            folder: created where it is missing.
+            reference: the true picture or clip, with which the report compares input and output.
+            progress: called for every frame of a clip with the number of frames done and, where known, of all.
 
         Raises:
-            LikenessError: with one clear line; nothing half-written is left.
+            LikenessError: with a message of one line; no incomplete file is left.
         """
         source = Path(path)
         kind = kind_of(source)
@@ -119,7 +120,7 @@ class Restorer:
         return job.restore(companions=False)[0]
 
     def release(self) -> None:
-        """Lets go of the networks; the next use loads them again. A call that runs in another thread keeps its own."""
+        """Frees the networks; the next use loads them again. Calls in other threads keep them until they end."""
         with self._lock:
             self._models = None
         gc.collect()
