@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from likeness.errors import ConfigError, InputError, LikenessError
-from likeness.media.files import find_media, output_dirs
+from likeness.media.folders import find_media, output_dirs
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.options import option_help
 from likeness.pipeline.reference import figure

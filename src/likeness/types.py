@@ -57,12 +57,12 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a clip: the frames that begin within it, in seconds after the clip's first frame.
+class TimeRange:
+    """Frames of a clip: those that begin within the range, in seconds after the clip's first frame.
 
     Attributes:
         start: from here on.
-        end: up to, not including; None = to the clip's end.
+        end: exclusive; None = to the clip's end.
     """
 
     start: Fraction = Fraction(0)
@@ -71,7 +71,7 @@ class Part:
     def __post_init__(self) -> None:
         if self.start < 0 or (self.end is not None and self.end <= self.start):
             end = "the end" if self.end is None else f"{float(self.end):g} s"
-            raise InputError(f"part: got {float(self.start):g} s to {end}, expected 0 <= start < end")
+            raise InputError(f"time range: got {float(self.start):g} s to {end}, expected 0 <= start < end")
 
 
 @dataclass(frozen=True, slots=True)

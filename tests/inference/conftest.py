@@ -1,4 +1,4 @@
-"""The commands as they run for a user, with the real networks loaded once."""
+"""The commands as a user runs them, with the real networks loaded once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def loaded() -> Models:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, loaded: Models) -> None:
-    """Restorers share the networks that are loaded already."""
+    """All restorers share networks that are loaded once."""
     monkeypatch.setattr(pipeline_restorer, "load_models", lambda config: loaded)
 
 

@@ -1,4 +1,4 @@
-"""The calibration's fits against samples whose answer is known, and its photos against their width."""
+"""Fits of the calibration against samples with a known answer, and simulated photos against their width."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sample(person: int, recipe: str, degraded: np.ndarray | None = None, **figur
     return Sample(person, recipe, replace(PROFILE, **figures), clean if degraded is None else degraded, clean)
 
 
-def test_q_low_divides_good_from_poor_at_equal_error():
+def test_q_low_is_where_both_errors_are_equal():
     good = [sample(i, "clean", sharpness=s) for i, s in enumerate(np.linspace(100, 300, 41))]
     poor = [sample(i, "heavy", sharpness=s) for i, s in enumerate(np.linspace(0, 150, 41))]
     outside = [sample(9, "heavy", sharpness=900.0, width=160.0), sample(9, "clean", sharpness=0.0, width=99.0)]
@@ -38,14 +38,14 @@ def test_q_low_divides_good_from_poor_at_equal_error():
     assert fitted["good_below"] == pytest.approx(fitted["heavy_above"], abs=0.05)
 
 
-def test_too_few_faces_are_named():
+def test_too_few_faces_are_an_error():
     with pytest.raises(DataError, match="more faces"):
         fit_q_low([sample(0, "clean"), sample(1, "heavy")])
     with pytest.raises(DataError, match="more faces"):
         fit_large([sample(0, "clean", width=200.0)])
 
 
-def test_large_bounds_let_five_in_a_hundred_undegraded_pass_over():
+def test_at_most_five_percent_of_undegraded_large_faces_exceed_the_bounds():
     rng = np.random.default_rng(0)
     draws = zip(rng.normal(10, 2, 400), abs(rng.normal(0, 0.2, 400)), abs(rng.normal(1, 0.5, 400)), strict=True)
     clean = [sample(i, "clean", width=200.0, detail=d, blockiness=b, noise=n) for i, (d, b, n) in enumerate(draws)]
@@ -53,15 +53,15 @@ def test_large_bounds_let_five_in_a_hundred_undegraded_pass_over():
     narrow = [sample(i, "clean", width=100.0, detail=0.0) for i in range(200)]
     fitted = fit_large([*clean, *heavy, *narrow])
     bounds = RouteBounds(0.0, fitted["detail_low"], fitted["blockiness_high"], fitted["noise_high"])
-    share = np.mean([bool(faults(s.profile, bounds)) for s in clean])
-    assert share == pytest.approx(fitted["undegraded_exceed"], abs=1e-9)
-    assert 0.03 < share <= 0.05
+    fraction = np.mean([bool(faults(s.profile, bounds)) for s in clean])
+    assert fraction == pytest.approx(fitted["undegraded_exceed"], abs=1e-9)
+    assert 0.03 < fraction <= 0.05
     assert all(faults(s.profile, bounds) for s in heavy)
     assert fitted["heavy_exceed"] == 1
 
 
-def test_guard_percentiles_by_sharpness():
-    """Poor faces lie .5 from their clean selves, good ones .1; people are sqrt 2 apart."""
+def test_the_guards_percentiles_are_fitted_by_sharpness():
+    """Degraded faces are 0.5 from their clean originals, good ones 0.1, and different people sqrt(2)."""
     samples = []
     for person in range(40):
         for sharpness, away in ((10.0 + person / 100, 0.5), (500.0 + person, 0.1)):
@@ -104,7 +104,7 @@ def test_missing_data_is_one_line(monkeypatch, capsys, tmp_path):
     assert main(["limitt=3"]) == 4
 
 
-def test_the_released_calibration_keeps_its_promises():
+def test_the_released_calibration_meets_its_bounds():
     fitted = read_calibration(released("calibration"))
     guard, route = fitted["guard"], fitted["route"]
     bounds = GuardBounds(tuple(guard["sharpness"]), tuple(guard["same95"]), tuple(guard["other05"]))

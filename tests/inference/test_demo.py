@@ -1,4 +1,4 @@
-"""The demo's sample, and the demo from end to end."""
+"""The demo's sample files, and the demo from end to end."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from likeness.pipeline.config import RestorerConfig
 from likeness.tasks.demo import degraded, make_sample, run_demo
 
 
-def test_sample(tmp_path):
+def test_the_sample_is_degraded_moves_and_has_sound(tmp_path):
     files = make_sample(tmp_path / "in")
     assert set(files) == {"photo.png", "photo_truth.png", "clip.mp4", "clip_truth.mp4"}
     truth = np.asarray(Image.open(files["photo_truth.png"]))
     np.testing.assert_array_equal(truth, astronaut())
-    poor = np.asarray(Image.open(files["photo.png"]))
-    error = np.sqrt(((poor.astype(float) - truth) ** 2).mean())
+    photo = np.asarray(Image.open(files["photo.png"]))
+    error = np.sqrt(((photo.astype(float) - truth) ** 2).mean())
     assert 5 < error < 40
     decoded = {}
     for name in ("clip.mp4", "clip_truth.mp4"):
@@ -41,7 +41,7 @@ def test_sample(tmp_path):
     assert all(2 < np.abs(a - b).mean() < 40 for a, b in zip(clean[::10], worse[::10], strict=True))
 
 
-def test_degrading_is_seeded_and_leaves_its_input(tmp_path):
+def test_degrading_is_seeded_and_leaves_its_input_unchanged(tmp_path):
     image = np.ascontiguousarray(astronaut()[:64, :64])
     kept = image.copy()
     np.testing.assert_array_equal(degraded(image, 1), degraded(image, 1))
@@ -50,7 +50,7 @@ def test_degrading_is_seeded_and_leaves_its_input(tmp_path):
 
 
 @pytest.mark.slow
-def test_demo_restores_and_measures(tmp_path, capsys):
+def test_the_demo_restores_and_measures_photo_and_clip(tmp_path, capsys):
     assert run_demo(tmp_path, RestorerConfig(device="cpu")) == 0
     out = capsys.readouterr().out
     assert out.count("psnr") == 2

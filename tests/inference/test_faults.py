@@ -1,4 +1,4 @@
-"""What goes wrong around a restoration: interrupted, killed, no room, no permission, bombs."""
+"""Faults around a restoration: interrupted, killed, no space, no permission, decompression bombs."""
 
 from __future__ import annotations
 
@@ -26,30 +26,28 @@ SOURCE = Path(likeness.__file__).parents[1]
 
 @pytest.fixture
 def long_clip(tmp_path) -> Path:
-    """Ten minutes of a face in small: long enough to be caught in the middle."""
+    """A moving face in 600 small frames: long enough to be stopped in the middle."""
     path = tmp_path / "in" / "long.mp4"
     path.parent.mkdir()
     picture = np.ascontiguousarray(astronaut()[:224, 110:334])
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         stream.height, stream.width, stream.pix_fmt = 224, 224, "yuv420p"
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
-        for i in range(15_000):
-            frame.pts = i
-            out.mux(stream.encode(frame))
+        for i in range(600):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(picture, i % 9, 1), format="rgb24")))
         out.mux(stream.encode(None))
     return path
 
 
 def started(source: Path, output: Path) -> subprocess.Popen[str]:
-    """The command in a process of its own, once it writes."""
+    """The command as a process, once it writes."""
     process = subprocess.Popen(
         [sys.executable, "-m", "likeness.cli", "restore", str(source), f"output={output}", "device=cpu"],
         env=os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background job ignores Ctrl-C and hands that down; a person's terminal does not.
+        # A background job of a shell ignores Ctrl-C, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 120
@@ -61,25 +59,25 @@ def started(source: Path, output: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("how", ["interrupt", "kill"])
-def test_stopped_in_the_middle_of_a_video(how, long_clip, tmp_path):
+def test_a_video_that_is_stopped_in_the_middle_leaves_no_finished_name(how, long_clip, tmp_path):
     before = long_clip.read_bytes()
     output = tmp_path / "out"
     process = started(long_clip, output)
     process.send_signal(signal.SIGINT if how == "interrupt" else signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     left = [p.name for p in output.rglob("*") if p.is_file()]
     if how == "interrupt":
         assert process.returncode == 130
-        assert said.strip() == "stopped; nothing half-written was left"
+        assert stderr.strip() == "stopped; nothing half-written was left"
         assert left == []
     else:
-        # Nobody can tidy up after a kill; but no half file bears a name that looks finished.
+        # After a kill incomplete files remain, but under hidden names.
         assert all(name.startswith(".likeness-") for name in left)
     assert long_clip.read_bytes() == before
 
 
 def full_disk(folder: Path, kilobytes: int) -> None:
-    """Mounts a small tmpfs, or skips where that is not allowed."""
+    """Mounts a small tmpfs; skips the test where that is not allowed."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
     try:
@@ -90,6 +88,7 @@ def full_disk(folder: Path, kilobytes: int) -> None:
         pytest.skip(f"mounting a tmpfs is not allowed here: {done.stderr.strip()}")
 
 
+@pytest.mark.slow  # mounts a file system, which needs root
 @pytest.mark.usefixtures("quick")
 def test_a_full_disk_is_one_line_and_leaves_nothing(portrait_file, tmp_path):
     source, small = portrait_file("a.png"), tmp_path / "small"
@@ -116,8 +115,8 @@ except LikenessError as error:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes")
-def test_no_room_for_the_result(python, portrait_file, tmp_path):
-    """A limit of the file's size stands for a full disk where none can be mounted."""
+def test_a_limit_of_the_file_size_is_one_line_and_leaves_nothing(python, portrait_file, tmp_path):
+    """The limit stands for a full disk, which only root can mount."""
     source = portrait_file("a.png")
     done = python(["-c", LIMITED, source, tmp_path / "out"], tmp_path)
     assert done.returncode == OutputError.exit_code, done.stderr
@@ -128,7 +127,7 @@ def test_no_room_for_the_result(python, portrait_file, tmp_path):
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_no_permission(portrait_file, tmp_path):
+def test_a_folder_without_permission_is_one_line(portrait_file, tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
     with pytest.raises(OutputError, match="cannot be written"):
@@ -136,7 +135,7 @@ def test_no_permission(portrait_file, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-def test_where_no_folder_can_be(portrait_file, tmp_path):
+def test_a_file_where_the_folder_should_be_is_refused_and_kept(portrait_file, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="choose another output"):
         Restorer().file(portrait_file("a.png"), tmp_path / "file" / "out")
@@ -172,7 +171,7 @@ def test_decompression_bombs_are_not_opened(make, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_input_is_never_the_output(portrait_file, tmp_path):
+def test_the_input_is_refused_as_output(portrait_file, tmp_path):
     source = portrait_file("a.png")
     before = source.read_bytes()
     with pytest.raises(OutputError, match="never overwritten"):

@@ -1,4 +1,4 @@
-"""infer.py and the console command as processes of their own."""
+"""infer.py as a process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_infer_takes_any_name_and_hydras_options(python, portrait_file, tmp_path
         pytest.param(["input="], 4, "empty", marks=pytest.mark.slow),
     ],
 )
-def test_infer_says_one_line_and_an_exit_code(python, tmp_path, words, code, message):
+def test_a_wrong_option_is_one_line_and_an_exit_code(python, tmp_path, words, code, message):
     done = python([ROOT / "infer.py", *words], tmp_path)
     assert done.returncode == code
     (line,) = done.stderr.strip().splitlines()
@@ -43,7 +43,7 @@ def test_infer_says_one_line_and_an_exit_code(python, tmp_path, words, code, mes
     assert message in line
 
 
-def test_infer_refuses_a_misspelt_key(python, tmp_path):
+def test_a_misspelt_key_is_refused(python, tmp_path):
     done = python([ROOT / "infer.py", "input=none.png", "upscle=2"], tmp_path)
     assert done.returncode != 0
     assert "upscle" in done.stderr

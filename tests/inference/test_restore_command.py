@@ -1,4 +1,4 @@
-"""`likeness restore`: paths as they are typed, one line for what is wrong, good files finish beside bad ones."""
+"""`likeness restore`: paths as they are typed, one line an error, and good files finish beside bad ones."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_split_paths_takes_names_as_they_are(name):
+def test_paths_are_taken_as_they_are_typed(name):
     paths, rest = split_paths([f"input={name}", "upscale=2", f"output={name}/o=1", f"reference={name}", "faces.min=3"])
     assert paths == Paths((Path(name),), Path(f"{name}/o=1"), Path(name))
     assert rest == ["upscale=2", "faces.min=3"]
 
 
-def test_split_paths_defaults_and_order():
+def test_paths_keep_their_order_and_have_defaults():
     assert split_paths([]) == (Paths(), [])
     paths, rest = split_paths(["input=b", "x", "input=a", "y=1"])
     assert paths.inputs == (Path("b"), Path("a"))
@@ -58,7 +58,7 @@ def test_short_forms_keep_any_file_name_through_both_parsers(name):
     assert (override.key_or_group, OmegaConf.to_object(node)) == ("expert.file", {"weights": name})
 
 
-def test_short_forms_and_what_has_none():
+def test_short_forms_are_spelt_out_and_other_words_stay():
     words = ["expert=external", "background=lanczos", "detect=mtcnn", "detect.score=.8", "upscale=2", "expert", "x=a=b"]
     expected = ["expert.name=external", "background.name=lanczos", "detect.name=mtcnn", *words[3:]]
     assert spell_out(words) == expected
@@ -75,7 +75,7 @@ def test_short_forms_and_what_has_none():
         (["reference=a", "reference=b"], "reference=: given 2 times"),
     ],
 )
-def test_split_paths_refuses(words, message):
+def test_empty_and_repeated_paths_are_refused(words, message):
     with pytest.raises(ConfigError, match=message):
         split_paths(words)
 
@@ -139,7 +139,7 @@ def test_a_bad_file_is_one_line_and_an_exit_code(tmp_path, capsys, kind):
         (["restore", "no/such/file.png"], 2, "no such file"),
     ],
 )
-def test_wrong_words(words, code, message, capsys, tmp_path, monkeypatch):
+def test_wrong_words_are_one_line_and_an_exit_code(words, code, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(words) == code
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -148,12 +148,12 @@ def test_wrong_words(words, code, message, capsys, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["restore", "-h"]], ids=str)
-def test_help(words, capsys):
+def test_help_is_printed_without_or_on_request(words, capsys):
     assert main(words) == 0
     assert "usage: likeness restore" in capsys.readouterr().out
 
 
-def test_in_a_folder_the_good_ones_finish(portrait_file, tmp_path, capsys):
+def test_good_files_of_a_folder_finish_beside_bad_ones(portrait_file, tmp_path, capsys):
     for name in ("in/a.png", "in/sub/b.jpg", "in/sub/a.png"):
         portrait_file(name)
     for kind in ("empty", "text"):
@@ -185,7 +185,7 @@ def test_a_file_named_twice_is_restored_once(portrait_file, tmp_path):
     assert len(expand([source, source, source.parent], tmp_path / "out")) == 1
 
 
-def test_results_are_not_taken_for_inputs(portrait_file, tmp_path):
+def test_results_of_earlier_runs_are_not_taken_for_inputs(portrait_file, tmp_path):
     portrait_file("in/a.png")
     portrait_file("in/out/a/a.png")
     assert list(expand([tmp_path / "in"], tmp_path / "in" / "out")) == [tmp_path / "in" / "a.png"]

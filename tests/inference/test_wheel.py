@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_it_holds_configs_weights_and_schema(wheel):
+def test_the_wheel_holds_configs_weights_and_schema(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "likeness/_assets/configs/infer.yaml",
@@ -39,7 +39,7 @@ def test_it_holds_configs_weights_and_schema(wheel):
     assert not [n for n in names if n.startswith(("tests/", "experiments/"))]
 
 
-def test_it_restores_a_picture_elsewhere(wheel, python, portrait_file, tmp_path):
+def test_the_installed_wheel_restores_a_picture(wheel, python, portrait_file, tmp_path):
     target, away = tmp_path / "installed", tmp_path / "away"
     away.mkdir()
     subprocess.run(

@@ -1,4 +1,4 @@
-"""Media made on the spot, by other means than the package's own writers."""
+"""Media for the tests, written without the package's writers."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ DELAYS = [40, 100, 70, 500, 30]
 
 
 def frames(portrait, alpha: bool) -> list[Frame]:
-    found = []
+    pictures = []
     for i, delay in enumerate(DELAYS):
         pixels = np.ascontiguousarray(np.roll(portrait, 7 * i, 1))
         mask = np.full(pixels.shape[:2], 255, np.uint8)
         mask[: 10 * i] = 90
-        found.append(Frame(pixels, i, Fraction(0), Fraction(delay, 1000), mask if alpha else None))
-    return found
+        pictures.append(Frame(pixels, i, Fraction(0), Fraction(delay, 1000), mask if alpha else None))
+    return pictures
 
 
 def info(loop: int | None) -> MediaInfo:
@@ -39,7 +39,7 @@ def write(path, pictures, loop=0):
 
 @pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("name", ["a.webp", "a.png", "a.apng"])
-def test_frames_delays_alpha_and_loop_for_pillow(tmp_path, portrait, name, alpha):
+def test_pillow_reads_the_frames_delays_alpha_and_loop_count_that_were_written(tmp_path, portrait, name, alpha):
     pictures = frames(portrait, alpha)
     with Image.open(write(tmp_path / name, pictures, 3)) as image:
         assert image.n_frames == len(DELAYS)
@@ -56,7 +56,7 @@ def test_frames_delays_alpha_and_loop_for_pillow(tmp_path, portrait, name, alpha
 
 
 @pytest.mark.parametrize("name", ["a.webp", "a.png"])
-def test_our_reader_and_back(tmp_path, portrait, name):
+def test_delays_and_loop_count_survive_reading_and_writing(tmp_path, portrait, name):
     reader = GifReader(write(tmp_path / name, frames(portrait, False), 0))
     assert reader.info.loop == 0
     assert [f.duration for f in reader] == [Fraction(d, 1000) for d in DELAYS]
@@ -64,13 +64,13 @@ def test_our_reader_and_back(tmp_path, portrait, name):
     assert [f.duration for f in GifReader(again)] == [Fraction(d, 1000) for d in DELAYS]
 
 
-def test_fractions_do_not_add_up(tmp_path, portrait):
+def test_rounding_errors_of_delays_do_not_add_up(tmp_path, portrait):
     thirtieths = [Frame(portrait, i, Fraction(0), Fraction(1, 30)) for i in range(30)]
     total = sum(f.duration for f in GifReader(write(tmp_path / "a.png", thirtieths)))
     assert total == 1
 
 
-def test_a_frame_without_any_delay_stays_in_order(tmp_path, portrait):
+def test_frames_without_a_delay_get_one_tick(tmp_path, portrait):
     pictures = [Frame(np.roll(portrait, i, 1), i, Fraction(0), Fraction(d, 1000)) for i, d in enumerate([0, 0, 50])]
     assert [f.duration for f in GifReader(write(tmp_path / "a.png", pictures))] == [
         Fraction(1, 1000), Fraction(1, 1000), Fraction(48, 1000)
@@ -85,20 +85,20 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_unfit_frames(tmp_path, portrait, case):
-    frame, kind, said = WRONG[case]
-    with pytest.raises(kind, match=said):
+def test_unfit_frames_are_refused(tmp_path, portrait, case):
+    frame, kind, message = WRONG[case]
+    with pytest.raises(kind, match=message):
         write(tmp_path / "a.webp", [Frame(portrait, 0, duration=Fraction(1)), frame])
 
 
-def test_no_frames_and_other_suffixes(tmp_path):
+def test_no_frames_and_other_suffixes_are_refused(tmp_path):
     with pytest.raises(OutputError, match="no frame was written"):
         write(tmp_path / "a.png", [])
     with pytest.raises(OutputError, match=r"\.gif, \.webp or \.png"):
         AnimationWriter(tmp_path / "a.gif", info(0))
 
 
-def test_inputs_stay(tmp_path, portrait):
+def test_writing_leaves_the_frame_unchanged(tmp_path, portrait):
     frame = frames(portrait, True)[2]
     pixels, alpha = frame.pixels.copy(), frame.alpha.copy()
     write(tmp_path / "a.webp", [frame])

@@ -1,8 +1,7 @@
-"""What a file is, where its result goes, and that a result appears whole or not at all."""
+"""A file's kind goes by its content, and a result appears whole or not at all."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import av
@@ -11,7 +10,8 @@ import pytest
 from PIL import Image
 
 from likeness.errors import InputError, OutputError
-from likeness.media.files import atomic_output, find_media, kind_of, output_dirs, refuse_overwrite
+from likeness.media.files import atomic_output, kind_of
+from likeness.media.folders import find_media
 
 
 def save_image(path: Path, format: str, **options: object) -> None:
@@ -45,7 +45,7 @@ def save_video(path: Path, format: str, codec: str) -> None:
         ("PNG", True, "gif"),
     ],
 )
-def test_kind_of_pictures_goes_by_content(tmp_path, format, animated, kind):
+def test_the_kind_of_a_picture_goes_by_its_content(tmp_path, format, animated, kind):
     path = tmp_path / "picture.mp4"  # the name lies
     save_image(path, format, animated=animated)
     assert kind_of(path) == kind
@@ -65,7 +65,7 @@ def test_kind_of_pictures_goes_by_content(tmp_path, format, animated, kind):
         ("asf", "mpeg4"),
     ],
 )
-def test_kind_of_videos_goes_by_content(tmp_path, format, codec):
+def test_the_kind_of_a_video_goes_by_its_content(tmp_path, format, codec):
     path = tmp_path / "clip.jpg"
     save_video(path, format, codec)
     assert kind_of(path) == "video"
@@ -77,11 +77,11 @@ def test_kind_of_videos_goes_by_content(tmp_path, format, codec):
         pytest.param(lambda p: None, "no such file", id="missing"),
         pytest.param(lambda p: p.mkdir(), "is a folder", id="folder"),
         pytest.param(lambda p: p.touch(), "empty", id="empty"),
-        pytest.param(lambda p: p.write_text("file,what,width\n"), "no photo, video or GIF", id="text"),
+        pytest.param(lambda p: p.write_text("file,what,width\n"), "no known photo, video or GIF", id="text"),
         pytest.param(lambda p: p.symlink_to("nowhere"), "no such file", id="dangling link"),
     ],
 )
-def test_kind_of_refuses_in_one_line(tmp_path, make, message):
+def test_what_is_no_medium_is_refused_in_one_line(tmp_path, make, message):
     path = tmp_path / "input.png"
     make(path)
     with pytest.raises(InputError, match=message) as caught:
@@ -90,27 +90,14 @@ def test_kind_of_refuses_in_one_line(tmp_path, make, message):
     assert "\n" not in str(caught.value)
 
 
-def test_find_media(tmp_path):
-    wanted = ["a.jpg", "b/C.PNG", "b/d.gif", "b/e/f.mp4", "z.webm"]
-    for name in [*wanted, "notes.txt", "index.csv", ".hidden.jpg", ".cache/g.png"]:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "folder.jpg").mkdir()
-    assert [str(p.relative_to(tmp_path)) for p in find_media(tmp_path)] == wanted
-    with pytest.raises(InputError, match="is a file"):
-        find_media(tmp_path / "a.jpg")
-    with pytest.raises(InputError, match="does not exist"):
-        find_media(tmp_path / "nowhere")
-
-
-def test_atomic_output_appears_when_complete(tmp_path):
+def test_an_output_appears_when_it_is_complete(tmp_path):
     final = tmp_path / "deep" / "er" / "out.png"
     with atomic_output(final) as path:
         path.write_bytes(b"half")
         assert path.parent == final.parent
         assert path.suffix == ".png"
         assert not final.exists()
-        assert find_media(tmp_path) == [], "a file in the making is taken for an input"
+        assert find_media(tmp_path) == [], "an incomplete file is taken for an input"
         path.write_bytes(b"whole")
     assert final.read_bytes() == b"whole"
     assert list(final.parent.iterdir()) == [final]
@@ -120,7 +107,7 @@ def test_atomic_output_appears_when_complete(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_atomic_output_leaves_what_was_there(tmp_path, error):
+def test_an_interrupted_output_leaves_the_earlier_file(tmp_path, error):
     final = tmp_path / "out.png"
     final.write_bytes(b"before")
 
@@ -135,52 +122,17 @@ def test_atomic_output_leaves_what_was_there(tmp_path, error):
     assert list(tmp_path.iterdir()) == [final]
 
 
-def test_atomic_output_refuses_what_cannot_be_written(tmp_path):
+def test_an_error_of_writing_names_the_final_file(tmp_path):
+    final = tmp_path / "out.png"
+    with pytest.raises(OutputError) as caught, atomic_output(final) as path:
+        raise OutputError(f"{path}: cannot be written")
+    assert str(caught.value) == f"{final}: cannot be written"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"), atomic_output(tmp_path / "file" / "out.png"):
         pass
     with pytest.raises(OutputError, match="is a folder"), atomic_output(tmp_path):
         pass
-
-
-def test_refuse_overwrite(tmp_path):
-    source = tmp_path / "a.jpg"
-    source.write_bytes(b"x")
-    (tmp_path / "soft.jpg").symlink_to(source)
-    os.link(source, tmp_path / "hard.jpg")
-    (tmp_path / "link").symlink_to(tmp_path)
-    (tmp_path / "other.jpg").write_bytes(b"x")
-    for same in ("a.jpg", "soft.jpg", "hard.jpg", "link/a.jpg", "link/link/a.jpg"):
-        with pytest.raises(OutputError, match="never overwritten"):
-            refuse_overwrite(source, tmp_path / same)
-    for other in ("other.jpg", "new.jpg"):
-        refuse_overwrite(source, tmp_path / other)
-
-
-ROOT = Path("out")
-
-
-@pytest.mark.parametrize(
-    ("paths", "base", "expected"),
-    [
-        pytest.param(["x/a.jpg", "y/b.png"], None, ["a", "b"], id="plain"),
-        pytest.param(["a.jpg", "a.png", "b.png"], None, ["a_jpg", "a_png", "b"], id="same stem"),
-        pytest.param(["x/a.jpg", "y/a.jpg"], None, ["a_jpg", "a_jpg_2"], id="same name, flat"),
-        pytest.param(["x/a.jpg", "y/a.jpg"], ".", ["x/a", "y/a"], id="same name, mirrored"),
-        pytest.param(["x/a.jpg", "x/a.png", "x/z/a.png"], "x", ["a_jpg", "a_png", "z/a"], id="tree"),
-        pytest.param(["A.jpg", "a.png"], None, ["A_jpg", "a_png"], id="case"),
-        pytest.param(["a.jpg", "a.png", "a_jpg.gif"], None, ["a_jpg_2", "a_png", "a_jpg"], id="made name taken"),
-        pytest.param(["a.jpg", "a.jpg"], None, ["a"], id="named twice"),
-        pytest.param(["no suffix", "no suffix.png"], None, ["no suffix", "no suffix_png"], id="without suffix"),
-    ],
-)
-def test_output_dirs(paths, base, expected):
-    inputs = [Path(p) for p in paths]
-    folders = output_dirs(inputs, ROOT, None if base is None else Path(base))
-    assert list(folders.values()) == [ROOT / name for name in expected]
-    assert list(folders) == list(dict.fromkeys(inputs))
-
-
-def test_output_dirs_refuses_inputs_beside_the_base(tmp_path):
-    with pytest.raises(InputError, match="does not lie below"):
-        output_dirs([tmp_path / "a.jpg"], ROOT, tmp_path / "b")

@@ -97,8 +97,8 @@ def test_up_to_256_colours_are_exact_for_an_independent_decoder(tmp_path):
     with av.open(str(tmp_path / "a.gif")) as container:
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(decoded) == 4
-    for found, picture in zip(decoded, pictures, strict=True):
-        assert np.array_equal(found, picture)
+    for shown, picture in zip(decoded, pictures, strict=True):
+        assert np.array_equal(shown, picture)
 
 
 def test_what_stands_still_does_not_flicker(tmp_path, portrait):
@@ -140,7 +140,7 @@ def test_transparency_is_kept_and_cleared_between_frames(tmp_path, few_colours):
         assert np.array_equal(frame.pixels[mask], few_colours[mask])
 
 
-def test_half_transparent_pixels_are_said(tmp_path, few_colours):
+def test_a_note_names_half_transparent_pixels(tmp_path, few_colours):
     alpha = np.linspace(0, 255, few_colours[..., 0].size).astype(np.uint8).reshape(few_colours.shape[:2])
     notes = write(tmp_path / "a.gif", [still(few_colours, 10, alpha)])
     assert any("half-transparent" in note for note in notes)
@@ -148,7 +148,7 @@ def test_half_transparent_pixels_are_said(tmp_path, few_colours):
     assert np.array_equal(frame.alpha > 0, alpha >= 128)
 
 
-def test_disposal_is_composed(tmp_path):
+def test_frames_are_composed_by_their_disposal(tmp_path):
     """Three small pictures on one canvas, each with its own disposal, as Pillow writes them."""
     canvas = [Image.new("RGBA", (8, 8), (0, 0, 0, 0)) for _ in range(3)]
     for index, (image, colour) in enumerate(zip(canvas, [(255, 0, 0), (0, 255, 0), (0, 0, 255)], strict=True)):
@@ -175,12 +175,12 @@ def test_animated_webp_and_png_are_read(tmp_path, few_colours, format, suffix):
     with GifWriter(tmp_path / "b.gif", reader.info) as writer:
         for frame in reader:
             writer.write(frame)
-    # 125 ms lie between two ticks: said, and the error does not add up.
+    # 125 ms lie between two ticks.
     assert [delay for delay, _ in blocks(tmp_path / "b.gif")[0]] in ([4, 12], [4, 13])
     assert any("rounded" in note for note in writer.notes)
 
 
-def test_rounded_delays_keep_the_total(tmp_path, few_colours):
+def test_rounded_delays_keep_the_total_and_a_note_names_them(tmp_path, few_colours):
     frames = [Frame(few_colours, i, duration=Fraction(1, 30)) for i in range(30)]
     write(tmp_path / "a.gif", frames)
     assert sum(delay for delay, _ in blocks(tmp_path / "a.gif")[0]) == 100
@@ -200,7 +200,7 @@ def test_palette_is_built_from_all_frames_within_its_limit(portrait):
     assert np.array_equal(unpack(pack(portrait).ravel()).reshape(portrait.shape), portrait)
 
 
-def test_damaged_and_missing_files(tmp_path, few_colours):
+def test_damaged_and_missing_files_are_refused_in_one_line(tmp_path, few_colours):
     write(tmp_path / "a.gif", [still(np.roll(few_colours, i, 1), 5) for i in range(5)])
     data = (tmp_path / "a.gif").read_bytes()
     (tmp_path / "cut.gif").write_bytes(data[: len(data) // 2])
@@ -227,7 +227,7 @@ def test_unfit_frames_are_refused(tmp_path, frame, message):
     assert not (tmp_path / "a.gif").exists()
 
 
-def test_a_broken_off_write_leaves_no_file(tmp_path, few_colours):
+def test_an_interrupted_write_leaves_no_file(tmp_path, few_colours):
     def interrupted() -> None:
         with atomic_output(tmp_path / "out" / "a.gif") as path, GifWriter(path, info()) as writer:
             writer.write(still(few_colours, 5))
@@ -238,12 +238,12 @@ def test_a_broken_off_write_leaves_no_file(tmp_path, few_colours):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_no_frames_is_an_error(tmp_path):
+def test_a_gif_without_frames_is_an_error(tmp_path):
     with pytest.raises(OutputError, match="no frame"), GifWriter(tmp_path / "a.gif", info()):
         pass
 
 
-def test_only_gifs_are_written(tmp_path):
+def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(OutputError, match=r"\.gif"):
         GifWriter(tmp_path / "a.webp", info())
 

@@ -1,4 +1,4 @@
-"""Cards: the heat map is warmest where the expert is least sure, and everything finds its place on the sheet."""
+"""Cards: the heat map is warmest where confidence is lowest, and everything has its place on the sheet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from likeness.pipeline.cards import Card, draw_cards, heat_map
 
 
-def test_the_map_is_warmest_where_confidence_is_lowest() -> None:
+def test_the_heat_map_is_warmest_where_confidence_is_lowest() -> None:
     rng = np.random.default_rng(0)
     face = rng.integers(0, 256, (256, 256, 3), np.uint8)
     confidence = np.full((32, 32), 0.9, np.float32)
@@ -21,20 +21,20 @@ def test_the_map_is_warmest_where_confidence_is_lowest() -> None:
     np.testing.assert_array_equal(confidence, kept[1])
 
 
-def test_more_doubt_is_lighter_everywhere() -> None:
+def test_a_lower_confidence_is_lighter_everywhere() -> None:
     grey = np.full((64, 64, 3), 128, np.uint8)
     light = [heat_map(grey, np.full((8, 8), c, np.float32)).mean() for c in (0.9, 0.6, 0.3, 0.0)]
     assert light == sorted(light)
     assert light[-1] > 3 * light[0]
 
 
-def test_pictures_stand_side_by_side_in_their_row() -> None:
+def test_the_pictures_of_a_card_are_side_by_side_in_its_row() -> None:
     colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
-    before, after, doubt = (np.full((256, 256, 3), c, np.uint8) for c in colours)
-    sheet = draw_cards([Card(before, after, ("one",)), Card(before, after, ("two",), doubt)])
+    before, after, confidence_map = (np.full((256, 256, 3), c, np.uint8) for c in colours)
+    sheet = draw_cards([Card(before, after, ("one",)), Card(before, after, ("two",), confidence_map)])
     for row, shown in ((0, colours[:2]), (1, colours)):
         middle = 8 + row * 264 + 128
-        found = [tuple(int(v) for v in sheet[middle, 8 + 264 * k + 128]) for k in range(3)]
-        assert found[: len(shown)] == shown
+        seen = [tuple(int(v) for v in sheet[middle, 8 + 264 * k + 128]) for k in range(3)]
+        assert seen[: len(shown)] == shown
         if len(shown) == 2:
-            assert found[2] == (24, 24, 28)
+            assert seen[2] == (24, 24, 28)

@@ -1,4 +1,4 @@
-"""Two hundred files with seeded damage: each ends in a result or in one clear line, none in a traceback."""
+"""Two hundred files with seeded damage: each gives a result or one clear line, none a traceback."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from likeness.pipeline.config import from_overrides
 from likeness.pipeline.restorer import Restorer
 
 SUFFIXES = ("png", "jpg", "webp", "tif", "avif", "bmp", "gif", "mp4")
-EACH = 25  # of every kind: 200 files
+EACH = 25  # files of every kind
 
 
 @pytest.fixture
-def sound_files(tmp_path, make_clip, make_gif) -> dict[str, bytes]:
+def intact_files(tmp_path, make_clip, make_gif) -> dict[str, bytes]:
     small = cv2.resize(np.ascontiguousarray(astronaut()[:240, 60:380]), (96, 72), interpolation=cv2.INTER_AREA)
     moving = [np.ascontiguousarray(np.roll(small, i, 1)) for i in range(6)]
-    found = {}
+    files = {}
     for suffix in SUFFIXES:
-        name = f"sound.{suffix}"
+        name = f"intact.{suffix}"
         if suffix == "mp4":
             path = make_clip(name, moving)
         elif suffix == "gif":
@@ -32,8 +32,8 @@ def sound_files(tmp_path, make_clip, make_gif) -> dict[str, bytes]:
         else:
             path = tmp_path / name
             Image.fromarray(small).save(path)
-        found[suffix] = path.read_bytes()
-    return found
+        files[suffix] = path.read_bytes()
+    return files
 
 
 def damage(data: bytes, rng: np.random.Generator) -> bytes:
@@ -59,29 +59,29 @@ def damage(data: bytes, rng: np.random.Generator) -> bytes:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_damaged_files_end_in_a_result_or_one_line(suffix, sound_files, make_models, face_at, tmp_path):
+def test_damaged_files_end_in_a_result_or_one_line(suffix, intact_files, make_models, face_at, tmp_path):
     restorer = Restorer(from_overrides(["upscale=1", "cards=1", "compare=no"]))
     restorer._models = make_models(face_at(48, 36, 60))
-    results, said = 0, dict[Path, str]()
+    results, messages = 0, dict[Path, str]()
     for number in range(EACH):
         rng = np.random.default_rng([number, SUFFIXES.index(suffix)])
         source = tmp_path / f"in{number}.{suffix}"
-        source.write_bytes(data := damage(sound_files[suffix], rng))
+        source.write_bytes(data := damage(intact_files[suffix], rng))
         folder = tmp_path / f"out{number}"
         try:
-            made = restorer.file(source, folder)
+            result = restorer.file(source, folder)
         except LikenessError as error:
-            said[source] = str(error)
+            messages[source] = str(error)
             left = files_in(folder)
         else:
             results += 1
             left = [name for name in files_in(folder) if name.startswith(".likeness-")]
-            assert made.outputs["restored"].stat().st_size > 0
+            assert result.outputs["restored"].stat().st_size > 0
         assert left == [], "nothing half-written, and after an error nothing at all"
         assert source.read_bytes() == data
-    assert results + len(said) == EACH
-    assert said, "no damage was noticed: this test tests nothing"
-    assert all(str(source) in line and "\n" not in line for source, line in said.items())
+    assert results + len(messages) == EACH
+    assert messages, "no damage was noticed"
+    assert all(str(source) in line and "\n" not in line for source, line in messages.items())
 
 
 def files_in(folder: Path) -> list[str]:

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from likeness.metrics.psnr import psnr
+from likeness.ops.color import to_float
+from likeness.ops.tensors import to_tensor
 from likeness.pipeline.config import from_overrides
-from likeness.pipeline.reference import _tensor
 from likeness.pipeline.report import Spread, Tally, summary
 from likeness.pipeline.restorer import Restorer
 from likeness.types import Faces
@@ -210,7 +211,7 @@ def _check_reference(restore, photo, face_at, lpips):
     assert reference["faces"] == 1
     assert len(reference["missing"]) == (0 if lpips else 1)
     assert ("lpips" in report["weights"]) == lpips
-    expected = float(psnr(_tensor(picture), _tensor(np.asarray(Image.open(truth)))))
+    expected = float(psnr(*(to_tensor(to_float(p)) for p in (picture, np.asarray(Image.open(truth))))))
     assert reference["input"]["psnr"] == pytest.approx(expected, abs=1e-3)
     assert reference["output"]["psnr"] != reference["input"]["psnr"]
 

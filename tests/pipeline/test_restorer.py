@@ -1,4 +1,4 @@
-"""The public API: arrays, files and videos; what lands on disk, and what never does."""
+"""The public API: arrays, files and videos, and what is written to disk."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def test_inference_loads_no_framework():
         "sys.exit(', '.join(names & {n.split('.')[0] for n in sys.modules}) or 0)"
     )
     source = str(Path(likeness.__file__).parents[1])
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         timeout=120,
         env=os.environ | {"PYTHONPATH": source},
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
 
 
 def test_options_as_keywords():
@@ -67,7 +67,7 @@ def test_options_as_keywords():
         Restorer(sharpen=1)
 
 
-def test_image(restorer_with, scene, face_at):
+def test_an_image_is_enlarged_and_restored_and_the_input_stays(restorer_with, scene, face_at):
     kept = scene.copy()
     result = restorer_with(face_at(150, 110, 90)).image(scene)
     assert result.pixels.shape == (480, 640, 3)  # auto enlarges photos twice
@@ -79,12 +79,12 @@ def test_image(restorer_with, scene, face_at):
 
 
 @pytest.mark.parametrize("bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), "a"])
-def test_image_refuses_other_things(restorer_with, bad):
+def test_an_image_that_is_no_rgb_array_of_integers_is_refused(restorer_with, bad):
     with pytest.raises(InputError, match="expected"):
         restorer_with().image(bad)
 
 
-def test_threads_share_one_restorer(restorer_with, scene, face_at, together):
+def test_threads_that_share_a_restorer_give_what_one_gives(restorer_with, scene, face_at, together):
     restorer = restorer_with(together(face_at(150, 110, 90), face_at(260, 100, 60)))
     alone = restorer.image(scene).pixels
     results: list[np.ndarray] = []
@@ -98,19 +98,19 @@ def test_threads_share_one_restorer(restorer_with, scene, face_at, together):
 
 
 def portraits() -> list[np.ndarray]:
-    """Eight pictures of one size with another face in each: mirrored, turned, darker, of another width."""
-    found = []
+    """Eight pictures of one size with a different face in each: mirrored, turned, darker, of another width."""
+    pictures = []
     for i in range(8):
         matrix = cv2.getRotationMatrix2D((225, 120), 3 * i - 10, 0.7 + 0.05 * i)
         matrix[:, 2] += (160 - 225, 120 - 120)
         picture = cv2.warpAffine(astronaut(), matrix, (320, 240), flags=cv2.INTER_AREA)
         picture = picture[:, ::-1] if i % 2 else picture
-        found.append(np.ascontiguousarray((picture * (1 - 0.05 * i)).astype(np.uint8)))
-    return found
+        pictures.append(np.ascontiguousarray((picture * (1 - 0.05 * i)).astype(np.uint8)))
+    return pictures
 
 
 def test_eight_threads_give_what_one_gives():
-    """With the real networks, which load while all eight already wait for them."""
+    """With the real networks, which load while all eight threads wait for them."""
     pictures = portraits()
     single = Restorer(upscale=1)
     alone = [single.image(p) for p in pictures]
@@ -124,7 +124,7 @@ def test_eight_threads_give_what_one_gives():
         assert one.faces[0].verdict == other.faces[0].verdict
 
 
-def test_networks_load_on_first_use_once_and_go_when_asked(monkeypatch, make_models, scene):
+def test_networks_load_once_on_first_use_and_are_freed_on_release(monkeypatch, make_models, scene):
     loaded = []
     monkeypatch.setattr("likeness.pipeline.restorer.load_models", lambda config: loaded.append(1) or make_models())
     restorer = Restorer()
@@ -140,7 +140,7 @@ def test_networks_load_on_first_use_once_and_go_when_asked(monkeypatch, make_mod
     assert loaded == [1, 1]
 
 
-def test_photo_keeps_name_and_alpha(restorer_with, scene, face_at, tmp_path):
+def test_a_photo_keeps_its_name_and_alpha(restorer_with, scene, face_at, tmp_path):
     rgba = np.dstack([scene, np.linspace(0, 255, scene.shape[1]).astype(np.uint8)[None].repeat(scene.shape[0], 0)])
     source = tmp_path / "in" / "ä [1], b=c.png"
     source.parent.mkdir()
@@ -161,7 +161,9 @@ def test_photo_keeps_name_and_alpha(restorer_with, scene, face_at, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 @pytest.mark.parametrize("reason", ["no face", "too small", "already good", "strength"])
-def test_nothing_to_restore_is_a_copy(restorer_with, scene, face_at, together, tmp_path, suffix, reason):
+def test_a_photo_in_which_nothing_is_restored_is_copied(
+    restorer_with, scene, face_at, together, tmp_path, suffix, reason
+):
     source = tmp_path / f"a.{suffix}"
     Image.fromarray(scene).save(source)
     faces = {"too small": [face_at(150, 110, 30)], "already good": [face_at(150, 110, 160)],
@@ -174,18 +176,18 @@ def test_nothing_to_restore_is_a_copy(restorer_with, scene, face_at, together, t
     assert Image.open(larger.outputs["restored"]).size == (640, 480)
 
 
-def test_a_clip_in_which_nothing_is_restored_is_a_copy(restorer_with, make_clip, make_gif, scene, tmp_path):
+def test_a_clip_in_which_nothing_is_restored_is_copied(restorer_with, make_clip, make_gif, scene, tmp_path):
     for source in (make_clip("c.mp4", [scene] * 3), make_gif("g.gif", [scene, 255 - scene], [50, 90])):
         result = restorer_with().file(source, tmp_path / "out")
         assert result.outputs["restored"].read_bytes() == source.read_bytes()
 
 
-def test_video_keeps_frames_times_and_sound(restorer_with, make_clip, scene, face_at, tmp_path):
+def test_a_video_keeps_frames_times_and_sound(restorer_with, make_clip, scene, face_at, tmp_path):
     source = make_clip("clip.mp4", [np.roll(scene, i, 1) for i in range(10)])
-    done: list[tuple[int, int | None]] = []
+    calls: list[tuple[int, int | None]] = []
     target = tmp_path / "out" / "better.mp4"
-    report = restorer_with(face_at(150, 110, 90)).video(source, target, lambda n, total: done.append((n, total)))
-    assert done == [(i, 10) for i in range(1, 11)]
+    report = restorer_with(face_at(150, 110, 90)).video(source, target, lambda done, total: calls.append((done, total)))
+    assert calls == [(i, 10) for i in range(1, 11)]
     assert report["totals"]["restored"] == 1
     assert list(target.parent.iterdir()) == [target]
     assert sound_of(target) == sound_of(source)
@@ -194,7 +196,7 @@ def test_video_keeps_frames_times_and_sound(restorer_with, make_clip, scene, fac
     assert [float(f.time) for f in frames] == pytest.approx([i / 25 for i in range(10)])
 
 
-def test_gif_keeps_delays_and_loop(restorer_with, make_gif, scene, face_at, tmp_path):
+def test_a_gif_keeps_delays_and_loop_count(restorer_with, make_gif, scene, face_at, tmp_path):
     source = make_gif("g.gif", [np.roll(scene, 3 * i, 1) for i in range(3)], [50, 90, 130])
     result = restorer_with(face_at(150, 110, 90)).file(source, tmp_path / "out")
     with Image.open(result.outputs["restored"]) as gif:
@@ -217,7 +219,9 @@ def test_gif_keeps_delays_and_loop(restorer_with, make_gif, scene, face_at, tmp_
         ("no", "photo", False),
     ],
 )
-def test_when_a_comparison_is_written(restorer_with, make_clip, make_gif, scene, tmp_path, compare, kind, written):
+def test_a_comparison_is_written_for_photos_and_gifs_unless_said_otherwise(
+    restorer_with, make_clip, make_gif, scene, tmp_path, compare, kind, written
+):
     if kind == "photo":
         source = tmp_path / "p.png"
         Image.fromarray(scene).save(source)
@@ -248,7 +252,7 @@ def test_a_bad_reference_leaves_nothing(restorer_with, scene, tmp_path):
         assert not list(tmp_path.glob("out/*"))
 
 
-def test_a_photo_is_no_clip(restorer_with, make_clip, make_gif, scene, tmp_path):
+def test_a_photo_is_refused_where_a_clip_is_expected(restorer_with, make_clip, make_gif, scene, tmp_path):
     photo = tmp_path / "p.png"
     Image.fromarray(scene).save(photo)
     restorer = restorer_with()
@@ -282,7 +286,7 @@ def test_an_expert_that_fails_leaves_no_half_clip(restorer_with, make_clip, scen
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_deep_picture_goes_where_sixteen_bits_fit(restorer_with, scene, face_at, tmp_path):
+def test_a_photo_of_sixteen_bits_is_written_as_png(restorer_with, scene, face_at, tmp_path):
     source = tmp_path / "deep.tif"
     cv2.imwrite(str(source), (scene.astype(np.uint16) * 257)[..., ::-1])
     result = restorer_with(face_at(150, 110, 90), options=["upscale=1"]).file(source, tmp_path / "out")
@@ -292,7 +296,16 @@ def test_a_deep_picture_goes_where_sixteen_bits_fit(restorer_with, scene, face_a
     assert stored.dtype == np.uint16
 
 
-def test_real_models_report_their_hashes():
+def test_a_bitmap_with_alpha_is_written_as_png(restorer_with, scene, face_at, tmp_path):
+    rgba = np.dstack([scene, np.full(scene.shape[:2], 128, np.uint8)])
+    cv2.imwrite(str(tmp_path / "a.bmp"), np.ascontiguousarray(rgba[..., [2, 1, 0, 3]]))
+    result = restorer_with(face_at(150, 110, 90), options=["upscale=1"]).file(tmp_path / "a.bmp", tmp_path / "out")
+    assert ".bmp became .png, which can hold the result" in result.report["notes"]
+    written = np.asarray(Image.open(result.outputs["restored"]))
+    np.testing.assert_array_equal(written[..., 3], rgba[..., 3])
+
+
+def test_loaded_models_report_the_hashes_of_all_weights():
     models = load_models(from_overrides(["device=cpu"]))
     detector = {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"}
     assert set(models.hashes) == {"expert_f", "expert_t", "gate", "prior", "embedder", "calibration", *detector}
@@ -300,7 +313,7 @@ def test_real_models_report_their_hashes():
 
 
 @pytest.mark.parametrize("device", ["toaster", "cuda:99"])
-def test_a_device_that_is_not_there_is_one_line(device):
+def test_a_missing_device_is_one_line(device):
     with pytest.raises(ConfigError, match="device") as caught:
         pick_device(device)
     assert "\n" not in str(caught.value)

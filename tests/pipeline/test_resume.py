@@ -1,4 +1,4 @@
-"""A killed run goes on where its last piece ended, and nobody can tell from the result."""
+"""A killed run goes on where its last segment ended, and the result is the same."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from likeness.errors import ConfigError, InputError
-from likeness.media.segments import OPTIONS, SegmentEncoder
+from likeness.media.segments import SEGMENT_OPTIONS, SegmentEncoder
 from likeness.media.video import VideoReader, VideoWriter
-from likeness.pipeline import job as jobs
+from likeness.pipeline import resume
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.restorer import Restorer
 from likeness.types import Frame
 
 COUNT = 20
+SEGMENT = 4  # frames
 
 
 @pytest.fixture
@@ -26,14 +28,16 @@ def clip(scene, make_clip):
 
 
 @pytest.fixture
-def restorer(monkeypatch, face_at, make_models):
-    """A function that makes one with known networks, pieces of four frames, and `resume`."""
-    monkeypatch.setattr(jobs, "PIECE_SECONDS", Fraction(4, 25))
+def make_restorer(monkeypatch, face_at, make_models):
+    """A function that makes one with known networks, segments of four frames, and `resume`."""
+    monkeypatch.setattr(resume, "SEGMENT_SECONDS", Fraction(SEGMENT, 25))
 
     def make(*options):
-        made = Restorer(from_overrides(["resume=true", "video.blend.weight=0.4", "video.smooth.cutoff=2", *options]))
-        made._models = make_models(face_at(150, 110, 90))
-        return made
+        restorer = Restorer(
+            from_overrides(["resume=true", "video.blend.weight=0.4", "video.smooth.cutoff=2", *options])
+        )
+        restorer._models = make_models(face_at(150, 110, 90))
+        return restorer
 
     return make
 
@@ -47,98 +51,135 @@ def sound(path):
         return [(p.pts, bytes(p)) for p in opened.demux(audio=0) if p.size]
 
 
-def killed_at(frame):
-    def progress(done, _):
+def without_times(faces):
+    return [{name: value for name, value in face.items() if name != "milliseconds"} for face in faces]
+
+
+def log_of(result):
+    lines = [json.loads(line) for line in result.outputs["frames"].read_text().splitlines()]
+    return [line | {"faces": without_times(line["faces"])} for line in lines]
+
+
+def cards_of(result):
+    return np.asarray(Image.open(result.outputs["cards"]))[:, : 3 * 264]  # without the text, which holds milliseconds
+
+
+def killed_at(frame, calls=None):
+    def progress(done, total):
+        if calls is not None:
+            calls.append((done, total))
         if done == frame:
             raise KeyboardInterrupt
 
     return progress
 
 
-@pytest.mark.parametrize("frame", [2, 4, 5, 11, 19])
-def test_a_killed_run_goes_on_and_gives_the_same(clip, restorer, tmp_path, frame):
-    whole = restorer().file(clip, tmp_path / "whole")
-    first = restorer()
+@pytest.mark.parametrize("frame", [2, 4, 5, 11, 19, 20])
+def test_a_killed_run_goes_on_and_gives_the_same(clip, make_restorer, tmp_path, frame):
+    whole = make_restorer().file(clip, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        first.file(clip, tmp_path / "parts", progress=killed_at(frame))
+        make_restorer().file(clip, tmp_path / "parts", progress=killed_at(frame))
     assert not (tmp_path / "parts" / "a.mp4").exists()
-    pieces = sorted((tmp_path / "parts" / ".a.mp4.pieces").glob("*.piece"))
-    assert len(pieces) == (frame - 1) // 4  # a piece is known to be done when the next one begins
-    again = restorer()
-    result = again.file(clip, tmp_path / "parts")
-    expert = again.models.experts["expert_f"]
-    assert sum(expert.seen) == COUNT - 4 * len(pieces)
+    segments = sorted((tmp_path / "parts" / ".a.mp4.segments").glob("*.segment"))
+    assert len(segments) == frame // SEGMENT
+    again, calls = make_restorer(), []
+    result = again.file(clip, tmp_path / "parts", progress=killed_at(None, calls))
+    expected = range(SEGMENT * len(segments) + 1, COUNT + 1)
+    assert sum(again.models.experts["expert_f"].seen) == len(expected)
+    assert calls == [(done, COUNT) for done in expected]
     one, two = (decoded(r.outputs["restored"]) for r in (whole, result))
     assert [t for t, _ in one] == [t for t, _ in two] == [f.time for f in VideoReader(clip)]
     for (_, a), (_, b) in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
     assert sound(whole.outputs["restored"]) == sound(result.outputs["restored"]) == sound(clip)
-    logs = [[json.loads(li) for li in r.outputs["frames"].read_text().splitlines()] for r in (whole, result)]
-    for log in logs:
-        for line in log:
-            for face in line["faces"]:
-                face.pop("milliseconds")
-    assert logs[0] == logs[1]
-    assert len(logs[0]) == COUNT
-    faces = [[{k: v for k, v in f.items() if k != "milliseconds"} for f in r.report["faces"]] for r in (whole, result)]
-    assert faces[0] == faces[1]
-    assert not list((tmp_path / "parts").glob(".*"))  # nothing is left of the pieces
+    assert log_of(whole) == log_of(result)
+    assert len(log_of(whole)) == COUNT
+    assert without_times(whole.report["faces"]) == without_times(result.report["faces"])
+    np.testing.assert_array_equal(cards_of(whole), cards_of(result))
+    assert whole.report["notes"] == []
+    assert len(result.report["notes"]) == (len(segments) > 0)
+    assert not list((tmp_path / "parts").glob(".*"))  # no segment is left
 
 
-def test_the_result_is_as_good_as_in_one_go(clip, restorer, tmp_path):
-    plain = restorer("resume=false")
-    one = decoded(plain.file(clip, tmp_path / "one").outputs["restored"])
-    two = decoded(restorer().file(clip, tmp_path / "two").outputs["restored"])
+def test_a_run_killed_twice_goes_on_from_the_last_segment_of_both(clip, make_restorer, tmp_path):
+    whole = make_restorer().file(clip, tmp_path / "whole")
+    for frame in (6, 14):
+        with pytest.raises(KeyboardInterrupt):
+            make_restorer().file(clip, tmp_path / "parts", progress=killed_at(frame))
+    result = make_restorer().file(clip, tmp_path / "parts")
+    assert result.report["notes"] == ["resumed after 12 frames, where the last finished segment ended"]
+    for (_, a), (_, b) in zip(*(decoded(r.outputs["restored"]) for r in (whole, result)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_result_is_as_good_as_without_segments(clip, make_restorer, tmp_path):
+    one = decoded(make_restorer("resume=false").file(clip, tmp_path / "one").outputs["restored"])
+    two = decoded(make_restorer().file(clip, tmp_path / "two").outputs["restored"])
     for (t, a), (u, b) in zip(one, two, strict=True):
         assert t == u
         assert np.abs(a.astype(float) - b).mean() < 2.5  # two encodings of one picture
 
 
-def test_other_options_begin_anew(clip, restorer, tmp_path):
+@pytest.mark.parametrize("options", [["strength=0.5"], ["upscale=2"]])
+def test_a_run_with_other_options_starts_over(options, clip, make_restorer, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        restorer().file(clip, tmp_path / "out", progress=killed_at(15))
-    other = restorer("strength=0.5")
+        make_restorer().file(clip, tmp_path / "out", progress=killed_at(15))
+    other = make_restorer(*options)
     other.file(clip, tmp_path / "out")
     assert sum(other.models.experts["expert_f"].seen) == COUNT
 
 
-def test_odd_sizes_and_a_part_keep_their_times(restorer, scene, make_clip, tmp_path):
+def test_another_clip_of_the_same_name_starts_over(clip, make_restorer, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        make_restorer().file(clip, tmp_path / "out", progress=killed_at(15))
+    clip.write_bytes(clip.read_bytes() + bytes(8))
+    other = make_restorer()
+    other.file(clip, tmp_path / "out")
+    assert sum(other.models.experts["expert_f"].seen) == COUNT
+
+
+def test_odd_sizes_and_a_time_range_keep_their_times(make_restorer, scene, make_clip, tmp_path):
     clip = make_clip("b.mp4", [np.roll(scene, i, 1)[:, :300] for i in range(COUNT)], seconds=0.8)
-    result = restorer("start=0.2", "end=0.6").file(clip, tmp_path / "out")
+    result = make_restorer("start=0.2", "end=0.6").file(clip, tmp_path / "out")
     times = [t for t, _ in decoded(result.outputs["restored"])]
     assert times == [f.time - VideoReader(clip).source.begin for f in VideoReader(clip)][: len(times)]
     assert len(times) == 10
 
 
-@pytest.mark.parametrize("options", [["compare=yes"]])
-def test_what_is_not_made_in_pieces_is_refused(options, clip, restorer, tmp_path):
+def test_a_comparison_and_a_reference_are_refused(clip, make_restorer, tmp_path):
     with pytest.raises(ConfigError, match="resume: got true"):
-        restorer(*options)
+        make_restorer("compare=yes")
     with pytest.raises(ConfigError, match="with a reference"):
-        restorer().file(clip, tmp_path / "out", reference=clip)
+        make_restorer().file(clip, tmp_path / "out", reference=clip)
+    assert not (tmp_path / "out").exists()
 
 
-def test_pieces_put_together_are_one_stream(clip, tmp_path):
-    """Every piece begins with a key picture, times follow one another, and the pictures are those encoded."""
+def test_joined_segments_are_one_stream(clip, tmp_path):
+    """Every segment begins with a key frame, times follow one another, and the frames are those encoded."""
     reader = VideoReader(clip)
     frames = list(reader)
     height, width = frames[0].pixels.shape[:2]
-    pieces = []
+    segments = []
     for start in range(0, COUNT, 8):
         encoder = SegmentEncoder(reader.source, ".mp4", width, height)
         for frame in frames[start : start + 8]:
             encoder.write(frame)
-        pieces.append(encoder.finish())
-    for piece in pieces:
-        assert piece[0].key
-        assert [p.pts for p in piece] == sorted(p.pts for p in piece)
-    with VideoWriter(tmp_path / "joined.mp4", reader, width, height, OPTIONS) as writer:
-        writer.write_encoded(p for piece in pieces for p in piece)
-    found = decoded(tmp_path / "joined.mp4")
-    assert [t for t, _ in found] == [f.time for f in frames]
-    for (_, pixels), frame in zip(found, frames, strict=True):
+        segments.append(encoder.finish())
+    for packets in segments:
+        assert packets[0].key
+        assert [p.pts for p in packets] == sorted(p.pts for p in packets)
+    with VideoWriter(tmp_path / "joined.mp4", reader, width, height, SEGMENT_OPTIONS) as writer:
+        writer.write_encoded(p for packets in segments for p in packets)
+    joined = decoded(tmp_path / "joined.mp4")
+    assert [t for t, _ in joined] == [f.time for f in frames]
+    for (_, pixels), frame in zip(joined, frames, strict=True):
         assert np.abs(pixels.astype(float) - frame.pixels).mean() < 2.5
-    encoder = SegmentEncoder(reader.source, ".mp4", width, height)
+
+
+def test_a_segment_refuses_frames_out_of_order(clip):
+    reader = VideoReader(clip)
+    frames = list(reader)
+    encoder = SegmentEncoder(reader.source, ".mp4", reader.info.width, reader.info.height)
     encoder.write(frames[3])
     with pytest.raises(InputError, match="write in order"):
         encoder.write(Frame(frames[2].pixels, 2, frames[2].time))

@@ -32,7 +32,8 @@ from likeness.evaluation.setup import (
 )
 from likeness.evaluation.summary import summarise
 from likeness.log import get_logger
-from likeness.media.files import find_media, kind_of
+from likeness.media.files import kind_of
+from likeness.media.folders import find_media
 from likeness.media.images import read_image
 from likeness.metrics.identity import cosine, embedding_distance
 from likeness.pipeline.config import RestorerConfig, WeightsConfig

@@ -1,4 +1,4 @@
-"""Animated WebP and PNG, written frame by frame, with every delay as it was."""
+"""Animated WebP and PNG, written frame by frame with exact delays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 from av.codec.context import Flags
 from av.video.stream import VideoStream
 
-from likeness.errors import InputError, OutputError
+from likeness.errors import OutputError
+from likeness.media.gif import checked_duration
 from likeness.types import Frame, MediaInfo
 
 _TICK = Fraction(1, 1000)  # WebP counts milliseconds; PNG stores fractions
@@ -23,7 +24,6 @@ _FORMATS = {  # suffix: container, codec, pixel format, name of the loop option,
     ".png": ("apng", "apng", "rgba", "plays", {}),
 }
 _FORMATS[".apng"] = _FORMATS[".png"]
-SUFFIXES = frozenset(_FORMATS)
 
 
 class AnimationWriter:
@@ -72,19 +72,13 @@ class AnimationWriter:
         if self._size is None:
             self._size = shape
             self._stream.height, self._stream.width = shape
-        if shape != self._size or frame.pixels.dtype != np.uint8:
-            raise InputError(
-                f"frame {frame.index}: got {shape} {frame.pixels.dtype}, expected {self._size} uint8 like the first; "
-                "give all frames one size"
-            )
-        if frame.duration is None:
-            raise InputError(f"frame {frame.index}: has no duration, which an animation needs; keep the reader's")
+        duration = checked_duration(frame, self._size)
         alpha = np.full(shape, 255, np.uint8) if frame.alpha is None else frame.alpha
         picture = av.VideoFrame.from_ndarray(np.dstack([frame.pixels, alpha]), "rgba")
         picture = picture.reformat(format=self._stream.pix_fmt)
         start = self._ticks
-        self._time += frame.duration
-        # Rounded so that errors do not add up; a frame without any delay would fall onto the one before.
+        self._time += duration
+        # Rounded so that errors do not add up. A frame needs at least one tick, else it shares its time with the next.
         self._last = max(1, round(self._time / _TICK) - start)
         self._ticks = start + self._last
         picture.pts, picture.time_base, picture.duration = start, _TICK, self._last
@@ -112,11 +106,11 @@ class AnimationWriter:
         try:
             self._container.close()
         except (av.FFmpegError, OSError, ValueError) as error:
-            if not failed and self._size is not None:  # else the first error is the one to tell
+            if not failed and self._size is not None:  # else the first error is raised
                 raise OutputError(f"{self.path}: cannot be finished ({error}); check the free space") from error
 
     def _set_last_delay(self) -> None:
-        """FFmpeg's muxers give the last frame the delay of the one before it."""
+        """Corrects the last delay: FFmpeg's muxers give the last frame the delay of the one before it."""
         try:
             data = bytearray(self.path.read_bytes())
             (set_last_webp_delay if self.path.suffix.lower() == ".webp" else set_last_png_delay)(data, self._last)

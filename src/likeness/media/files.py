@@ -1,25 +1,17 @@
-"""Which files are media, where results go, and how a result appears only when it is complete."""
+"""What kind of medium a file is, and how a result appears only when it is complete."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from likeness.errors import InputError, OutputError
 from likeness.types import MediaKind
-
-PHOTO_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .webp .tif .tiff .bmp .avif .heic .heif".split()  # noqa: SIM905
-)
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .wmv .flv .3gp .ogv".split()  # noqa: SIM905
-)
-GIF_SUFFIXES = frozenset({".gif"})
-MEDIA_SUFFIXES = PHOTO_SUFFIXES | VIDEO_SUFFIXES | GIF_SUFFIXES
 
 _HEAD = 512  # bytes: enough for every signature, two packets of a transport stream included
 _PHOTO_BRANDS = frozenset({b"avif", b"mif1", b"heic", b"heix", b"heim", b"heis", b"miaf"})  # ISO/IEC 23008-12
@@ -32,6 +24,18 @@ _VIDEO_MAGIC = (
     b"OggS",
     b"0&\xb2u\x8ef\xcf\x11",  # ASF: WMV
 )
+
+
+class NothingToClose:
+    """A context manager for readers and writers that keep no file open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is open."""
 
 
 def require_file(path: Path) -> None:
@@ -50,12 +54,12 @@ def require_file(path: Path) -> None:
 
 
 def kind_of(path: str | Path) -> MediaKind:
-    """What a file is, by its first bytes; its name is not looked at.
+    """What a file is, by its first bytes and not by its name.
 
     An animated WebP or PNG counts as "gif": like a GIF, it is a short loop without sound.
 
     Raises:
-        InputError: the file is missing, a folder, empty, unreadable, or no medium that is known.
+        InputError: the file is missing, a folder, empty, unreadable, or no known medium.
     """
     path = Path(path)
     require_file(path)
@@ -64,7 +68,7 @@ def kind_of(path: str | Path) -> MediaKind:
     kind = _sniff(head)
     if kind is None:
         raise InputError(
-            f"{path}: begins with {head[:8].hex(' ')}, which is no photo, video or GIF that is known; "
+            f"{path}: begins with {head[:8].hex(' ')}, which is no known photo, video or GIF; "
             "convert it to PNG, MP4 or GIF"
         )
     if head.startswith(b"\x89PNG") and _is_animated_png(path):
@@ -104,28 +108,15 @@ def _is_animated_png(path: Path) -> bool:
     return False
 
 
-def find_media(folder: str | Path) -> list[Path]:
-    """All files below `folder` whose suffix is that of a medium, sorted; hidden files and folders are left out.
-
-    Raises:
-        InputError: `folder` does not exist or is a file.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: {'is a file' if folder.exists() else 'does not exist'}, expected a folder")
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in MEDIA_SUFFIXES and p.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
-
-
 @contextmanager
 def atomic_output(final: str | Path) -> Iterator[Path]:
-    """Gives a temporary path beside `final` that takes its name only when the block ends well.
+    """Yields a temporary path beside `final`; the file takes its final name when the block ends without an error.
 
-    The temporary file exists (empty), is hidden and has `final`'s suffix. Whatever ends the block early,
-    Ctrl-C included, removes it and leaves a file that was at `final` before as it was.
+    The temporary file exists (empty), is hidden and has `final`'s suffix. Any error, Ctrl-C included, removes it and
+    leaves an earlier file at `final` untouched.
 
     Raises:
-        OutputError: the folder cannot be made or written, or `final` is a folder.
+        OutputError: the folder cannot be created or written, or `final` is a folder.
     """
     final = Path(final)
     if final.is_dir():
@@ -137,59 +128,13 @@ def atomic_output(final: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{final}: its folder cannot be written ({error.strerror}); choose another output") from error
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OutputError as error:  # the name that the user knows
+            raise OutputError(str(error).replace(str(temporary), str(final))) from error
         try:
             temporary.replace(final)
         except OSError as error:
             raise OutputError(f"{final}: cannot be given its name ({error.strerror}); choose another output") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def refuse_overwrite(input: str | Path, output: str | Path) -> None:
-    """Raises OutputError if `output` is the file `input`, also through links or another spelling of the path."""
-    input, output = Path(input), Path(output)
-    same = input.resolve() == output.resolve()
-    if input.exists() and output.exists():
-        same = same or os.path.samefile(input, output)
-    if same:
-        raise OutputError(f"{output}: is the input itself, which is never overwritten; choose another output")
-
-
-def output_dirs(paths: Iterable[Path], root: Path, base: Path | None = None) -> dict[Path, Path]:
-    """Gives each input a folder of its own: `root/<stem>`, `root/<stem>_<suffix>` where stems collide.
-
-    Args:
-        paths: the inputs; one named twice gets one folder.
-        root: where all results go.
-        base: a folder that holds all inputs, whose tree is mirrored below `root`; None puts all into `root`.
-
-    Raises:
-        InputError: an input does not lie below `base`.
-    """
-    inputs = list(dict.fromkeys(paths))
-    parents = {path: _mirrored(path, Path(root), base) for path in inputs}
-    # Some file systems do not tell upper from lower case, so neither do we.
-    stems = Counter((parents[path], path.stem.casefold()) for path in inputs)
-    taken: set[tuple[Path, str]] = {key for key, count in stems.items() if count == 1}
-    folders: dict[Path, Path] = {}
-    for path in inputs:
-        parent, name = parents[path], path.stem
-        if stems[parent, name.casefold()] > 1:
-            wanted = name = f"{path.stem}_{path.suffix.lstrip('.')}".rstrip("_")
-            number = 1
-            while (parent, name.casefold()) in taken:
-                number += 1
-                name = f"{wanted}_{number}"
-            taken.add((parent, name.casefold()))
-        folders[path] = parent / name
-    return folders
-
-
-def _mirrored(path: Path, root: Path, base: Path | None) -> Path:
-    if base is None:
-        return root
-    try:
-        return root / path.absolute().relative_to(Path(base).absolute()).parent
-    except ValueError as error:
-        raise InputError(f"{path}: does not lie below {base}; name a folder that holds all inputs") from error

@@ -1,4 +1,5 @@
-"""GIFs (and animated WebP and PNG, written in animation.py): composed frames with exact delays in, a GIF out."""
+"""GIFs, animated WebP and PNG: read as composed frames with exact delays; GIFs are written here, the others in
+animation.py."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ import numpy.typing as npt
 from PIL import GifImagePlugin, Image, UnidentifiedImageError
 
 from likeness.errors import InputError, OutputError
-from likeness.media.files import require_file
+from likeness.media.files import NothingToClose, require_file
 from likeness.media.gif_palette import Colours, PaletteBuilder, PaletteMapper
-from likeness.types import Frame, MediaInfo, Part
+from likeness.types import Frame, MediaInfo, TimeRange
 
 _TICK = Fraction(1, 100)  # GIF counts delays in hundredths of a second, in 16 bits
 _MAX_TICKS = 65535
@@ -31,29 +32,29 @@ _KEEP, _RESTORE = 1, 2  # disposal: leave the picture, clear it to transparent (
 Indices = npt.NDArray[np.uint8]
 
 
-class GifReader:
+class GifReader(NothingToClose):
     """The composed frames of an animation, in order; may be iterated more than once.
 
-    Each `Frame` is the whole canvas after disposal, HWC uint8 RGB, with `duration` = the stored delay (0 where
-    it is stored so, though browsers show such frames for 1/10 s), `time` = the sum of the delays before it, and
-    `alpha` where a pixel is transparent. One frame is held at a time.
+    A `Frame` is the whole canvas after disposal, HWC uint8 RGB. Its `duration` is the stored delay (which may be 0,
+    though browsers show such frames for 0.1 s), its `time` the sum of the delays before it. It has `alpha` where a
+    pixel is transparent. One frame is held at a time.
 
     Args:
         path: the file.
-        part: read only these frames, with the times that they have in the whole.
+        time_range: reads only these frames, with their times in the whole animation.
 
     Raises:
         InputError: missing, damaged, too large, or no picture.
     """
 
-    def __init__(self, path: str | Path, part: Part | None = None) -> None:
-        self.path, self.part = Path(path), part
+    def __init__(self, path: str | Path, time_range: TimeRange | None = None) -> None:
+        self.path, self.time_range = Path(path), time_range
         self.notes: list[str] = []
         require_file(self.path)
         with _opened(self.path) as image:
-            every = [_delay(image, index) for index in _indices(image)]
-            begins = [Fraction(0), *accumulate(every)]
-            delays = [delay for delay, begin in zip(every, begins, strict=False) if _within(begin, part)]
+            stored = [_delay(image, index) for index in _indices(image)]
+            times = [Fraction(0), *accumulate(stored)]
+            delays = [delay for delay, time in zip(stored, times, strict=False) if _within(time, time_range)]
             width, height = image.size
             total = sum(delays, Fraction(0))
             self._info = MediaInfo(
@@ -72,20 +73,12 @@ class GifReader:
         """Size, number of frames, total length and loop count."""
         return self._info
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing stays open between iterations."""
-
     def __iter__(self) -> Iterator[Frame]:
         time, number = Fraction(0), 0
         with _opened(self.path) as image:
             for index in _indices(image):
                 duration = _delay(image, index)
-                if _within(time, self.part):
+                if _within(time, self.time_range):
                     rgba = np.asarray(image.convert("RGBA"))
                     alpha = None if (rgba[..., 3] == 255).all() else np.ascontiguousarray(rgba[..., 3])
                     yield Frame(np.ascontiguousarray(rgba[..., :3]), number, time, duration, alpha)
@@ -111,30 +104,47 @@ def _indices(image: Image.Image) -> range:
     return range(1 if image.info.get("default_image") else 0, getattr(image, "n_frames", 1))
 
 
-def _within(time: Fraction, part: Part | None) -> bool:
-    return part is None or (part.start <= time and (part.end is None or time < part.end))
+def _within(time: Fraction, time_range: TimeRange | None) -> bool:
+    return time_range is None or (time_range.start <= time and (time_range.end is None or time < time_range.end))
 
 
 def _delay(image: Image.Image, index: int) -> Fraction:
     image.seek(index)
-    image.load()  # WebP tells the delay only now
+    image.load()  # WebP knows the delay only now
     return Fraction(image.info.get("duration", 0)).limit_denominator(1000) / 1000
+
+
+def checked_duration(frame: Frame, size: tuple[int, int]) -> Fraction:
+    """The duration of a frame that can be written to an animation of `size` (height, width).
+
+    Raises:
+        InputError: for another size or depth, or a frame without a duration.
+    """
+    shape = frame.pixels.shape[:2]
+    if shape != size or frame.pixels.dtype != np.uint8:
+        raise InputError(
+            f"frame {frame.index}: got {shape} {frame.pixels.dtype}, expected {size} uint8 like the first; "
+            "give all frames one size"
+        )
+    if frame.duration is None:
+        raise InputError(f"frame {frame.index}: has no duration, which an animation needs; keep the reader's")
+    return frame.duration
 
 
 class GifWriter:
     """Writes a GIF with one palette for all frames, the delays and the loop count as they were.
 
-    Frames are kept, compressed, in a temporary file until the block ends, since the palette needs to have seen
-    all of them; memory holds two frames and 50 MB of tables. Up to 255 colours are exact (256 where nothing is
-    transparent). Where nothing is transparent, only the pixels that changed are stored. The file appears when
-    the block ends without an exception.
+    Frames wait, compressed, in a temporary file until the block ends, since the palette is built from all of them;
+    memory holds two frames and 50 MB of tables. Up to 255 colours are exact (256 where nothing is transparent). Where
+    nothing is transparent, only the pixels that changed are stored. The file is written when the block ends without an
+    exception.
 
     Args:
         path: where the GIF goes.
         info: of the source; its `loop` is written (None = play once). The size is that of the first frame.
 
     Attributes:
-        notes: for a person, what a GIF could not keep.
+        notes: for a person, what a GIF cannot keep.
 
     Raises:
         InputError: a frame of another size or depth, or one without a duration.
@@ -162,23 +172,14 @@ class GifWriter:
     def write(self, frame: Frame) -> None:
         """Takes one frame; it needs a duration."""
         shape = frame.pixels.shape[:2]
-        if self._size is None:
-            if max(shape) > _MAX_EDGE:
-                raise OutputError(
-                    f"{self.path}: got {shape[1]}x{shape[0]}, a GIF holds {_MAX_EDGE} at most; scale it down"
-                )
-            self._size = shape
-        if shape != self._size or frame.pixels.dtype != np.uint8:
-            raise InputError(
-                f"frame {frame.index}: got {shape} {frame.pixels.dtype}, expected {self._size} uint8 like the first; "
-                "give all frames one size"
-            )
-        if frame.duration is None:
-            raise InputError(f"frame {frame.index}: has no duration, which a GIF needs; keep the one the reader gave")
+        if max(shape) > _MAX_EDGE:
+            raise OutputError(f"{self.path}: got {shape[1]}x{shape[0]}, a GIF holds {_MAX_EDGE} at most; scale it down")
+        self._size = self._size or shape
+        duration = checked_duration(frame, self._size)
         opaque = np.ones(shape, np.bool_) if frame.alpha is None else frame.alpha >= _OPAQUE
         self._transparent |= not opaque.all()
         self._soft |= frame.alpha is not None and bool(((frame.alpha > 0) & (frame.alpha < 255)).any())
-        self._ticks.append(self._next_ticks(frame.duration))
+        self._ticks.append(self._next_ticks(duration))
         self._palette.add(frame.pixels[opaque])
         packed = zlib.compress(np.dstack([frame.pixels, opaque.astype(np.uint8)]).tobytes(), 1)
         try:
@@ -256,16 +257,16 @@ def _changes(indices: Indices, previous: Indices | None, clear: int | None) -> t
     if not len(rows):
         return indices[:1, :1], (0, 0)
     window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    part = indices[window]
+    changed = indices[window]
     if clear is not None:
-        part = np.where(differs[window], part, np.uint8(clear))
-    return part, (int(columns[0]), int(rows[0]))
+        changed = np.where(differs[window], changed, np.uint8(clear))
+    return changed, (int(columns[0]), int(rows[0]))
 
 
 def _write_frame(
     file: IO[bytes], indices: Indices, offset: tuple[int, int], ticks: int, disposal: int, clear: int | None
 ) -> None:
-    """One image block; Pillow compresses it but its own writer would merge frames that are alike."""
+    """One image block. Pillow compresses it; Pillow's GIF writer is not used, as it merges equal frames."""
     image = Image.fromarray(np.ascontiguousarray(indices))  # mode L: the global palette gives the colours
     extra = {} if clear is None else {"transparency": clear}
     blocks = GifImagePlugin.getdata(image, offset, duration=ticks * 10, disposal=disposal, **extra)

@@ -54,8 +54,8 @@ class PaletteBuilder:
             return unpack(self._exact) if len(self._exact) else np.zeros((1, 3), np.uint8)
         (used,) = np.nonzero(self._counts)
         means = np.rint(self._sums[:, used] / self._counts[used]).astype(np.uint8).T
-        share = self._counts[used] / self._counts.sum()
-        repeats = np.maximum(1, np.rint(share * _SAMPLES)).astype(np.int64)
+        fractions = self._counts[used] / self._counts.sum()
+        repeats = np.maximum(1, np.rint(fractions * _SAMPLES)).astype(np.int64)
         sample = Image.fromarray(np.repeat(means, repeats, axis=0)[None])
         reduced = sample.quantize(limit, Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE)
         palette = np.array(reduced.getpalette("RGB"), np.uint8).reshape(-1, 3)[:limit]
@@ -66,7 +66,7 @@ class PaletteMapper:
     """Maps colours to the nearest entry of a palette (Euclidean in RGB, no dithering).
 
     A colour's index depends on nothing but the colour, so what stands still in an animation keeps its
-    indices: no flicker, no crawling dots. Looked-up colours are remembered in two tables of 16 MB.
+    indices: no flicker, no crawling dots. Two tables of 16 MB remember the colours looked up.
     """
 
     def __init__(self, palette: Colours) -> None:

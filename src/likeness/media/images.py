@@ -1,4 +1,4 @@
-"""Photos: upright RGB pixels in, the same kind of file out, with profile, EXIF, resolution and alpha."""
+"""Photos: read upright in RGB, and written to the same kind of file with profile, EXIF, resolution and alpha."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from likeness.errors import InputError, OutputError
 from likeness.media.files import require_file
 from likeness.media.metadata import add_png_chunks, convert_to_srgb, orient, profile_space, upright_exif
+from likeness.media.naming import ALPHA_FORMATS, DEEP_FORMATS, PHOTO_FORMATS
 from likeness.types import Frame, MediaInfo, Pixels
 
 pillow_heif.register_heif_opener()
@@ -25,17 +26,12 @@ _GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L"})
 _EXIF_LIMIT = 65533  # bytes in one JPEG marker segment
 # What TIFF keeps as tags of the picture itself and other formats in an EXIF block.
 _TIFF_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "Copyright")
-_WRITERS: dict[str, tuple[str, dict[str, Any]]] = {
-    ".jpg": ("JPEG", {"quality": 95, "subsampling": "4:4:4", "optimize": True}),
-    ".png": ("PNG", {}),
-    ".webp": ("WEBP", {"quality": 95}),
-    ".tif": ("TIFF", {}),  # plain: with compression libtiff writes, which refuses EXIF folders
-    ".bmp": ("BMP", {}),
-    ".avif": ("AVIF", {"quality": 90, "subsampling": "4:4:4"}),
+# TIFF stays uncompressed: libtiff, which would compress it, refuses EXIF folders.
+_ENCODER_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": "4:4:4", "optimize": True},
+    "WEBP": {"quality": 95},
+    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
 }
-_WRITERS |= {".jpeg": _WRITERS[".jpg"], ".jpe": _WRITERS[".jpg"], ".jfif": _WRITERS[".jpg"], ".tiff": _WRITERS[".tif"]}
-_ALPHA_WRITERS = frozenset({"PNG", "WEBP", "TIFF", "AVIF"})
-_SUFFIX_OF = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp", "avif": ".avif"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +55,13 @@ class ImageMeta:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A photo as it was read.
+    """A photo as read.
 
     Attributes:
-        frame: upright RGB pixels, uint8, or uint16 where the file has 16 bits; alpha where it has some.
+        frame: upright RGB pixels, uint8, or uint16 where the file has 16 bits; alpha where the file has it.
         info: size and format.
-        meta: what is to be kept.
-        notes: for a person, what was changed in reading.
+        meta: what the result keeps.
+        notes: for a person, what reading changed.
     """
 
     frame: Frame
@@ -77,8 +73,8 @@ class Picture:
 def read_image(path: str | Path) -> Picture:
     """Reads a photo upright, in RGB.
 
-    Grey is repeated into three channels, palettes are resolved, CMYK and Lab go to sRGB. Of several pages
-    the first is read, which `notes` say. JPEG, PNG, WebP, TIFF, BMP, AVIF and HEIC are known.
+    Grey is repeated into three channels, palettes are resolved, CMYK and Lab are converted to sRGB. Of several pages
+    the first is read, and a note says so. JPEG, PNG, WebP, TIFF, BMP, AVIF and HEIC are read.
 
     Raises:
         InputError: missing, empty, unknown, truncated, far too large, or deeper than 16 bits.
@@ -105,7 +101,7 @@ def _read(image: Image.Image, path: Path) -> Picture:
     image.load()  # raises on truncated files, which OpenCV would fill up with grey
     if image.mode in ("I", "F"):
         raise InputError(f"{path}: has 32 bits a channel, expected 8 or 16; convert it to 16 bits")
-    # Asked after loading: TIFF and HEIC are turned upright by Pillow, which then drops the tag.
+    # Read after loading: Pillow turns TIFF and HEIC upright and drops the tag.
     orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
     icc = image.info.get("icc_profile") or None
     name = (image.format or "").lower()
@@ -164,16 +160,6 @@ def _dpi_of(image: Image.Image) -> tuple[float, float] | None:
     return (x, y) if math.isfinite(x) and math.isfinite(y) and x > 0 and y > 0 else None
 
 
-def output_suffix(picture: Picture) -> str:
-    """The suffix under which nothing of `picture` is lost: that of its own format where it can be written.
-
-    16 bits go to ".png", HEIC to ".jpg" (".png" with alpha).
-    """
-    if picture.frame.pixels.dtype == np.uint16:
-        return ".png"
-    return _SUFFIX_OF.get(picture.meta.format, ".jpg" if picture.frame.alpha is None else ".png")
-
-
 def write_image(path: str | Path, frame: Frame, meta: ImageMeta) -> tuple[str, ...]:
     """Writes a photo in the format that the suffix of `path` names.
 
@@ -183,7 +169,7 @@ def write_image(path: str | Path, frame: Frame, meta: ImageMeta) -> tuple[str, .
     Args:
         path: .jpg, .png, .webp, .tif, .bmp or .avif.
         frame: uint8, or uint16 for PNG only.
-        meta: as `read_image` gave it; EXIF, profile and resolution go into the file.
+        meta: from `read_image`; EXIF, profile and resolution are written.
 
     Returns:
         For a person, what of `meta` the format could not keep.
@@ -192,13 +178,14 @@ def write_image(path: str | Path, frame: Frame, meta: ImageMeta) -> tuple[str, .
         OutputError: the format is unknown or cannot hold the pixels, or the file cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() not in _WRITERS:
-        raise OutputError(f"{path}: photos are written as {' '.join(sorted(_WRITERS))}; choose one of these suffixes")
-    format, options = _WRITERS[path.suffix.lower()]
-    if frame.pixels.dtype == np.uint16 and format != "PNG":
+    if path.suffix.lower() not in PHOTO_FORMATS:
+        suffixes = " ".join(sorted(PHOTO_FORMATS))
+        raise OutputError(f"{path}: photos are written as {suffixes}; choose one of these suffixes")
+    format = PHOTO_FORMATS[path.suffix.lower()]
+    if frame.pixels.dtype == np.uint16 and format not in DEEP_FORMATS:
         raise OutputError(f"{path}: 16 bits a channel fit into PNG only; give the output the suffix .png")
     if frame.alpha is not None:
-        if format not in _ALPHA_WRITERS:
+        if format not in ALPHA_FORMATS:
             raise OutputError(f"{path}: {format} has no alpha channel, the picture has; write .png or .webp")
         if frame.alpha.shape != frame.pixels.shape[:2] or frame.alpha.dtype != frame.pixels.dtype:
             raise OutputError(
@@ -222,7 +209,7 @@ def write_image(path: str | Path, frame: Frame, meta: ImageMeta) -> tuple[str, .
         if frame.pixels.dtype == np.uint16:
             data = add_png_chunks(_encode_deep(frame, grey), icc, exif, meta.dpi)
         else:
-            data = _encode(frame, grey, format, options, icc, exif, meta.dpi)
+            data = _encode(frame, grey, format, icc, exif, meta.dpi)
         path.write_bytes(data)
     except (OSError, ValueError, RuntimeError, cv2.error) as error:
         raise OutputError(
@@ -237,20 +224,15 @@ def _is_grey(pixels: Pixels) -> bool:
 
 
 def _encode(
-    frame: Frame,
-    grey: bool,
-    format: str,
-    options: dict[str, Any],
-    icc: bytes | None,
-    exif: bytes | None,
-    dpi: tuple[float, float] | None,
+    frame: Frame, grey: bool, format: str, icc: bytes | None, exif: bytes | None, dpi: tuple[float, float] | None
 ) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(frame.pixels[..., 0] if grey else frame.pixels))
     if frame.alpha is not None:
         image.putalpha(Image.fromarray(np.ascontiguousarray(frame.alpha)))
-    kept = {"icc_profile": icc, "exif": exif, "dpi": dpi}
+    metadata = {"icc_profile": icc, "exif": exif, "dpi": dpi}
+    options = _ENCODER_OPTIONS.get(format, {}) | {name: value for name, value in metadata.items() if value is not None}
     buffer = io.BytesIO()
-    image.save(buffer, format=format, **options, **{key: value for key, value in kept.items() if value is not None})
+    image.save(buffer, format=format, **options)
     return buffer.getvalue()
 
 

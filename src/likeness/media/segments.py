@@ -1,7 +1,7 @@
-"""A clip encoded piece by piece, so that finished pieces outlive a killed run.
+"""A video encoded in segments, so that a killed run keeps those that are finished.
 
-Each piece has an encoder of its own, with the same options, and begins with a picture that needs no other: what is
-decoded does not depend on where a run was broken off.
+Each segment has its own encoder with the same options and begins with a key frame: the decoded frames do not depend on
+where a run was killed.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from likeness.errors import OutputError
-from likeness.media.video import Encoded, check_frame, codec_of, configure, picture_of
+from likeness.media.video_encoding import EncodedPacket, check_frame, codec_of, configure, picture_of
 from likeness.media.video_source import VideoSource
 from likeness.types import Frame
 
-# Without pictures that wait for later ones, the pieces' time stamps follow one another.
-OPTIONS = {"bf": "0"}
+# Without B-frames, which wait for later ones, the time stamps of the segments follow one another.
+SEGMENT_OPTIONS = {"bf": "0"}
 
 
 class SegmentEncoder:
-    """Encodes the frames of one piece; `VideoWriter.write_encoded` puts the pieces together.
+    """Encodes the frames of one segment; `VideoWriter.write_encoded` joins the segments.
 
     Args:
-        source: the clip.
-        suffix: of the result, which decides on the codec.
+        source: the video.
+        suffix: of the result; decides on the codec.
         width, height: of the frames.
         effort: fast, medium or slow, how long the encoder searches.
 
@@ -42,7 +42,7 @@ class SegmentEncoder:
         codec, options = codec_of(suffix, effort)
         self.source, self._size, self._last = source, (height, width), cast(Fraction | None, None)
         context = cast(VideoCodecContext, av.CodecContext.create(codec, "w"))
-        context.options = {**options, **OPTIONS}
+        context.options = {**options, **SEGMENT_OPTIONS}
         context.framerate = source.rate
         context.flags |= Flags.global_header
         self._format = configure(context, source, codec, width, height)
@@ -51,7 +51,7 @@ class SegmentEncoder:
         except (av.FFmpegError, OSError, ValueError) as error:
             raise OutputError(f"segment: the encoder {codec} cannot be opened ({error})") from error
         self._context = context
-        self.packets: list[Encoded] = []
+        self.packets: list[EncodedPacket] = []
 
     def write(self, frame: Frame) -> None:
         """Encodes one frame.
@@ -62,14 +62,14 @@ class SegmentEncoder:
         self._last = check_frame(frame, self.source, self._size, self._last)
         self._take(self._context.encode(picture_of(frame, self.source, self._format)))
 
-    def finish(self) -> list[Encoded]:
-        """All pictures of the piece; it takes no more."""
+    def finish(self) -> list[EncodedPacket]:
+        """All packets of the segment, which takes no more frames."""
         self._take(self._context.encode(None))
         return self.packets
 
     def _take(self, packets: Iterable[Packet[VideoStream]]) -> None:
         for packet in packets:
             if packet.pts is None or packet.dts is None:  # an encoder gives both
-                raise OutputError("segment: the encoder gave a picture without a time")
+                raise OutputError("segment: the encoder gave a packet without a time")
             duration = packet.duration or 0
-            self.packets.append(Encoded(bytes(packet), packet.pts, packet.dts, duration, packet.is_keyframe))
+            self.packets.append(EncodedPacket(bytes(packet), packet.pts, packet.dts, duration, packet.is_keyframe))

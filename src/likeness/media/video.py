@@ -1,4 +1,4 @@
-"""Videos: upright RGB frames with exact times in, H.264 (or VP9) with the untouched sound out."""
+"""Videos: read as upright RGB frames with exact times, written as H.264 or VP9 with the untouched sound."""
 
 from __future__ import annotations
 
@@ -7,45 +7,31 @@ from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, cast
+from typing import Self, cast
 
 import av
-import numpy as np
-from av.codec.context import Flags
 from av.container import OutputContainer
 from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from likeness.errors import InputError, OutputError
 from likeness.log import get_logger
+from likeness.media.naming import VIDEO_CONTAINERS
+from likeness.media.video_encoding import EncodedPacket, check_frame, codec_of, configure, picture_of
 from likeness.media.video_remux import Remux
 from likeness.media.video_source import VideoSource, apply_matrix, open_video, picture_stream, probe
-from likeness.types import Frame, MediaInfo, Part, Pixels
+from likeness.types import Frame, MediaInfo, Pixels, TimeRange
 
 _log = get_logger(__name__)
 
-_SUFFIXES = {".mp4": ".mp4", ".m4v": ".mp4", ".mov": ".mov", ".mkv": ".mkv", ".webm": ".webm"}
 _MILLISECOND_SUFFIXES = (".mkv", ".webm")
-# With its macroblock tree x264 encodes the same pictures differently every fortieth time or so (seen on AMD EPYC, with
-# one thread, too); without, the same input gives the same file, and a resumed video is the uninterrupted one.
-REPEATABLE = {"x264-params": "mbtree=0"}
-_H264 = ("libx264", {"crf": "17", **REPEATABLE})
-_VP9 = ("libvpx-vp9", {"crf": "20", "b": "0", "deadline": "good", "row-mt": "1"})
-# Presets of x264 and cpu-used of VP9: how long they search, at the same crf.
-EFFORTS = {"fast": ("veryfast", "8"), "medium": ("medium", "4"), "slow": ("slow", "2")}
-
-
-def output_suffix(path: str | Path) -> str:
-    """The container in which a result is written: MP4, MOV, MKV and WebM stay, anything else becomes MKV."""
-    return _SUFFIXES.get(Path(path).suffix.lower(), ".mkv")
 
 
 class VideoReader:
-    """The frames of a video, upright, in order of presentation; may be iterated more than once.
+    """The upright frames of a video in order of presentation; may be iterated more than once.
 
-    Each `Frame` is HWC RGB, uint8 or, of sources with 10 bits, uint16, with `time` = its exact time stamp x clock
-    and `duration` = the time to the next frame (for the last one what the stream says, or None).
+    A `Frame` is HWC RGB, uint8 or, for sources with 10 bits, uint16. Its `time` is the exact time stamp x clock, its
+    `duration` the time to the next frame (of the last one what the stream says, or None).
     Memory does not grow with the length.
 
     Attributes:
@@ -54,14 +40,14 @@ class VideoReader:
 
     Args:
         path: the file.
-        part: read only these frames, with the times that they have in the whole.
+        time_range: reads only these frames, with their times in the whole video.
 
     Raises:
         InputError: the file is missing, damaged or no video (at once), or breaks off (while iterating).
     """
 
-    def __init__(self, path: str | Path, part: Part | None = None) -> None:
-        self.source: VideoSource = probe(path, part)
+    def __init__(self, path: str | Path, time_range: TimeRange | None = None) -> None:
+        self.source: VideoSource = probe(path, time_range)
         self.notes: list[str] = list(self.source.notes)
         self._running: list[Generator[Frame]] = []
 
@@ -87,47 +73,48 @@ class VideoReader:
 
     def _frames(self) -> Generator[Frame]:
         index = 0
-        waiting: tuple[av.VideoFrame, Fraction] | None = None
-        first, last = self._bounds()
-        with closing(self._timed(first)) as pictures:
+        pending: tuple[av.VideoFrame, Fraction] | None = None
+        first, end = self._bounds()
+        with closing(self._decoded_from(first)) as pictures:
             for picture, time in pictures:
                 if time < first:
                     continue
-                if last is not None and time >= last:
-                    if waiting is not None:
-                        yield self._frame(*waiting, index, time - waiting[1])
+                if end is not None and time >= end:
+                    if pending is not None:
+                        yield self._frame(*pending, index, time - pending[1])
                     return
-                if waiting is not None:
-                    # How long a frame is shown is known from the next one: what containers store beside a
-                    # frame follows the order of decoding.
-                    yield self._frame(*waiting, index, time - waiting[1])
+                if pending is not None:
+                    # The next frame tells how long this one is shown: the durations that containers store follow the
+                    # order of decoding.
+                    yield self._frame(*pending, index, time - pending[1])
                     index += 1
-                waiting = picture, time
-        if waiting is not None:
-            picture = waiting[0]
+                pending = picture, time
+        if pending is not None:
+            picture = pending[0]
             tick = picture.time_base or self.source.time_base
-            yield self._frame(*waiting, index, picture.duration * tick if picture.duration else None)
+            yield self._frame(*pending, index, picture.duration * tick if picture.duration else None)
             index += 1
         if self.info.frames is not None and index < self.info.frames:
-            self._say(self.info.frames - index, "of the promised frames are missing: the file breaks off or is damaged")
+            missing = self.info.frames - index
+            self._note(missing, "of the promised frames are missing: the file breaks off or is damaged")
 
     def _bounds(self) -> tuple[Fraction, Fraction | None]:
-        """Times from which and before which frames are wanted."""
-        part, begin = self.source.part, self.source.begin
-        if part is None:
+        """The time of the first frame to read, and the time at which to stop."""
+        time_range, begin = self.source.time_range, self.source.begin
+        if time_range is None:
             return min(begin, Fraction(0)) - 1, None  # streams may begin below 0
-        return begin + part.start, None if part.end is None else begin + part.end
+        return begin + time_range.start, None if time_range.end is None else begin + time_range.end
 
-    def _timed(self, first: Fraction) -> Generator[tuple[av.VideoFrame, Fraction]]:
-        """Decoded pictures with their times, which always grow; from a key frame at or before `first`."""
-        if self.source.part is not None and self.source.part.start > 0:
+    def _decoded_from(self, first: Fraction) -> Generator[tuple[av.VideoFrame, Fraction]]:
+        """Decoded pictures with their growing times, from a key frame at or before `first`."""
+        if self.source.time_range is not None and self.source.time_range.start > 0:
             with closing(self._decoded(first)) as pictures:
                 opening = next(pictures, None)
                 if opening is not None and opening[1] <= first:
                     yield opening
                     yield from pictures
                     return
-        # Not every container finds its way: then everything before is decoded and dropped.
+        # Not every container can seek: then everything before is decoded and dropped.
         yield from self._decoded(None)
 
     def _decoded(self, seek: Fraction | None) -> Generator[tuple[av.VideoFrame, Fraction]]:
@@ -157,8 +144,8 @@ class VideoReader:
                         time = Fraction(0) if last is None else last + step * tick
                     last = time
                     yield picture, time
-        self._say(damaged, "damaged packets were skipped")
-        self._say(guessed, "frames had no or unordered time stamps and got the next free one")
+        self._note(damaged, "damaged packets were skipped")
+        self._note(guessed, "frames had no or unordered time stamps and got the next free one")
 
     def _frame(self, picture: av.VideoFrame, time: Fraction, index: int, duration: Fraction | None) -> Frame:
         pixels = apply_matrix(self.source.colour.to_rgb(picture, self.source.deep), self.source.matrix)
@@ -172,7 +159,7 @@ class VideoReader:
                 f"{self.info.width}x{self.info.height}; convert the video to one size"
             )
 
-    def _say(self, count: int, what: str) -> None:
+    def _note(self, count: int, what: str) -> None:
         note = f"{count} {what}"
         if count and note not in self.notes:
             self.notes.append(note)
@@ -180,22 +167,22 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Writes frames with their own time stamps and copies the sound and subtitles of the source.
+    """Writes frames with their time stamps and copies the sound and subtitles of the source.
 
-    H.264 at crf 17, yuv420p or for deep sources its 10-bit form (VP9 with 8 bits for .webm), with the source's
-    colour tags, pixel aspect, metadata, chapters and fonts. Sound packets go over untouched, in step with
-    the pictures. The file is complete only when the block ends without an exception; write to the path of
-    `files.atomic_output`. Memory does not grow.
+    H.264 at crf 17, yuv420p or for deep sources its 10-bit form (VP9 with 8 bits for .webm), with the source's colour
+    tags, pixel aspect, metadata, chapters and fonts. Sound packets are copied untouched, interleaved with the frames.
+    The file is complete only when the block ends without an exception; write to the path of `files.atomic_output`.
+    Memory does not grow.
 
     Args:
-        path: .mp4, .mov, .mkv or .webm, see `output_suffix`.
-        source: whose streams are kept.
-        width, height: of the frames to be written, in pixels; odd ones are padded by one.
-        options: of the encoder, beside or in the place of those here.
+        path: .mp4, .mov, .mkv or .webm, see `naming.video_suffix`.
+        source: its other streams are copied.
+        width, height: of the frames, in pixels; odd sizes are padded by one.
+        options: of the encoder, which override the defaults.
         effort: fast, medium or slow, how long the encoder searches.
 
     Attributes:
-        notes: for a person, what is not as in the source.
+        notes: for a person, what differs from the source.
 
     Raises:
         OutputError: unknown suffix, or the file cannot be written.
@@ -217,7 +204,7 @@ class VideoWriter:
         self._size = (height, width)
         self._last: Fraction | None = None
         self._shift = Fraction(0)
-        if self.path.suffix.lower() not in (".mp4", ".mov", ".mkv", ".webm"):
+        if self.path.suffix.lower() not in VIDEO_CONTAINERS:
             raise OutputError(
                 f"{self.path}: videos are written as .mp4, .mov, .mkv or .webm; choose one of these suffixes"
             )
@@ -262,8 +249,8 @@ class VideoWriter:
 
     def write(self, frame: Frame) -> None:
         """Encodes one frame at its time."""
-        if self._last is None and self.source.part is not None:
-            self._shift = frame.time  # a part begins at 0, its sound with it
+        if self._last is None and self.source.time_range is not None:
+            self._shift = frame.time  # the result begins at 0, and so does its sound
             self._rest.cut(frame.time)
         self._last = check_frame(frame, self.source, self._size, self._last)
         picture = picture_of(frame, self.source, self._format, self._shift)
@@ -272,13 +259,13 @@ class VideoWriter:
         except (av.FFmpegError, OSError) as error:
             raise OutputError(f"{self.path}: frame {frame.index} cannot be written ({error})") from error
 
-    def write_encoded(self, packets: Iterable[Encoded]) -> None:
-        """Takes pictures that `media.segments` has encoded, in the place of `write`."""
+    def write_encoded(self, packets: Iterable[EncodedPacket]) -> None:
+        """Takes frames that `segments.SegmentEncoder` encoded; replaces `write`."""
         tick = self.source.time_base
         try:
             self._container.start_encoding()
             for encoded in packets:
-                if self._last is None and self.source.part is not None:
+                if self._last is None and self.source.time_range is not None:
                     self._shift = encoded.pts * tick
                     self._rest.cut(self._shift)
                 self._last = encoded.pts * tick
@@ -317,75 +304,5 @@ class VideoWriter:
         try:
             self._opened.close()  # writes the index of the file
         except (av.FFmpegError, OSError) as error:
-            if not failed:  # else the first error is the one to tell
+            if not failed:  # else the first error is raised
                 raise OutputError(f"{self.path}: cannot be finished ({error}); check the free space") from error
-
-
-class Encoded(NamedTuple):
-    """One encoded picture; times in ticks of the source's clock, not shifted."""
-
-    data: bytes
-    pts: int
-    dts: int
-    duration: int
-    key: bool
-
-
-def codec_of(suffix: str, effort: str = "medium") -> tuple[str, dict[str, str]]:
-    """The encoder of a container, and its options; `effort` is one of `EFFORTS`."""
-    preset, used = EFFORTS[effort]
-    if suffix.lower() == ".webm":
-        return _VP9[0], {**_VP9[1], "cpu-used": used}
-    return _H264[0], {**_H264[1], "preset": preset}
-
-
-def configure(context: VideoCodecContext, source: VideoSource, codec: str, width: int, height: int) -> str:
-    """Sets an encoder up for results of a source; returns its pixel format."""
-    pixels = "yuv420p10le" if source.deep and codec == _H264[0] else "yuv420p"
-    context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, pixels
-    context.time_base = source.time_base
-    context.flags |= Flags.frame_duration
-    context.colorspace, context.color_range = source.colour.matrix, source.colour.range
-    context.color_primaries, context.color_trc = source.colour.primaries, source.colour.transfer
-    if source.pixel_aspect is not None:
-        context.sample_aspect_ratio = source.pixel_aspect
-    return pixels
-
-
-def check_frame(frame: Frame, source: VideoSource, size: tuple[int, int], last: Fraction | None) -> Fraction:
-    """Whether a frame can be written after the one at `last`; returns its own time.
-
-    Raises:
-        InputError: for another size or depth, or a time that is off the source's clock or out of order.
-    """
-    depth = np.dtype(np.uint16 if source.deep else np.uint8)
-    if frame.pixels.shape[:2] != size or frame.pixels.dtype != depth:
-        raise InputError(
-            f"frame {frame.index}: got {frame.pixels.shape} {frame.pixels.dtype}, expected {(*size, 3)} "
-            f"{depth}; give the writer the size of the results and the source's depth"
-        )
-    if (frame.time / source.time_base).denominator != 1:
-        raise InputError(
-            f"frame {frame.index}: its time {frame.time} is no multiple of the source's clock, "
-            f"{source.time_base}; keep the times that the reader gave"
-        )
-    if last is not None and frame.time <= last:
-        raise InputError(f"frame {frame.index}: its time {frame.time} is not after {last}; write in order")
-    return frame.time
-
-
-def picture_of(frame: Frame, source: VideoSource, pixels: str, shift: Fraction = Fraction(0)) -> av.VideoFrame:
-    """A frame as an encoder takes it, `shift` seconds earlier."""
-    picture = source.colour.from_rgb(_pad_to_even(frame.pixels), pixels)
-    picture.time_base = source.time_base
-    picture.pts = int((frame.time - shift) / source.time_base)
-    if frame.duration is not None:
-        picture.duration = round(frame.duration / source.time_base)
-    return picture
-
-
-def _pad_to_even(pixels: Pixels) -> Pixels:
-    height, width = pixels.shape[:2]
-    if height % 2 == 0 and width % 2 == 0:
-        return pixels
-    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

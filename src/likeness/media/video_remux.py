@@ -1,4 +1,4 @@
-"""Carries everything but the pictures from one container into another, packet by packet."""
+"""Copies everything but the pictures from one container into another, packet by packet."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from av.stream import AttachmentStream, Stream
 
 from likeness.media.video_source import VideoSource
 
-_INTERLEAVED = 30  # seconds by which streams of one file lie apart at most
-_KEPT = ("audio", "subtitle")  # streams that travel as packets
+_INTERLEAVED = 30  # seconds: the largest offset between streams of one file
+_KEPT = ("audio", "subtitle")  # streams that are copied as packets
 _MUXER_TAGS = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands"})  # the muxer writes its own
 
 
 class Remux:
-    """Hands a source's sound, subtitles, fonts, chapters and metadata over to the result, in step with it.
+    """Copies a source's sound, subtitles, fonts, chapters and metadata to the result, interleaved with its pictures.
 
     One packet is held at a time.
 
     Args:
         source: the opened source.
-        facts: what is known of it; its picture stream is left out, and of a part only the part is kept.
-        target: the opened result, its picture stream added, nothing written yet.
+        facts: its description; its picture stream is left out, and only its time range is copied.
+        target: the opened result with its picture stream, nothing written yet.
         notes: gets a line for each stream that cannot be kept.
     """
 
@@ -35,9 +35,9 @@ class Remux:
         self._copies: dict[int, Stream] = {}
         self._start = Fraction(0)
         self._end: Fraction | None = None
-        self._cut = facts.part is not None
-        if facts.part is not None and facts.part.end is not None:
-            self._end = facts.begin + facts.part.end
+        self._cut = facts.time_range is not None
+        if facts.time_range is not None and facts.time_range.end is not None:
+            self._end = facts.begin + facts.time_range.end
         for stream in source.streams:
             if stream.index != facts.stream:
                 self._add(stream)

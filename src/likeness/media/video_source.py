@@ -1,4 +1,4 @@
-"""What a video stream is (size, clock, orientation, colour tags), and its way to RGB and back."""
+"""Facts about a video stream (size, clock, orientation, colour tags), and its conversion to RGB and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from likeness.errors import InputError
 from likeness.media.files import require_file
-from likeness.types import MediaInfo, Part, Pixels
+from likeness.types import MediaInfo, Pixels, TimeRange
 
 UNTAGGED = 2  # "unspecified" in every table of ISO/IEC 23091-2
 LIMITED, FULL = 1, 2  # FFmpeg's colour ranges, 0 = not said
@@ -77,7 +77,7 @@ class Colour:
 
 @dataclass(frozen=True, slots=True)
 class VideoSource:
-    """All that reading and writing need to know of a video file.
+    """What reading and writing need to know of a video file.
 
     Attributes:
         path: the file.
@@ -89,9 +89,9 @@ class VideoSource:
         matrix: (a, b, c, d) of the display matrix, each -1, 0 or 1.
         pixel_aspect: width / height of one upright pixel; None where not said.
         begin: time of the first frame; clips need not start at 0.
-        part: what is read of it; None = all.
+        time_range: what is read of it; None = all.
         deep: its colours have more than 8 bits; frames are then uint16.
-        notes: for a person, what cannot be kept.
+        notes: for a person, what is not kept.
     """
 
     path: Path
@@ -103,7 +103,7 @@ class VideoSource:
     matrix: tuple[int, int, int, int] = _UPRIGHT
     pixel_aspect: Fraction | None = None
     begin: Fraction = Fraction(0)
-    part: Part | None = None
+    time_range: TimeRange | None = None
     deep: bool = False
     notes: tuple[str, ...] = ()
 
@@ -119,8 +119,8 @@ def open_video(path: Path) -> Iterator[InputContainer]:
         yield container
 
 
-def probe(path: str | Path, part: Part | None = None) -> VideoSource:
-    """Reads the headers and the first frame of a video, of which `part` is to be read.
+def probe(path: str | Path, time_range: TimeRange | None = None) -> VideoSource:
+    """Reads the headers and the first frame of a video.
 
     Raises:
         InputError: no file, no video, no picture stream, or no frame that can be decoded.
@@ -131,7 +131,7 @@ def probe(path: str | Path, part: Part | None = None) -> VideoSource:
         stream = picture_stream(container, path)
         first = _first_frame(container, stream, path)
         source = _describe(path, container, stream, first)
-    return source if part is None else _cut(source, part)
+    return source if time_range is None else _restrict(source, time_range)
 
 
 def picture_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -155,16 +155,16 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
     raise InputError(f"{path}: not one frame can be decoded ({error or 'no packets'}); get or export it again")
 
 
-def _cut(source: VideoSource, part: Part) -> VideoSource:
-    """The source, its length and number of frames those of the part, as far as the headers tell."""
+def _restrict(source: VideoSource, time_range: TimeRange) -> VideoSource:
+    """The source with the length and number of frames of a time range, as far as the headers tell."""
     whole = source.info.duration
-    if whole is not None and part.start >= whole:
+    if whole is not None and time_range.start >= whole:
         raise InputError(
-            f"{source.path}: is {float(whole):.2f} s long, start={float(part.start):g} lies beyond its end"
+            f"{source.path}: is {float(whole):.2f} s long, start={float(time_range.start):g} lies beyond its end"
         )
-    ends = [end for end in (part.end, whole) if end is not None]
-    length = min(ends) - part.start if ends else None
-    return replace(source, part=part, info=replace(source.info, duration=length, frames=None))
+    ends = [end for end in (time_range.end, whole) if end is not None]
+    length = min(ends) - time_range.start if ends else None
+    return replace(source, time_range=time_range, info=replace(source.info, duration=length, frames=None))
 
 
 def _describe(path: Path, container: InputContainer, stream: VideoStream, first: av.VideoFrame) -> VideoSource:

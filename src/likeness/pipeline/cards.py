@@ -1,4 +1,4 @@
-"""Cards: one row per face, crop before and after and the expert's doubt, with everything the report says of it."""
+"""Cards: one row a face, with its crop before and after, a heat map of the expert's confidence, and its figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from likeness.ops.color import to_integer
+from likeness.ops.resize import resize
 from likeness.pipeline.state import GuardedFace, RoutedFace, pasted
 from likeness.types import FloatArray, Pixels
 
@@ -18,16 +19,16 @@ _SIDE, _TEXT, _PAD = 256, 520, 8
 
 @dataclass(frozen=True)
 class Card:
-    """Two crops of 256 px, the heat map of where the expert doubts itself (None without one), and lines of text."""
+    """Two crops of 256 px, lines of text, and the heat map of low confidence, where the expert has a confidence."""
 
     before: Pixels
     after: Pixels
     lines: tuple[str, ...]
-    doubt: Pixels | None = None
+    confidence_map: Pixels | None = None
 
 
 def card_of(face: RoutedFace, frame: int | None = None) -> Card:
-    """The card of one face; `frame` is named for clips."""
+    """The card of one face; in clips it names the frame."""
     before, used, p = to_integer(face.crop.image), pasted(face), face.profile
     where = "" if frame is None else f", frame {frame}"
     lines = [
@@ -36,28 +37,27 @@ def card_of(face: RoutedFace, frame: int | None = None) -> Card:
         *_wrap(f"route: {face.decision.route}: {face.decision.reason}"),
         f"expert: {face.decision.expert or 'none, the background stands'}",
     ]
-    after, doubt = before, None
+    after, confidence_map = before, None
     if isinstance(face, GuardedFace):
         if face.distance is not None:
             lines.append(f"identity distance to the input {face.distance:.3f}")
-        if v := face.verdict:
-            bound = "" if v.bound is None else f" (bound {v.bound:.3f})"
-            change = f"{v.distance:.3f} -> {v.final_distance:.3f}{bound}"
-            lines.append(f"guard: {v.verdict}, {change}, alpha {v.alpha:.2f}")
+        if verdict := face.verdict:
+            bound = "" if verdict.bound is None else f" (bound {verdict.bound:.3f})"
+            distances = f"{verdict.distance:.3f} -> {verdict.final_distance:.3f}{bound}"
+            lines.append(f"guard: {verdict.verdict}, {distances}, alpha {verdict.alpha:.2f}")
     if used and used.final is not None:
-        small = cv2.resize(used.final, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        after = to_integer(np.asarray(small, np.float32))
+        after = to_integer(resize(used.final, _SIDE, _SIDE))
         if used.restored.confidence is not None:
-            doubt = heat_map(after, used.restored.confidence)
+            confidence_map = heat_map(after, used.restored.confidence)
             lines.append(f"confidence {used.restored.confidence.mean():.2f}, low where the map is warm")
     lines.append(f"{face.milliseconds:.0f} ms")
     for note in face.notes:
         lines.extend(_wrap(f"note: {note}"))
-    return Card(before, after, tuple(lines), doubt)
+    return Card(before, after, tuple(lines), confidence_map)
 
 
 def heat_map(image: Pixels, confidence: FloatArray) -> Pixels:
-    """Where an expert invents: the picture in grey under a colour that goes from dark (sure) to warm and light (not).
+    """The picture in grey under a colour that goes from dark at confidence 1 to warm and light at confidence 0.
 
     Args:
         image: (S, S, 3) uint8.
@@ -67,10 +67,14 @@ def heat_map(image: Pixels, confidence: FloatArray) -> Pixels:
         (S, S, 3) uint8.
     """
     size = (image.shape[1], image.shape[0])
-    doubt = 1 - np.clip(cv2.resize(confidence.astype(np.float32), size, interpolation=cv2.INTER_LINEAR), 0, 1)
-    warm = cv2.applyColorMap(np.rint(255 * doubt).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    uncertainty = 1 - np.clip(cv2.resize(confidence.astype(np.float32), size, interpolation=cv2.INTER_LINEAR), 0, 1)
+    warm = cv2.applyColorMap(np.rint(255 * uncertainty).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     grey = image.mean(2, keepdims=True) / 255
-    return np.rint(0.75 * warm + 0.25 * warm * grey + 40 * grey * (1 - doubt[..., None])).clip(0, 255).astype(np.uint8)
+    return (
+        np.rint(0.75 * warm + 0.25 * warm * grey + 40 * grey * (1 - uncertainty[..., None]))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
 
 
 def draw_cards(cards: Sequence[Card]) -> Pixels:
@@ -84,18 +88,17 @@ def draw_cards(cards: Sequence[Card]) -> Pixels:
         y = _PAD + i * (_SIDE + _PAD)
         sheet.paste(Image.fromarray(card.before), (_PAD, y))
         sheet.paste(Image.fromarray(card.after), (2 * _PAD + _SIDE, y))
-        if card.doubt is not None:
-            sheet.paste(Image.fromarray(card.doubt), (3 * _PAD + 2 * _SIDE, y))
+        if card.confidence_map is not None:
+            sheet.paste(Image.fromarray(card.confidence_map), (3 * _PAD + 2 * _SIDE, y))
         for j, line in enumerate(card.lines[:13]):
             pen.text((4 * _PAD + 3 * _SIDE, y + 2 + 19 * j), line, fill=(235, 235, 235), font=font)
     return np.asarray(sheet)
 
 
 def side_by_side(before: Pixels, after: Pixels) -> Pixels:
-    """before | after at the size of `after`, a thin white line between; both HWC, of one depth."""
+    """before | after at the size of `after`, with a white line of 4 px between; both HWC, of one depth."""
     height, width = after.shape[:2]
-    if before.shape[:2] != (height, width):
-        before = cv2.resize(before, (width, height), interpolation=cv2.INTER_CUBIC)
+    before = resize(before, width, height)
     top = np.iinfo(after.dtype).max
     line = np.full((height, 4, 3), top, after.dtype)
     return np.concatenate([before, line, after], axis=1)

@@ -28,7 +28,7 @@ from likeness.stages.restore.onnx import RUNTIMES
 from likeness.stages.restore.registry import EXPERTS
 from likeness.stages.route import GateOptions, RouteConfig
 from likeness.stages.temporal.config import VideoConfig
-from likeness.types import Part
+from likeness.types import TimeRange
 
 CODE_SMOOTHING = 0.5  # in clips, by default
 
@@ -201,14 +201,14 @@ class RestorerConfig:
             )
 
 
-def part_of(config: RestorerConfig) -> Part | None:
-    """The part of a clip that the options name; None for all of it."""
+def time_range_of(config: RestorerConfig) -> TimeRange | None:
+    """The part of a clip that the options select; None for all of it."""
     if config.start is None and config.end is None and config.preview is None:
         return None
     start = Fraction(str(config.start or 0))
     if config.preview is not None:
-        return Part(start, start + Fraction(str(config.preview)))
-    return Part(start, None if config.end is None else Fraction(str(config.end)))
+        return TimeRange(start, start + Fraction(str(config.preview)))
+    return TimeRange(start, None if config.end is None else Fraction(str(config.end)))
 
 
 def from_overrides(overrides: Sequence[str]) -> RestorerConfig:

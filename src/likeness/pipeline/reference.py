@@ -1,4 +1,4 @@
-"""Figures against a true file; without one nothing of this is computed or printed."""
+"""Comparison of a result and its input with a reference, the true picture or clip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,6 +18,8 @@ from likeness.metrics.lpips import Lpips, backbone_file, load_lpips
 from likeness.metrics.psnr import psnr
 from likeness.metrics.ssim import ssim
 from likeness.ops.color import to_float
+from likeness.ops.resize import resize
+from likeness.ops.tensors import to_tensor
 from likeness.pipeline.state import Models
 from likeness.stages.align import align
 from likeness.types import Pixels
@@ -26,12 +27,15 @@ from likeness.weights.files import file_hash
 
 
 class Comparison:
-    """Collects PSNR, SSIM, GMSD, LPIPS over frames, and identity over faces, of output and input.
+    """Collects PSNR, SSIM, GMSD and LPIPS of frames, and identity distances of faces, for output and input.
 
-    Everything is measured at the reference's size; the input is enlarged to it by bicubic
-    interpolation and stands beside the output. Faces are those that the detector finds in the
-    reference, aligned there. LPIPS-squeeze needs its backbone file; where it is missing, the figure
-    is named as missing.
+    Everything is measured at the reference's size; output and input are resized to it. Faces are those that the
+    detector finds in the reference, aligned there. LPIPS-squeeze needs its backbone file; where that is missing, the
+    result says so.
+
+    Args:
+        models: detector and embedder.
+        lpips_file: the backbone; empty = the usual place.
     """
 
     def __init__(self, models: Models, lpips_file: str = "") -> None:
@@ -52,7 +56,7 @@ class Comparison:
         """Adds one frame.
 
         Raises:
-            InputError: if the reference has another shape than the output or the input.
+            InputError: if the proportions of the three differ.
         """
         height, width = truth.shape[:2]
         ratios = {round(x.shape[1] / x.shape[0], 2) for x in (output, truth, source)}
@@ -62,52 +66,41 @@ class Comparison:
                 "expected the same picture at the same proportions"
             )
         with torch.inference_mode():
-            good = _tensor(truth)
+            reference = to_tensor(to_float(truth))
             for role, pixels in (("output", output), ("input", source)):
-                image = _tensor(_resize(pixels, width, height))
-                v = self.values[role]
-                v["psnr"].append(float(psnr(image, good)))
-                v["ssim"].append(float(ssim(image, good)))
-                v["gmsd"].append(float(gmsd(image, good)))
+                image = to_tensor(to_float(resize(pixels, width, height)))
+                values = self.values[role]
+                values["psnr"].append(float(psnr(image, reference)))
+                values["ssim"].append(float(ssim(image, reference)))
+                values["gmsd"].append(float(gmsd(image, reference)))
                 if self.lpips is not None:
-                    v["lpips"].append(float(self.lpips(image, good)))
+                    values["lpips"].append(float(self.lpips(image, reference)))
             for landmarks in self.models.detector.detect([truth])[0].landmarks:
                 self.faces += 1
                 true_face = self._embed(truth, landmarks)
                 for role, pixels in (("output", output), ("input", source)):
-                    face = self._embed(_resize(pixels, width, height), landmarks)
+                    face = self._embed(resize(pixels, width, height), landmarks)
                     self.values[role]["identity_distance"].append(float((face - true_face).norm()))
                     self.values[role]["identity_cosine"].append(float(cosine(face, true_face)))
 
     def _embed(self, pixels: Pixels, landmarks: np.ndarray) -> Tensor:
-        crop = torch.from_numpy(align(pixels, landmarks, 256).image).permute(2, 0, 1)[None]
+        crop = to_tensor(align(pixels, landmarks, 256).image)
         return self.models.embedder.embed_views(crop.to(self.models.embedder.fc.weight.device)).cpu()
 
     def result(self) -> dict[str, Any]:
         """Means of output and input, the number of faces compared, and what could not be measured.
 
-        A mean is None where it is infinite: PSNR, where the pictures are equal.
+        The mean of PSNR is None where it is infinite because the pictures are equal.
         """
         means = {role: {n: _mean(x) for n, x in v.items()} for role, v in self.values.items()}
         return {**means, "faces": self.faces, "missing": self.missing}
 
 
 def figure(value: float | None) -> str:
-    """A mean for a person."""
+    """A mean as text; "equal" for None, see `Comparison.result`."""
     return "equal" if value is None else f"{value:.4g}"
 
 
 def _mean(values: list[float]) -> float | None:
     mean = float(np.mean(values))
     return round(mean, 5) if math.isfinite(mean) else None
-
-
-def _tensor(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(to_float(pixels)).permute(2, 0, 1)[None]
-
-
-def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    shrink = pixels.shape[1] > width
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)

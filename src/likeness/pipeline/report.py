@@ -151,42 +151,48 @@ def peak_memory_mb() -> float | None:
     return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
 
 
-def build(
-    info: MediaInfo,
-    source: str,
-    outputs: Mapping[str, str],
-    config: RestorerConfig,
-    upscale: int,
-    tally: Tally,
-    weights: Mapping[str, str],
-    device: str,
-    wall: float,
-    notes: Sequence[str],
-    reference: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """The whole report as plain data, as report.schema.json describes it.
+@dataclass(frozen=True)
+class Run:
+    """Everything that a report tells of one file.
 
-    Args:
-        info, source: what was given.
+    Attributes:
+        info, source: the input.
         outputs: paths by role.
         config: all options.
-        upscale: the factor that was chosen.
-        tally: what was added up.
+        upscale: the chosen factor.
+        tally: totals.
         weights: sha256 by name.
         device: where the networks ran.
-        wall: seconds in all, with the comparison against the reference.
+        seconds: in all, with the comparison against the reference.
         notes: for a person.
-        reference: figures against the true file; without one the key is not there.
+        reference: figures against the true file, if there is one.
     """
+
+    info: MediaInfo
+    source: str
+    outputs: Mapping[str, str]
+    config: RestorerConfig
+    upscale: int
+    tally: Tally
+    weights: Mapping[str, str]
+    device: str
+    seconds: float
+    notes: Sequence[str]
+    reference: Mapping[str, Any] | None = None
+
+
+def build(run: Run) -> dict[str, Any]:
+    """The whole report as plain data, as report.schema.json describes it; no key `reference` without one."""
     from likeness import __version__
 
-    working = wall - tally.seconds.get("reference", 0.0)
+    info, tally = run.info, run.tally
+    working = run.seconds - tally.seconds.get("reference", 0.0)
     faces = [tally.faces[key] for key in sorted(tally.faces)]
     report = {
         "schema": SCHEMA_VERSION,
         "likeness": __version__,
         "input": {
-            "file": source,
+            "file": run.source,
             "kind": info.kind,
             "format": info.format,
             "width": info.width,
@@ -198,28 +204,28 @@ def build(
             "audio": list(info.audio),
             "loop": info.loop,
         },
-        "outputs": dict(outputs),
-        "settings": asdict(config),
-        "upscale": upscale,
-        "weights": dict(weights),
-        "device": device,
+        "outputs": dict(run.outputs),
+        "settings": asdict(run.config),
+        "upscale": run.upscale,
+        "weights": dict(run.weights),
+        "device": run.device,
         "machine": platform.machine(),
         "faces": faces,
         "totals": {
             "frames": tally.frames,
             "faces": len(faces),
             "restored": sum(f["restored_frames"] > 0 for f in faces),
-            "seconds": round(wall, 3),
+            "seconds": round(run.seconds, 3),
             "seconds_by_stage": {name: round(value, 3) for name, value in sorted(tally.seconds.items())},
             "frames_per_second": round(tally.frames / max(working, 1e-6), 2),
             "peak_memory_mb": peak_memory_mb(),
             "fallbacks": dict(tally.fallbacks),
             "errors": dict(tally.errors),
         },
-        "notes": list(notes),
+        "notes": list(run.notes),
         "summary": summary(faces),
     }
-    return report if reference is None else report | {"reference": dict(reference)}
+    return report if run.reference is None else report | {"reference": dict(run.reference)}
 
 
 def summary(faces: Sequence[Mapping[str, Any]]) -> str:

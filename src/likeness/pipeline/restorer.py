@@ -1,4 +1,4 @@
-"""The public API: one `Restorer` for arrays, photos, videos, GIFs."""
+"""The public API: one `Restorer` for arrays, photos, videos and GIFs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from likeness.errors import ConfigError, InputError, OutputError
-from likeness.media.animation import SUFFIXES as ANIMATED
-from likeness.media.files import kind_of, refuse_overwrite
+from likeness.errors import ConfigError, InputError
+from likeness.media.files import kind_of
+from likeness.media.naming import OutputNames, check_target, target_name
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.image import restore_image
-from likeness.pipeline.job import FileResult, Job, Progress, target_name
+from likeness.pipeline.job import FileResult, Job, Progress
 from likeness.pipeline.models import load_models
 from likeness.pipeline.state import Context, FrameResult, Models
 from likeness.stages.background.base import choose_upscale
@@ -25,13 +25,14 @@ __all__ = ["FileResult", "Restorer"]
 
 
 class Restorer:
-    """Restores faces. Models load on first use; it keeps nothing of any picture, so threads may share it.
+    """Restores faces. The networks load on first use. It keeps no data of any picture, so threads may share it.
 
     Args:
-        config: all options; or give single ones as keywords, dots as in `Restorer(**{"faces.min": 60})`.
+        config: all options; instead, single options may be given as keywords, with dots as in
+            `Restorer(**{"faces.min": 60})`.
 
     Raises:
-        ConfigError: for an unknown option or a value that makes no sense.
+        ConfigError: for an unknown option or an invalid value.
 
     Example:
         >>> from likeness import Restorer
@@ -52,8 +53,8 @@ class Restorer:
         """The networks, loaded once.
 
         Raises:
-            ConfigError: for an unusable device.
-            WeightsError: where a file is missing or does not fit.
+            ConfigError: for a device that is not there.
+            WeightsError: if a file is missing or does not fit.
         """
         with self._lock:
             if self._models is None:
@@ -65,13 +66,13 @@ class Restorer:
 
         Args:
             pixels: HWC RGB, uint8 or uint16; not changed.
-            faces: where they are, largest first; found by the detector if not given.
+            faces: their places, largest first; the detector finds them if not given.
 
         Returns:
-            The enlarged, restored pixels and what happened to each face.
+            The restored, enlarged pixels and the result of each face.
 
         Raises:
-            InputError: if it is no such array.
+            InputError: for another kind of array.
         """
         check_pixels(pixels)
         upscale = choose_upscale(self.config.upscale, "photo", pixels.shape[1], pixels.shape[0])
@@ -84,25 +85,25 @@ class Restorer:
         reference: Path | str | None = None,
         progress: Progress | None = None,
     ) -> FileResult:
-        """Restores one photo, video or GIF into `folder`, beside a comparison, cards and the report.
+        """Restores one photo, video or GIF into `folder`, with a comparison, cards and the report beside it.
 
         Args:
-            path: the input; never written to.
-            folder: made if it is not there.
-            reference: the true picture or clip; the report then holds figures against it.
-            progress: called with the frames done and, where the file says so, their number.
+            path: the input, which is never changed.
+            folder: created where it is missing.
+            reference: the true picture or clip, with which the report compares input and output.
+            progress: called for every frame of a clip with the number of frames done and, where known, of all.
 
         Raises:
-            LikenessError: with one clear line; nothing half-written is left.
+            LikenessError: with a message of one line; no incomplete file is left.
         """
-        source, target = Path(path), Path(folder)
+        source = Path(path)
         kind = kind_of(source)
-        refuse_overwrite(source, target / target_name(source, kind))
+        names = OutputNames(source, Path(folder) / target_name(source, kind))
+        check_target(source, names.restored, kind)
         truth = None if reference is None else Path(reference)
         if truth is not None and (kind_of(truth) == "photo") != (kind == "photo"):
             raise InputError(f"{truth}: the reference of a photo is a photo, and that of a clip is a clip")
-        job = Job(self.models, self.config, source, target, target / target_name(source, kind), kind, truth, progress)
-        return job.photo() if kind == "photo" else job.clip()
+        return Job(self.models, self.config, names, kind, truth, progress).run()
 
     def video(self, path: Path | str, out: Path | str, progress: Progress | None = None) -> Mapping[str, Any]:
         """Restores one video (or GIF) to the file `out`; returns the report.
@@ -115,13 +116,12 @@ class Restorer:
         kind = kind_of(source)
         if kind == "photo":
             raise InputError(f"{source}: is a photo, expected a video or GIF; use Restorer.file or Restorer.image")
-        if kind == "gif" and target.suffix.lower() not in ANIMATED | {".gif"}:
-            raise OutputError(f"{target}: {source} is an animated picture; give the suffix .gif, .webp or .png")
-        refuse_overwrite(source, target)
-        return Job(self.models, self.config, source, target.parent, target, kind, None, progress).stream(None, None)
+        check_target(source, target, kind)
+        job = Job(self.models, self.config, OutputNames(source, target), kind, progress=progress)
+        return job.restore(companions=False)[0]
 
     def release(self) -> None:
-        """Lets go of the networks; the next use loads them again. A call that runs in another thread keeps its own."""
+        """Frees the networks; the next use loads them again. Calls in other threads keep them until they end."""
         with self._lock:
             self._models = None
         gc.collect()

@@ -25,7 +25,8 @@ from PIL import Image
 from likeness.errors import ConfigError, InputError, OutputError
 from likeness.evaluation import provenance
 from likeness.log import get_logger
-from likeness.media.files import find_media, kind_of
+from likeness.media.files import kind_of
+from likeness.media.folders import find_media
 from likeness.media.gif import GifReader, GifWriter
 from likeness.media.video import VideoReader
 from likeness.metrics.clip_fault import FAULTS, Fault, clip_quality, fault

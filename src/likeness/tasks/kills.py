@@ -109,7 +109,7 @@ def run(options: KillsOptions) -> None:
                 raise InputError(
                     f"{source}: was done before it could be killed {options.kills} times; give a longer one"
                 )
-            lines.append(f"| {moment:.1f} s | {len(list(parts.rglob('*.piece')))} |")
+            lines.append(f"| {moment:.1f} s | {len(list(parts.rglob('*.segment')))} |")
         run_until(words, None)
         (one,), (two,) = (list((folder / name / source.stem).glob(f"{source.stem}.*")) for name in ("whole", "parts"))
         frames, unequal = different(one, two)

@@ -25,10 +25,10 @@ from likeness.evaluation import provenance
 from likeness.media.files import kind_of
 from likeness.media.gif import GifReader
 from likeness.media.video import VideoReader
-from likeness.pipeline.config import from_json, part_of
+from likeness.pipeline.config import from_json, time_range_of
 from likeness.stages.temporal.cuts import is_cut, thumbnail
 from likeness.tasks import arguments
-from likeness.types import FloatArray, Frame, Part
+from likeness.types import FloatArray, Frame, TimeRange
 
 
 @dataclass
@@ -120,7 +120,7 @@ def compare(report: Mapping[str, Any], cuts: Mapping[str, int]) -> Stream:
     """
     source, target = Path(report["input"]["file"]), Path(report["outputs"]["restored"])
     config = from_json(json.dumps(report["settings"]))
-    part = part_of(config)
+    part = time_range_of(config)
     frames = written = late = seen = 0
     last: FloatArray | None = None
     begun = Fraction(0)  # a part begins at 0
@@ -156,7 +156,7 @@ def _changes(log: Path) -> int:
     return found
 
 
-def _frames(path: Path, part: Part | None) -> Iterator[Frame]:
+def _frames(path: Path, part: TimeRange | None) -> Iterator[Frame]:
     with (VideoReader if kind_of(path) == "video" else GifReader)(path, part) as reader:
         yield from reader
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from av.video.stream import VideoStream
 from PIL import Image
 
-from likeness.media.video import REPEATABLE
+from likeness.media.video_encoding import REPEATABLE
 from likeness.types import Pixels
 
 # Options of each encoder for a level on the scale of x264's crf, 0 (good) to 51 (poor). The other encoders' scales are

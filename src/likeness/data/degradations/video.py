@@ -14,7 +14,7 @@ import numpy as np
 from likeness.data.degradations.codecs import to_uint8
 from likeness.data.degradations.stills import gaussian_kernel
 from likeness.errors import ConfigError
-from likeness.media.video import REPEATABLE
+from likeness.media.video_encoding import REPEATABLE
 from likeness.types import Pixels
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from likeness.errors import ConfigError
-from likeness.media.video import EFFORTS
+from likeness.media.video_encoding import EFFORTS
 from likeness.stages.temporal.blending import BlendConfig
 from likeness.stages.temporal.propagation import PropagateConfig
 from likeness.stages.temporal.reid import ReidConfig

@@ -1,7 +1,7 @@
-"""Reading and writing beside the work: one thread decodes ahead, one encodes behind, each by a few frames.
+"""Decoding and encoding in threads beside the restoration.
 
-Codecs run outside of Python's lock, so a second core is used while the networks have the first. Order, results and
-errors are those of doing it in turn; memory holds a few frames more.
+Codecs run outside of Python's lock, so they use a second core while the networks use the first. Order, results and
+errors are those of a plain loop. Memory holds a few more frames.
 """
 
 from __future__ import annotations
@@ -10,26 +10,27 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from types import TracebackType
+from typing import Generic, Self, TypeVar
 
 Item = TypeVar("Item")
 
-AHEAD = 3  # frames in each queue: enough to bridge a key frame, little memory at 4K
+QUEUE_SIZE = 3  # frames in each queue: enough to bridge a key frame, little memory at 4K
 
 
 class _End:
-    """The last thing in a queue, with the error that ended it, if any."""
+    """The last entry of a queue, with the error that ended it, if any."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
 @contextmanager
-def ahead(items: Iterable[Item], size: int = AHEAD) -> Iterator[Iterator[Item]]:
-    """Goes through `items` in a thread of its own, at most `size` ahead of whoever takes them.
+def prefetch(items: Iterable[Item], size: int = QUEUE_SIZE) -> Iterator[Iterator[Item]]:
+    """Iterates over `items` in a thread, which keeps at most `size` of them ready.
 
-    An error of the items is raised where the next one would have been. On leaving, the thread is stopped and waited
-    for, so that what the items read from may be closed.
+    An error of the items is raised where the next item would have come. On leaving the block the thread is stopped and
+    joined, so that what the items read from may be closed.
     """
     ready: queue.Queue[Item | _End] = queue.Queue(size)
     stop = threading.Event()
@@ -49,7 +50,7 @@ def ahead(items: Iterable[Item], size: int = AHEAD) -> Iterator[Iterator[Item]]:
                 if stop.is_set():
                     return
             put(_End())
-        except BaseException as error:  # raised again by whoever takes the items
+        except BaseException as error:  # raised again in the thread that takes the items
             put(_End(error))
 
     def take() -> Iterator[Item]:
@@ -61,7 +62,7 @@ def ahead(items: Iterable[Item], size: int = AHEAD) -> Iterator[Iterator[Item]]:
                 return
             yield item
 
-    thread = threading.Thread(target=work, name="likeness-ahead", daemon=True)
+    thread = threading.Thread(target=work, name="likeness-prefetch", daemon=True)
     thread.start()
     try:
         yield take()
@@ -70,22 +71,36 @@ def ahead(items: Iterable[Item], size: int = AHEAD) -> Iterator[Iterator[Item]]:
         thread.join()
 
 
-class Behind(Generic[Item]):
-    """Calls `write` in a thread of its own, in order, at most `size` behind; see `behind`."""
+class BackgroundWriter(Generic[Item]):
+    """Calls `write` in a thread, in order, with at most `size` items waiting.
 
-    def __init__(self, write: Callable[[Item], object], size: int = AHEAD) -> None:
+    As a context manager it has written everything when the block ends without an error; after an error it stops.
+    """
+
+    def __init__(self, write: Callable[[Item], object], size: int = QUEUE_SIZE) -> None:
         self._waiting: queue.Queue[Item | _End] = queue.Queue(size)
         self._write = write
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="likeness-behind", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="likeness-write", daemon=True)
         self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.finish()
+        else:
+            self.stop()
 
     def _work(self) -> None:
         while not isinstance(item := self._waiting.get(), _End):
-            if self._error is None:  # after one, the rest is thrown away
+            if self._error is None:  # after an error the rest is discarded
                 try:
                     self._write(item)
-                except BaseException as error:  # raised again by the next `put`, or at the end
+                except BaseException as error:  # raised again by the next `put`, or by `finish`
                     self._error = error
 
     def put(self, item: Item) -> None:
@@ -95,24 +110,13 @@ class Behind(Generic[Item]):
         self._waiting.put(item)
 
     def finish(self) -> None:
-        """Waits until all is written; raises what a `write` raised."""
+        """Waits until everything is written; raises what a `write` raised."""
         self.stop()
         if self._error is not None:
             raise self._error
 
     def stop(self) -> None:
-        """Waits for what is under way, and ends the thread."""
+        """Waits for the items in the queue and ends the thread; raises nothing."""
         if self._thread.is_alive():
             self._waiting.put(_End())
             self._thread.join()
-
-
-@contextmanager
-def behind(write: Callable[[Item], object], size: int = AHEAD) -> Iterator[Behind[Item]]:
-    """A `Behind` that has written everything when the block ends without an error, and stops when it ends with one."""
-    worker = Behind(write, size)
-    try:
-        yield worker
-        worker.finish()
-    finally:
-        worker.stop()

@@ -1,0 +1,127 @@
+"""Colours of videos: read by their tags, written unchanged, and as deep as the source where the codec allows it."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+
+from likeness.errors import InputError
+from likeness.media.video import VideoReader, VideoWriter
+from likeness.types import Frame
+
+LIMITED, FULL = 1, 2
+KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+
+
+def flat_yuv(rgb, size, standard, levels):
+    """A yuv420p frame of one colour, by the equations of BT.601 and BT.709 alone."""
+    kr, kb = KR_KB[standard]
+    r, g, b = (value / 255 for value in rgb)
+    y = kr * r + (1 - kr - kb) * g + kb * b
+    cb, cr = (b - y) / (2 * (1 - kb)), (r - y) / (2 * (1 - kr))
+    scale = (219, 224, 16) if levels == LIMITED else (255, 255, 0)
+    values = (scale[2] + scale[0] * y, 128 + scale[1] * cb, 128 + scale[1] * cr)
+    width, height = size
+    planes = [np.full((height, width), round(values[0]), np.uint8)]
+    planes += [np.full((height // 4, width), round(value), np.uint8) for value in values[1:]]
+    return av.VideoFrame.from_ndarray(np.concatenate(planes), "yuv420p")
+
+
+COLOURS = [(200, 60, 50), (40, 160, 70), (50, 80, 190), (224, 172, 140), (128, 128, 128)]
+
+
+@pytest.mark.parametrize(
+    ("standard", "tags", "size"),
+    [
+        pytest.param("bt601", (6, LIMITED), (1280, 64), id="601 tagged, though wide"),
+        pytest.param("bt601", (5, LIMITED), (64, 64), id="601 PAL tagged"),
+        pytest.param("bt709", (1, LIMITED), (64, 64), id="709 tagged, though small"),
+        pytest.param("bt709", (1, FULL), (64, 64), id="709 full range"),
+        pytest.param("bt601", None, (64, 64), id="untagged small"),
+        pytest.param("bt709", None, (1280, 64), id="untagged wide"),
+        pytest.param("bt709", None, (64, 640), id="untagged high"),
+    ],
+)
+def test_colours_are_read_right_and_do_not_shift(make_video, tmp_path, standard, tags, size):
+    levels = tags[1] if tags else LIMITED
+    frames = [flat_yuv(rgb, size, standard, levels) for rgb in COLOURS]
+    source = make_video("in.mp4", frames, range(0, 100, 20), tags=tags)
+    with VideoReader(source) as reader, VideoWriter(tmp_path / "out.mp4", reader, *size) as writer:
+        for frame in reader:
+            writer.write(frame)
+    for name, tolerance in (("in.mp4", 2), ("out.mp4", 3)):
+        for rgb, frame in zip(COLOURS, VideoReader(tmp_path / name), strict=True):
+            median = np.median(frame.pixels.reshape(-1, 3), axis=0)
+            assert np.abs(median - rgb).max() <= tolerance, f"{name}: {median} for {rgb}"
+    if tags:
+        colour = VideoReader(tmp_path / "out.mp4").source.colour
+        assert (colour.matrix, colour.range) == tags
+
+
+def test_an_untagged_small_video_keeps_its_colours_when_enlarged(make_video, tmp_path):
+    source = make_video("in.mp4", [flat_yuv(COLOURS[0], (64, 320), "bt601", LIMITED)], [0])
+    with VideoReader(source) as reader, VideoWriter(tmp_path / "out.mp4", reader, 128, 640) as writer:
+        for frame in reader:
+            writer.write(Frame(frame.pixels.repeat(2, 0).repeat(2, 1), frame.index, frame.time, frame.duration))
+    # 640 rows without a tag would be taken for BT.709.
+    (frame,) = VideoReader(tmp_path / "out.mp4")
+    assert np.abs(np.median(frame.pixels.reshape(-1, 3), axis=0) - COLOURS[0]).max() <= 3
+
+
+@pytest.fixture
+def deep_video(make_video):
+    """A ramp of 10-bit grey: 900 levels that 8 bits would merge to 225, and their values."""
+    levels = np.linspace(64, 940, 876).astype(np.uint16)
+    planes = [
+        np.broadcast_to(levels, (64, 876)),
+        np.full((32, 438), 512, np.uint16),
+        np.full((32, 438), 512, np.uint16),
+    ]
+    frames = []
+    for _ in range(3):
+        frame = av.VideoFrame(876, 64, "yuv420p10le")
+        for plane, values in zip(frame.planes, planes, strict=True):
+            rows = np.zeros((plane.height, plane.line_size // 2), np.uint16)
+            rows[:, : plane.width] = values
+            plane.update(rows.tobytes())
+        frames.append(frame)
+    path = make_video("deep.mp4", frames, [0, 20, 40], pixels="yuv420p10le", tags=(1, 1))
+    return path, levels
+
+
+def test_10_bits_stay_10_bits(deep_video, tmp_path):
+    path, levels = deep_video
+    out = tmp_path / "out.mp4"
+    with VideoReader(path) as reader, VideoWriter(out, reader, 876, 64) as writer:
+        for frame in reader:
+            assert frame.pixels.dtype == np.uint16
+            assert len(np.unique(frame.pixels[10, :, 1])) > 800
+            writer.write(frame)
+        assert any("10-bit colour stays" in note for note in writer.notes)
+    with av.open(str(out)) as container:
+        written = next(container.decode(video=0))
+        assert written.format.name == "yuv420p10le"
+        plane = written.planes[0]
+        luma = np.frombuffer(bytes(plane), np.uint16).reshape(plane.height, -1)[10, :876]
+    # crf 17 moves single levels a little; 8 bits would leave steps of four.
+    assert np.abs(luma.astype(int) - levels).mean() < 1.5
+    with (
+        VideoReader(out) as again,
+        pytest.raises(InputError, match="uint16"),
+        VideoWriter(out, again, 876, 64) as writer,
+    ):
+        writer.write(Frame(np.zeros((64, 876, 3), np.uint8)))
+
+
+def test_a_deep_video_becomes_8_bits_in_webm_and_a_note_says_so(deep_video, tmp_path):
+    path, _ = deep_video
+    out = tmp_path / "out.webm"
+    with VideoReader(path) as reader, VideoWriter(out, reader, 876, 64) as writer:
+        for frame in reader:
+            writer.write(frame)
+        assert any("becomes 8-bit" in note for note in writer.notes)
+    with VideoReader(path) as deep, VideoReader(out) as flat:
+        a, b = next(iter(deep)).pixels / 257, next(iter(flat)).pixels
+    assert b.dtype == np.uint8
+    assert np.abs(a - b).mean() < 2
