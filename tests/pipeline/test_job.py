@@ -51,7 +51,6 @@ CASES = {
     "gif, resume": ("gif", ["resume=true"], GIF_FILES),
     "video": ("video", [], VIDEO_FILES),
     "video, compare": ("video", ["compare=yes"], GIF_FILES),
-    "video, batch": ("video", ["video.batch=2", "video.fuse.share=0"], VIDEO_FILES),
     "video, resume": ("video", ["resume=true"], VIDEO_FILES),
 }
 

@@ -131,17 +131,41 @@ def _keys(distance: float, a: float = -0.75) -> float:
     return ((a + 2) * d - (a + 3)) * d * d + 1 if d <= 1 else ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
 
 
+def low_pass(x: Tensor) -> Tensor:
+    """The binomial blur (1 2 1) of every channel: (B, C, H, W) to the same.
+
+    After a pixel shuffle by 2 it removes the lattice of the four phases, which is what a zero at the highest frequency
+    does (Sugawara et al., ICASSP 2018); StyleGAN2 filters its upsampling the same way (Karras et al. 2020).
+    """
+    row = torch.tensor([1.0, 2.0, 1.0], device=x.device, dtype=x.dtype) / 4
+    kernel = torch.outer(row, row).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
+
+
+def _lattice_projector() -> Tensor:
+    """(9, 9) matrix that removes the response of a 3x3 kernel at the three frequencies of a shuffle's lattice."""
+    y, x = torch.meshgrid(torch.arange(3), torch.arange(3), indexing="ij")
+    waves = torch.stack([(-1.0) ** y, (-1.0) ** x, (-1.0) ** (y + x)]).flatten(1).double()
+    return (torch.eye(9, dtype=torch.float64) - torch.linalg.pinv(waves) @ waves).float()
+
+
 class SmallBlur(nn.Conv2d):
     """A 3x3 convolution of RGB that is initialised as the binomial blur.
 
     It follows the last pixel shuffle. Shuffles leave a pixel lattice, most of which the blur removes; training may
     sharpen it.
+
+    Args:
+        filtered: keep the response to the lattice at zero whatever training does.
     """
 
     spread: Tensor
+    projector: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, filtered: bool = False) -> None:
         super().__init__(3, 3, 3, padding=1, bias=False)
+        self.filtered = filtered
+        self.register_buffer("projector", _lattice_projector(), persistent=False)
         row = torch.tensor([1.0, 2.0, 1.0]) / 4
         spread = torch.zeros(2, 3, 3)  # phase in the cell, cell, tap: what the two pixels of a mean read
         for pixel in range(2):
@@ -153,9 +177,16 @@ class SmallBlur(nn.Conv2d):
         for channel in range(3):
             self.weight.data[channel, channel] = torch.outer(row, row)
 
+    def kernel(self) -> Tensor:
+        """(3, 3, 3, 3), the weight; projected if `filtered`."""
+        return (self.weight.flatten(2) @ self.projector).view_as(self.weight) if self.filtered else self.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.kernel(), None)
+
     def kernel_of_means(self) -> Tensor:
         """(3, 12, 3, 3) kernel that, applied before the shuffle, gives the 2 x 2 means of this layer after it."""
-        kernel = torch.einsum("oiab,yha,xwb->oiyxhw", self.weight, self.spread, self.spread)
+        kernel = torch.einsum("oiab,yha,xwb->oiyxhw", self.kernel(), self.spread, self.spread)
         return kernel.flatten(1, 3)
 
 
