@@ -22,14 +22,14 @@ from likeness.weights.portable import Graph, expert_f_graph, expert_t_graph, gat
 
 log = get_logger(__name__)
 
-PARITY = 2e-3  # of [0, 1]: half of an 8-bit step; the gate's probability is far within
+PARITY = 2e-3  # of [0, 1]: half of an 8-bit step; the gate's probability is far below
 
 
 @dataclass
 class OnnxOptions:
     """Writes `expert_f.onnx`, `expert_t.onnx` and `gate.onnx`, each with a JSON file of its facts.
 
-    Every file is run once beside torch, and refused where the two differ by more than half an 8-bit step.
+    Every file is run once and compared with torch; it is refused where they differ by more than half an 8-bit step.
 
     Attributes:
         format: onnx.
@@ -53,7 +53,7 @@ def export_onnx(options: OnnxOptions) -> list[Path]:
 
     Raises:
         ConfigError: for another format, or if torch lacks what it needs to write ONNX.
-        WeightsError: if a weight file is missing or does not fit, or a graph does not do as its network does.
+        WeightsError: if a weight file is missing or does not fit, or a graph's output differs from its network's.
         OutputError: if a file cannot be written.
     """
     if options.format != "onnx":
@@ -78,11 +78,11 @@ def export_onnx(options: OnnxOptions) -> list[Path]:
     for name, (graph, weights) in graphs.items():
         path = Path(options.dst) / f"{name}.onnx"
         write_graph(graph, path, weights)
-        apart = difference(graph, path)
-        if apart > PARITY:
+        error = difference(graph, path)
+        if error > PARITY:
             path.unlink()
-            raise WeightsError(f"{path}: differs from torch by {apart:.2g}, expected at most {PARITY}; not kept")
-        log.info("%s: %.1f MB, differs from torch by %.1g at most", path, path.stat().st_size / 1e6, apart)
+            raise WeightsError(f"{path}: differs from torch by {error:.2g}, expected at most {PARITY}; not kept")
+        log.info("%s: %.1f MB, differs from torch by %.1g at most", path, path.stat().st_size / 1e6, error)
         written.append(path)
     return written
 
@@ -90,7 +90,7 @@ def export_onnx(options: OnnxOptions) -> list[Path]:
 def difference(graph: Graph, path: Path) -> float:
     """The largest difference of the first output, between torch and ONNX Runtime, on the graph's examples."""
     with torch.inference_mode():
-        found = graph.net(*graph.inputs.values())
-    ours = (found[0] if isinstance(found, tuple) else found).numpy()
+        outputs = graph.net(*graph.inputs.values())
+    ours = (outputs[0] if isinstance(outputs, tuple) else outputs).numpy()
     theirs = open_graph(path, "onnx")({name: tensor.numpy() for name, tensor in graph.inputs.items()})[0]
     return float(np.abs(ours - theirs).max())

@@ -23,7 +23,7 @@ class LossWeights:
     """Weights of the parts; 0 switches a part off (and does not load its network).
 
     They are set by the size of each part's gradient, not of its value: at .2 identity pulls 26 times
-    as hard on a pixel as L1 does, LPIPS at .1 twenty times (`likeness.tasks.loss_gradients`).
+    as hard on a pixel as L1 does, LPIPS at .1 twenty times (experiments/expert_f/loss_gradients.py).
 
     Attributes:
         l1: absolute error at 256, and at 512 where the truth is sharp.
