@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from likeness.errors import LikenessError
+from likeness.evaluation.config import EvaluateConfig
 from likeness.evaluation.run import evaluate
 from likeness.log import get_logger
+
+ConfigStore.instance().store(name="evaluate_options", node=EvaluateConfig)
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="evaluate")

@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch.nn.functional as F
+from hydra.core.config_store import ConfigStore
 from PIL import Image
 from skimage.data import astronaut
 from skimage.filters import gaussian
 
-from likeness.evaluation.measures import Measures
+from likeness.evaluation.config import EvaluateConfig
+from likeness.evaluation.protocol.measures import Measures
 from likeness.ops import color, geometry
 from likeness.types import Faces, Pixels
+
+ConfigStore.instance().store(name="evaluate_options", node=EvaluateConfig)  # as evaluate.py does
 
 ASTRONAUT_POINTS = np.array([(209.0, 106.0), (245.0, 103.0), (231.0, 128.0), (215.0, 147.0), (245.0, 145.0)])
 ROWS = (  # file, kind, size, native_px, split

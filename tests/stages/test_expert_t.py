@@ -10,7 +10,8 @@ import torch
 
 from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError, InputError
-from likeness.evaluation.methods import METHODS, MethodContext
+from likeness.evaluation.methods.base import MethodContext
+from likeness.evaluation.methods.crops import METHODS
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT, Frozen, Knobs
 from likeness.nets.prior import Prior

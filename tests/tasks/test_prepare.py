@@ -234,7 +234,7 @@ BAD = {
     "size": ({"size": 100}, "size: got 100"),
     "kind": ({"kind": "fake"}, "kind: got 'fake', expected real or synthetic"),
     "format": ({"format": "gif"}, "format: got 'gif'"),
-    "val": ({"val": 8.0}, "val: got 8.0, expected a share"),
+    "val": ({"val": 8.0}, "val: got 8.0, expected a fraction"),
 }
 
 

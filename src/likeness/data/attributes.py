@@ -1,4 +1,4 @@
-"""Attributes of faces that data sets lack: glasses, hats, children and the like.
+"""Attributes that are rare in data sets: glasses, hats, children and the like.
 
 They serve sampling and tables only. No network reads them.
 """

@@ -17,8 +17,8 @@ CAMERA_JPEG = 0.7
 def simulate_photo(truth: Pixels, width: float, recipe: str, rng: np.random.Generator) -> tuple[Pixels, FloatArray]:
     """A photo whose face has the given width, degraded by a recipe, and the landmarks in it.
 
-    Recipes are stated for 256 px, so the face is degraded at 256 and resized afterwards: a large face becomes a large,
-    poor one. An undegraded face is resized from the original; most are stored as JPEG.
+    Recipes are stated for 256 px, so the face is degraded at 256 and resized afterwards, like a large but poor face.
+    An undegraded face is resized from the original; most are stored as JPEG.
 
     Args:
         truth: an aligned face, square HWC uint8.

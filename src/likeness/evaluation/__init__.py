@@ -1,6 +1,5 @@
-"""Benchmarks, methods, the protocol that runs them, statistics, tables and figures.
+"""Evaluates restoration methods on benchmarks.
 
-The way through: `run.evaluate(cfg)` opens a benchmark (`benchmarks`), makes the methods (`methods`),
-degrades, restores and measures every face (`protocol`, `measures`), and writes means with intervals
-(`statistics`, `tables`, `figures`) under their `provenance`.
+`run.evaluate(cfg)` opens a benchmark (`benchmarks`), makes the methods (`methods`), degrades, restores and measures
+every face (`protocol`), and writes means with intervals under their provenance (`report`). `config` holds all options.
 """

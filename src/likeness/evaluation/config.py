@@ -1,8 +1,9 @@
-"""The options of an evaluation; a misspelt key or a value of the wrong type fails before any work."""
+"""The options of an evaluation and their defaults; the files under configs/benchmark hold what differs by benchmark."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -22,17 +23,15 @@ class BenchmarkConfig:
     Attributes:
         name: faces, fairness, lfw, lfw_frames, real or video.
         count: lfw, lfw_frames: how many images of the sorted list.
-        mean_landmarks: lfw: five x y points, used where no face is found.
-        verification: lfw: View 2's protocol, too.
-        frames: video: so many of each clip; None for all.
+        verification: lfw: View 2's protocol as well, which takes about as long again.
+        frames: video: so many of each clip; None = all.
         groups: video: file name to group, where clips share people.
         variants: video: name of a row to the options of infer.py by which it differs from `pipeline`.
-        widths: faces: instead of the crops, photos of faces of these widths in pixels.
+        widths: faces: instead of the crops, photos of faces of these widths in pixels, so that every route is taken.
     """
 
     name: str = "faces"
     count: int = 1000
-    mean_landmarks: list[list[float]] = field(default_factory=list)
     verification: bool = False
     frames: int | None = None
     groups: dict[str, str] = field(default_factory=dict)
@@ -46,9 +45,9 @@ class DataConfig:
 
     Attributes:
         root: the data folder (`faces/`, `lfw/`, `judge/`, `backbones/`); from LIKENESS_DATA.
-        lfw: the LFW folder; by default `lfw` below `root`.
-        clips: the clips with their index; by default `clips_good` below `root`.
-        photos: poor photos; by default `real_photos` below `root`.
+        lfw: folder with pairsDevTest.txt and pairs.txt; by default `lfw` below `root`.
+        clips: folder of clips with index.csv (columns file, factor); by default `clips_good` below `root`.
+        photos: degraded photos; by default `real_photos` below `root`.
     """
 
     root: str | None = None
@@ -56,10 +55,16 @@ class DataConfig:
     clips: str | None = None
     photos: str | None = None
 
+    def folder(self, named: str | None, below: str) -> Path | None:
+        """The folder that was named, or `below` the root; None where no data is named."""
+        if named:
+            return Path(named)
+        return Path(self.root) / below if self.root else None
+
 
 @dataclass
 class WeightsConfig:
-    """Weight files; None takes the released one, or for `lpips` the one that is found.
+    """Weight files; None = the released one, or for `lpips` the one that is found.
 
     Attributes:
         expert_f: Expert-F.
@@ -67,7 +72,7 @@ class WeightsConfig:
         prior: the codebook prior.
         srnet: the plain baseline.
         gate: the learned gate.
-        lpips: torchvision's SqueezeNet 1.1.
+        lpips: torchvision's SqueezeNet 1.1; by default in $LIKENESS_DATA/backbones or torchvision's cache.
     """
 
     expert_f: str | None = None
@@ -100,18 +105,21 @@ class EvaluateConfig:
         data: where they lie.
         weights: of methods and metrics.
         external: a published restorer of the user's.
-        recipe: a named degradation, or `all`.
-        methods: rows of the tables.
-        limit: at most so many faces, spread over the set; None for all.
-        seed: of the degradations and the bootstrap.
-        judge: ONNX recogniser; None takes the one in the data folder.
-        judge_flip: add the mirrored view's embedding.
+        recipe: a named degradation, or `all`: gfpgan, heavy, mild, clean (video: weak, strong).
+        methods: rows of the tables: input (bicubic), lanczos, unsharp, srnet, prior, expert_f, expert_t, external;
+            Expert-T's knobs: expert_t_fidelity_0, _25, _75, _1, expert_t_hard; with expert_t and expert_f: rule (the
+            router's choice of one), gate, oracle (the better one).
+        limit: at most so many faces, spread over the set; None = all.
+        seed: of the degradations and the bootstrap; another one is another test set.
+        judge: ONNX recogniser that took no part in training; None = $LIKENESS_DATA/judge/*.onnx.
+        judge_flip: add the mirrored view's embedding; without it the judge takes half the time.
         device: torch device of networks.
-        batch_size: faces at a time.
-        cache: folder for detected landmarks and finished parts.
-        keep: leave the parts there when all is done: with another gate, only what it chooses is made anew.
-        output: folder for the results.
-        sheets: folder for the best, middle and worst faces of every method; None writes none.
+        batch_size: faces at a time; decides memory, not results.
+        cache: folder for detected landmarks, degraded clips and finished parts.
+        keep: leave finished parts there when all is done; with another gate, only its row is computed anew.
+        output: folder for the results; empty = experiments/evaluation/BENCHMARK-RECIPE.
+        sheets: folder for the best, middle and worst faces of every method; empty =
+            outputs/evaluation/BENCHMARK-RECIPE, None = none are written.
     """
 
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
@@ -119,7 +127,7 @@ class EvaluateConfig:
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     external: ExternalConfig = field(default_factory=ExternalConfig)
     recipe: str = "gfpgan"
-    methods: list[str] = field(default_factory=lambda: ["input", "expert_f"])
+    methods: list[str] = field(default_factory=lambda: ["input", "expert_f", "expert_t"])
     limit: int | None = None
     seed: int = 0
     judge: str | None = None
@@ -128,8 +136,8 @@ class EvaluateConfig:
     batch_size: int = 8
     cache: str = "outputs/cache"
     keep: bool = False
-    output: str = "experiments/evaluation"
-    sheets: str | None = None
+    output: str = ""
+    sheets: str | None = ""
 
     def __post_init__(self) -> None:
         known = ("all", *CLIP_RECIPES) if self.benchmark.name == "video" else ("all", "clean", *RECIPES)
@@ -150,18 +158,37 @@ class EvaluateConfig:
     @property
     def recipes(self) -> tuple[str, ...]:
         """The recipes to run."""
-        return ALL_RECIPES if self.recipe == "all" else (self.recipe,)
+        if self.recipe != "all":
+            return (self.recipe,)
+        return tuple(CLIP_RECIPES) if self.benchmark.name == "video" else ALL_RECIPES
+
+    @property
+    def output_folder(self) -> Path:
+        """Where the results go."""
+        return Path(self.output or f"experiments/evaluation/{self.benchmark.name}-{self.recipe}")
+
+    @property
+    def sheets_folder(self) -> Path | None:
+        """Where the sheets go; None = nowhere."""
+        if self.sheets is None:
+            return None
+        return Path(self.sheets or f"outputs/evaluation/{self.benchmark.name}-{self.recipe}")
+
+    @property
+    def method_weights(self) -> dict[str, str | None]:
+        """Weight file by name of the network."""
+        return {**asdict(self.weights), "external": self.external.weights}
 
 
 def from_hydra(cfg: DictConfig) -> EvaluateConfig:
-    """Checks a composed configuration against the options.
+    """Turns a composed configuration into the dataclasses, which check their values.
 
     Raises:
         ConfigError: on an unknown key or a value that does not fit.
     """
     try:
-        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(EvaluateConfig), cfg))
+        options = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(EvaluateConfig), cfg))
     except OmegaConfBaseException as error:
         what = f"{error.full_key}: {str(error).splitlines()[0]}"
-        raise ConfigError(f"evaluate: {what}; configs/evaluate.yaml lists the options") from error
-    return cast(EvaluateConfig, made)
+        raise ConfigError(f"evaluate: {what}; likeness.evaluation.config lists the options") from error
+    return cast(EvaluateConfig, options)

@@ -7,24 +7,22 @@ from collections.abc import Callable, Mapping
 from omegaconf import DictConfig
 
 from likeness.errors import ConfigError
+from likeness.evaluation.benchmarks.registry import OPENERS
 from likeness.evaluation.config import EvaluateConfig, from_hydra
+from likeness.evaluation.report.results import Results
 from likeness.evaluation.run_faces import evaluate_faces
-from likeness.evaluation.run_real import evaluate_real
+from likeness.evaluation.run_photos import evaluate_photos
 from likeness.evaluation.run_video import evaluate_video
-from likeness.evaluation.setup import Results
 
 BENCHMARKS: Mapping[str, Callable[[EvaluateConfig], Results]] = {
-    "faces": evaluate_faces,
-    "fairness": evaluate_faces,
-    "lfw": evaluate_faces,
-    "lfw_frames": evaluate_faces,
-    "real": evaluate_real,
+    **dict.fromkeys(OPENERS, evaluate_faces),
+    "real": evaluate_photos,
     "video": evaluate_video,
 }
 
 
 def evaluate(cfg: DictConfig | EvaluateConfig) -> Results:
-    """Evaluates methods on a benchmark and writes tables, timings and figures into `cfg.output`.
+    """Evaluates methods on a benchmark and writes tables, timings and figures into the output folder.
 
     Raises:
         LikenessError: one line that says which option, data or weights are missing or wrong.

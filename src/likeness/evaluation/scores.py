@@ -1,4 +1,4 @@
-"""Figures per image, by run: kept in parts while an evaluation runs, joined at its end."""
+"""Figures per image by run; an evaluation keeps them in parts and joins these at its end."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from likeness.evaluation.benchmarks import View
-from likeness.evaluation.measures import Values
+from likeness.evaluation.benchmarks.base import View
 
 TRUTH = "truth"  # the ground truth's row, for figures that need no comparison
 
+Values = npt.NDArray[np.float64]
 Strings = npt.NDArray[np.str_]
 Places = npt.NDArray[np.intp]
 
 
 class Run(NamedTuple):
-    """One method on one recipe, seen at one size."""
+    """One method on one recipe, measured at one size."""
 
     recipe: str
     method: str
@@ -42,7 +42,7 @@ class Scores:
             (N, ...), for figures of whole sets; the truth's under recipe "" and method "truth".
         seconds: (recipe, method) to seconds spent in the method.
         inputs: recipe to (N,) SHA-256 of each degraded picture.
-        profiles: recipe to (N, 6), what the router measured, in the order of `types.Profile`.
+        profiles: recipe to (N, 6), the router's measurements, in the order of `types.Profile`.
     """
 
     names: Sequence[str]
@@ -62,8 +62,8 @@ class Scores:
     def put(self, run: Run, at: Places, values: Mapping[str, Values], vectors: Mapping[str, Values]) -> None:
         """Enters the figures of the images at positions `at`."""
         table = self.values.setdefault(run, {}) if values else {}
-        for metric, found in values.items():
-            table.setdefault(metric, np.full(len(self.names), np.nan))[at] = found
+        for metric, figures in values.items():
+            table.setdefault(metric, np.full(len(self.names), np.nan))[at] = figures
         for name, rows in vectors.items():
             store = self.vectors.setdefault(name, {})
             store.setdefault(run, np.full((len(self.names), *rows.shape[1:]), np.nan))[at] = rows
@@ -113,24 +113,24 @@ def save(scores: Scores, file: Path) -> None:
 def load(file: Path) -> Scores:
     """Reads what `save` wrote."""
     with np.load(file) as arrays:
-        found = Scores(arrays["names"].tolist(), arrays["groups"], {})
+        scores = Scores(arrays["names"].tolist(), arrays["groups"], {})
         for key in arrays.files:
             kind, *words = key.split("|")
             if kind == "size":
-                found.sizes[int(words[0])] = arrays[key]
+                scores.sizes[int(words[0])] = arrays[key]
             elif kind == "value":
                 run = Run(words[0], words[1], int(words[2]))
-                found.values.setdefault(run, {})[words[3]] = arrays[key]
+                scores.values.setdefault(run, {})[words[3]] = arrays[key]
             elif kind == "vector":
                 run = Run(words[1], words[2], int(words[3]))
-                found.vectors.setdefault(words[0], {})[run] = arrays[key]
+                scores.vectors.setdefault(words[0], {})[run] = arrays[key]
             elif kind == "seconds":
-                found.seconds[words[0], words[1]] = float(arrays[key])
+                scores.seconds[words[0], words[1]] = float(arrays[key])
             elif kind == "input":
-                found.inputs[words[0]] = arrays[key]
+                scores.inputs[words[0]] = arrays[key]
             elif kind == "profile":
-                found.profiles[words[0]] = arrays[key]
-    return found
+                scores.profiles[words[0]] = arrays[key]
+    return scores
 
 
 def _key(*words: str | int) -> str:

@@ -1,6 +1,6 @@
 """Halftone: the fine regular pattern that pixel shuffles and perceptual losses leave.
 
-LPIPS rates such a lattice as good, people as bad. It shows as peaks of the spectrum at the frequencies whose period
+LPIPS favours such a lattice, people do not. It shows as peaks of the spectrum at the frequencies whose period
 divides the networks' cell.
 """
 

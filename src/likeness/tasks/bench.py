@@ -1,15 +1,14 @@
-"""What a face and a clip cost: `python -m likeness.tasks.bench` writes experiments/bench.
+"""Measures the cost of a face and of a clip: `python -m likeness.tasks.bench` writes experiments/bench.
 
 Milliseconds of the networks (batch 1 and 4; fp32, and bf16 where the CPU has it); frames per second of clips with
-moving faces in every preset, what the stages took, and peak memory; beside them, with `others=true`, the networks of
-GFPGAN, RestoreFormer and CodeFormer with random weights, on which their cost does not depend. Median and
-spread, on a machine that is named. Give it the machine alone.
+moving faces in every preset, milliseconds by stage, and peak memory; with `others=true` also the networks of GFPGAN,
+RestoreFormer and CodeFormer with random weights, on which their cost does not depend. Median and range, with the name
+of the machine. Run nothing else beside it.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import statistics
 import sys
 import tempfile
@@ -25,8 +24,7 @@ import torch
 from rich.progress import track
 
 from likeness.compat import cpu_has_bf16
-from likeness.errors import LikenessError
-from likeness.evaluation import provenance
+from likeness.evaluation.report import provenance
 from likeness.nets.face_embedder import load_embedder, weights_file
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.restorer import Restorer
@@ -34,7 +32,7 @@ from likeness.stages.detect.mtcnn import MtcnnDetector
 from likeness.stages.restore.base import Expert
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.stages.restore.expert_t import load_expert_t
-from likeness.tasks.arguments import parse
+from likeness.tasks import arguments
 from likeness.tasks.clips import four_moving, moving, write_clip
 from likeness.types import Pixels
 
@@ -64,7 +62,7 @@ class BenchOptions:
         dst: folder of the table.
         runs: timed runs of a network, after three that warm up; a fifth of them for the large ones of others.
         frames: of each clip.
-        threads: torch's threads, 0 = its own choice.
+        threads: torch's threads, 0 = torch's choice.
         others: time published restorers' networks too (spandrel_extra_arches holds CodeFormer's).
     """
 
@@ -77,7 +75,7 @@ class BenchOptions:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what, at which precision and batch, milliseconds of each run per face."""
+    """One line of the table: milliseconds of each run per face, of one network at one precision and batch."""
 
     what: str
     precision: str
@@ -96,7 +94,7 @@ class Row:
 
 
 def timed(function: Callable[[], object], runs: int, warm: int = 3) -> list[float]:
-    """Milliseconds of each of `runs` calls, after `warm` that are not counted."""
+    """Milliseconds of each of `runs` calls, after `warm` calls that are not counted."""
     for _ in range(warm):
         function()
     times = []
@@ -108,12 +106,12 @@ def timed(function: Callable[[], object], runs: int, warm: int = 3) -> list[floa
 
 
 def precisions() -> tuple[str, ...]:
-    """Those that this CPU computes in."""
+    """Precisions that this CPU computes in."""
     return ("fp32", "bf16") if cpu_has_bf16() else ("fp32",)
 
 
 def networks(runs: int) -> Iterator[Row]:
-    """Our own networks, and dlib's recogniser where it is installed."""
+    """This package's networks, and dlib's recogniser where it is installed."""
     crop = np.random.default_rng(0).random((256, 256, 3), np.float32)
     for precision in precisions():
         bf16 = precision == "bf16"
@@ -127,20 +125,20 @@ def networks(runs: int) -> Iterator[Row]:
         yield Row("embedder, one view", "fp32", 1, timed(lambda: embedder.embed_aligned(view), runs))
     if find_spec("dlib"):
         dlib = importlib.import_module("dlib")
-        own, chip = dlib.face_recognition_model_v1(str(weights_file())), np.zeros((150, 150, 3), np.uint8)
-        yield Row("dlib's own of the same network", "fp32", 1, timed(lambda: own.compute_face_descriptor(chip), runs))
+        net, chip = dlib.face_recognition_model_v1(str(weights_file())), np.zeros((150, 150, 3), np.uint8)
+        yield Row("dlib's own of the same network", "fp32", 1, timed(lambda: net.compute_face_descriptor(chip), runs))
     detector, frame = MtcnnDetector(), next(moving(1))
     yield Row("MTCNN, a 640x480 frame", "fp32", 1, timed(lambda: detector.detect([frame]), runs))
 
 
 def published(runs: int) -> Iterator[Row | str]:
-    """Networks of other restorers with random weights, one 512 face each; a line where one is missing."""
+    """Networks of other restorers with random weights, one 512 face each; a line of text where one is missing."""
     face = torch.rand(1, 3, 512, 512)
-    for name, (module, kind, arguments) in OTHERS.items():
+    for name, (module, kind, options) in OTHERS.items():
         if not find_spec(module.partition(".")[0]):
             yield f"{name} was not timed: {module.partition('.')[0]} is not installed"
             continue
-        net = getattr(importlib.import_module(module), kind)(**arguments).eval()
+        net = getattr(importlib.import_module(module), kind)(**options).eval()
         for precision in precisions():
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 yield Row(f"{name}'s network, random weights", precision, 1, timed(lambda n=net: n(face), runs, 1))  # type: ignore[misc]
@@ -148,7 +146,7 @@ def published(runs: int) -> Iterator[Row | str]:
 
 
 def ratios(rows: Sequence[Row]) -> list[str]:
-    """What our experts cost beside the other networks that were timed, one face at the same precision."""
+    """Cost of the experts relative to the other networks, for one face at the same precision."""
     single = [r for r in rows if r.batch == 1]
     ours = [r for r in single if r.what in ("Expert-F", EXPERT_T)]
     others = [r for r in single if r.what.partition("'")[0] in OTHERS]
@@ -167,7 +165,7 @@ class Scene:
     Attributes:
         what: for the table.
         width: of each face in pixels.
-        expert: who restores it; auto: whom the pipeline sends it to.
+        expert: which restores it; auto: the one that the pipeline chooses.
         faces: 1 or 4.
     """
 
@@ -177,7 +175,7 @@ class Scene:
     faces: int = 1
 
     def frames(self, count: int) -> Iterator[Pixels]:
-        """The pictures."""
+        """The frames."""
         return moving(count, face=self.width) if self.faces == 1 else four_moving(count, face=self.width)
 
 
@@ -200,25 +198,26 @@ def clip(scene: Scene, preset: str, count: int) -> tuple[str, dict[str, float]]:
         report = restorer.video(source, target)
     totals, faces = report["totals"], report["faces"]
     frames, rate = totals["frames"], totals["frames_per_second"]
-    seen, restored, carried = (sum(f[k] for f in faces) for k in ("frames", "restored_frames", "carried_frames"))
+    tracked, restored, carried = (sum(f[k] for f in faces) for k in ("frames", "restored_frames", "carried_frames"))
     experts = sorted({f["expert"] for f in faces if f["expert"]})
-    counted = f"{restored} of {seen} | {carried / max(restored, 1):.0%} | {totals['peak_memory_mb']:.0f}"
+    counted = f"{restored} of {tracked} | {carried / max(restored, 1):.0%} | {totals['peak_memory_mb']:.0f}"
     row = f"| {scene.what} | {preset} | {', '.join(experts)} | **{rate:.1f}** | {1000 / rate:.0f} | {counted} |"
     stages = {stage: 1000 * spent / frames for stage, spent in totals["seconds_by_stage"].items()}
     return row, stages
 
 
 def clips(count: int) -> list[str]:
-    """Every scene in every preset, as Markdown: frames a second, then what the stages took of each frame."""
-    rows, spent = [], dict[str, dict[str, float]]()
+    """Every scene in every preset, as Markdown: frames a second, then milliseconds of each frame by stage."""
+    rows, by_preset = [], dict[str, dict[str, float]]()
     for scene in SCENES:
         for preset in PRESETS:
             row, stages = clip(scene, preset, count)
             rows.append(row)
             if scene is SCENES[0]:
-                spent[preset] = stages
-    order = sorted({s for stages in spent.values() for s in stages}, key=lambda s: -spent[PRESETS[1]].get(s, 0.0))
-    times = [[f"{stages.get(stage, 0.0):.1f}" for stages in spent.values()] for stage in order]
+                by_preset[preset] = stages
+    names = {name for stages in by_preset.values() for name in stages}
+    order = sorted(names, key=lambda name: -by_preset[PRESETS[1]].get(name, 0.0))
+    times = [[f"{stages.get(stage, 0.0):.1f}" for stages in by_preset.values()] for stage in order]
     first = f"{SCENES[0].what}, {SCENES[0].expert}"
     return [
         f"{count} frames of 640x480, upscale 1, decoding and encoding included. Peak memory is the process's so far.",
@@ -227,19 +226,19 @@ def clips(count: int) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
         *rows,
         "",
-        f"Milliseconds of each frame by stage, {first}; reading and writing go on beside the rest:",
+        f"Milliseconds of each frame by stage, {first}; reading and writing run beside the rest:",
         "",
-        f"| stage | {' | '.join(spent)} |",
-        "|---" * (len(spent) + 1) + "|",
+        f"| stage | {' | '.join(by_preset)} |",
+        "|---" * (len(by_preset) + 1) + "|",
         *(f"| {stage} | {' | '.join(each)} |" for stage, each in zip(order, times, strict=True)),
     ]
 
 
-def run(options: BenchOptions) -> list[str]:
-    """Everything, as lines of Markdown."""
+def measure(options: BenchOptions) -> list[str]:
+    """All tables, as lines of Markdown."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    made_of_clips = clips(options.frames)  # first, so that its peak memory is its own
+    clip_lines = clips(options.frames)  # first, so that peak memory is that of the clips
     rows, notes = list(networks(options.runs)), list[str]()
     if len(precisions()) == 1:
         notes.append("- bf16 was not timed: this CPU emulates it")
@@ -256,29 +255,20 @@ def run(options: BenchOptions) -> list[str]:
                 rows.append(row)
     head = ["| what | precision | batch | median ms a face | least | largest |", "|---|---|---|---|---|---|"]
     table = [*head, *(r.markdown() for r in rows), "", *ratios(rows), *notes, ""]
-    return ["## Networks", "", *table, "## Clips", "", *made_of_clips]
+    return ["## Networks", "", *table, "## Clips", "", *clip_lines]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    try:
-        options = parse(BenchOptions, sys.argv[1:] if arguments is None else arguments, __doc__ or "")
-        lines = run(options)
-    except LikenessError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    facts = {
-        "command": provenance.command(),
-        "commit": provenance.commit(),
-        "versions": provenance.versions(),
-        "machine": provenance.machine("cpu"),
-    }
-    folder = Path(options.dst)
-    folder.mkdir(parents=True, exist_ok=True)
-    text = ["# What a face and a clip cost", "", *lines, "", "```json", json.dumps(facts, indent=1), "```", ""]
-    (folder / "table.md").write_text("\n".join(text))
+def run(options: BenchOptions) -> None:
+    """Measures, prints and writes."""
+    lines = measure(options)
+    facts = {"machine": provenance.machine("cpu")}
+    provenance.write_markdown(Path(options.dst) / "table.md", "What a face and a clip cost", lines, facts)
     print("\n".join(lines))
-    return 0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return arguments.main(BenchOptions, run, words, __doc__ or "")
 
 
 if __name__ == "__main__":

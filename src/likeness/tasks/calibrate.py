@@ -1,19 +1,17 @@
-"""Fits the bounds that nobody should choose by hand: `python -m likeness.tasks.calibrate`.
+"""Fits the bounds of the identity guard and of the router: `python -m likeness.tasks.calibrate`.
 
-On `calib` faces, which no network was trained on, it simulates photos of faces of many widths and
-qualities, measures them as the pipeline does, and writes
+On `calib` faces, which no network was trained on, it simulates photos of faces of many widths and qualities, measures
+them as the pipeline does, and writes
 
-* the identity guard's bounds: how far a face that is truly the same person lies from its degraded
-  self (95th percentile), and different people (5th percentile), by measured sharpness;
-* `q_low`: the sharpness that best divides good (undegraded, mild) from poor (heavy) faces of
-  width 100-150;
+* the identity guard's bounds by measured sharpness: the 95th percentile of the distance between a face and its
+  degraded self, and the 5th percentile of the distance between different people;
+* `q_low`: the sharpness that best separates good (undegraded, mild) from degraded (heavy) faces of width 100-150;
 * the bounds of `large_but_bad`: 5 % of the undegraded faces of width 150 and more exceed one of them.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
-from likeness.data.faces import FaceRecord, read_face, read_manifest, split_records
+from likeness.data.faces import FaceRecord, read_face
 from likeness.data.photos import simulate_photo
 from likeness.errors import DataError
+from likeness.evaluation.benchmarks.faces import face_folder, real_faces
 from likeness.log import get_logger
 from likeness.nets.face_embedder import load_embedder
 from likeness.nets.recogniser import open_recogniser
@@ -50,10 +49,10 @@ class CalibrateOptions:
 
     Attributes:
         root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
-        dst: the JSON that is written.
+        dst: the JSON file to write.
         figures: folder of the plots and of the table.
         limit: faces used, 0 = all real ones of `calib`.
-        widths: how many widths per face and recipe.
+        widths: number of widths per face and recipe.
         seed: of widths and degradations.
         recogniser: an ONNX file to fit the guard's bounds for, instead of the embedder.
     """
@@ -69,7 +68,7 @@ class CalibrateOptions:
 
 @dataclass(frozen=True)
 class Sample:
-    """One simulated photo: who, which recipe, what was measured, and both embeddings."""
+    """One simulated photo: number of the person, recipe, profile, and both embeddings."""
 
     person: int
     recipe: str
@@ -79,7 +78,7 @@ class Sample:
 
 
 def collect(root: Path, records: Sequence[FaceRecord], options: CalibrateOptions) -> list[Sample]:
-    """Simulates and measures; undegraded wide photos only of faces that are sharp at 512."""
+    """Simulates and measures photos; undegraded wide ones only of faces that are sharp at 512."""
     embedder = open_recogniser(options.recogniser, "recogniser") if options.recogniser else load_embedder()
     samples = []
     for person, record in enumerate(track(records, "measuring", disable=not sys.stderr.isatty())):
@@ -109,14 +108,14 @@ def fit_guard(samples: Sequence[Sample], bins: int = 10) -> dict[str, Any]:
         same, other = [], []
         for i in part:
             distances = np.linalg.norm(faces - samples[i].degraded, axis=1)
-            own = people == samples[i].person
-            same.append(float(distances[own][0]))
-            other.extend(distances[~own])
+            same_person = people == samples[i].person
+            same.append(float(distances[same_person][0]))
+            other.extend(distances[~same_person])
         knots.append(float(np.median(sharpness[part])))
         same95.append(float(np.percentile(same, 95)))
         other05.append(float(np.percentile(other, 5)))
         counts.append(len(part))
-    # Equal knots (many faces of sharpness 0) would make the interpolation ambiguous.
+    # Equal knots (many faces of sharpness 0) make the interpolation ambiguous.
     keep = [i for i in range(bins) if i == bins - 1 or knots[i + 1] > knots[i]]
     return {
         "sharpness": [knots[i] for i in keep],
@@ -127,24 +126,26 @@ def fit_guard(samples: Sequence[Sample], bins: int = 10) -> dict[str, Any]:
 
 
 def fit_q_low(samples: Sequence[Sample]) -> dict[str, float]:
-    """The sharpness at which as many good faces lie below as poor ones above (equal error)."""
+    """The sharpness at which the fraction of good faces below equals that of degraded faces above (equal error)."""
     middle = [s for s in samples if 100 <= s.profile.width < LARGE]
     good = np.array([s.profile.sharpness for s in middle if s.recipe in ("clean", "mild")])
-    poor = np.array([s.profile.sharpness for s in middle if s.recipe == "heavy"])
-    if len(good) < 5 or len(poor) < 5:
-        raise DataError(f"calibrate: {len(good)} good and {len(poor)} poor faces of width 100-150; give more faces")
-    cuts = np.unique(np.concatenate([good, poor]))
-    gap = [abs(float((good < c).mean()) - float((poor >= c).mean())) for c in cuts]
+    degraded = np.array([s.profile.sharpness for s in middle if s.recipe == "heavy"])
+    if len(good) < 5 or len(degraded) < 5:
+        raise DataError(
+            f"calibrate: {len(good)} good and {len(degraded)} degraded faces of width 100-150; give more faces"
+        )
+    cuts = np.unique(np.concatenate([good, degraded]))
+    gap = [abs(float((good < c).mean()) - float((degraded >= c).mean())) for c in cuts]
     best = float(cuts[int(np.argmin(gap))])
     return {
         "q_low": best,
         "good_below": float((good < best).mean()),
-        "heavy_above": float((poor >= best).mean()),
+        "heavy_above": float((degraded >= best).mean()),
     }
 
 
-def fit_large(samples: Sequence[Sample], share: float = 0.05) -> dict[str, float]:
-    """Bounds that together `share` of the undegraded wide faces exceed, each at the same quantile."""
+def fit_large(samples: Sequence[Sample], fraction: float = 0.05) -> dict[str, float]:
+    """Bounds at one common quantile such that `fraction` of the undegraded wide faces exceed any of them."""
     wide = [s for s in samples if s.profile.width >= LARGE - 1]
 
     def table(recipe: str) -> npt.NDArray[np.float64]:
@@ -155,11 +156,11 @@ def fit_large(samples: Sequence[Sample], share: float = 0.05) -> dict[str, float
     clean, heavy = table("clean"), table("heavy")
     if len(clean) < 20 or len(heavy) < 20:
         raise DataError(f"calibrate: {len(clean)} undegraded and {len(heavy)} heavy wide faces; give more faces")
-    low, high = 0.0, share
+    low, high = 0.0, fraction
     for _ in range(40):
         level = (low + high) / 2
         bounds = np.quantile(clean, 1 - level, axis=0)
-        if float((clean > bounds).any(1).mean()) > share:
+        if float((clean > bounds).any(1).mean()) > fraction:
             high = level
         else:
             low = level
@@ -174,7 +175,7 @@ def fit_large(samples: Sequence[Sample], share: float = 0.05) -> dict[str, float
 
 
 def plot(samples: Sequence[Sample], fitted: dict[str, Any], folder: Path) -> None:
-    """Draws the guard's bounds over the samples, and sharpness by recipe with q_low."""
+    """Plots the guard's bounds over the samples, and sharpness by recipe with q_low."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -203,10 +204,8 @@ def plot(samples: Sequence[Sample], fitted: dict[str, Any], folder: Path) -> Non
 
 
 def calibrate(options: CalibrateOptions, root: Path) -> dict[str, Any]:
-    """Collects, fits, writes and plots; returns what was written."""
-    records = [r for r in split_records(read_manifest(root), "calib") if r.kind == "real"]
-    if options.limit:
-        records = records[:: max(1, len(records) // options.limit)][: options.limit]
+    """Collects, fits, writes and plots; returns the content of the file."""
+    records = real_faces(root, options.limit, "calib")
     cv2.setNumThreads(1)
     samples = collect(root, records, options)
     fitted: dict[str, Any] = {
@@ -231,10 +230,7 @@ def run(options: CalibrateOptions) -> None:
     Raises:
         DataError: where no faces are named.
     """
-    data = os.environ.get("LIKENESS_DATA", "")
-    if not options.root and not data:
-        raise DataError("calibrate: no faces; give root=DIR (made by likeness.tasks.prepare) or set LIKENESS_DATA")
-    fitted = calibrate(options, Path(options.root) if options.root else Path(data) / "faces")
+    fitted = calibrate(options, face_folder(options.root))
     print(json.dumps(fitted["route"], indent=1))
 
 

@@ -35,16 +35,16 @@ _PREFIX = "net."
 class ExportOptions:
     """Exports the weights of a training checkpoint, averaged (EMA) or last, as fp16 safetensors.
 
-    Beside `dst` a JSON file of the same name states what is in it.
+    A JSON file of the same name beside `dst` states its contents.
 
     Attributes:
-        ckpt: a checkpoint of this package's training. Reading one runs code that it may carry, so
-            take only your own.
+        ckpt: a checkpoint of this package's training. Reading one may run code in it, so take only
+            your own.
         dst: the file to write, ending in .safetensors.
         card: Markdown text about the network (data, use, limits, licence); copied beside `dst` with the
             facts of this export below it. Empty = none.
-        averaged: the averaged weights; False = the last ones: where a GAN moves a texture to and fro, its average is
-            smoother than any of them.
+        averaged: the averaged weights; False = the last ones: after a GAN, an average has smoother texture than any of
+            them.
         config: `config.widths=[64,128,192]` and the like: size of the network, only for a checkpoint
             that does not state it.
     """
@@ -85,7 +85,7 @@ def export(options: ExportOptions) -> Path:
         notes["averaged"] = False
         notes.pop("metrics", None)  # they were measured on the averaged ones
     save_weights(target, network, config.to_dict(), tensors, notes)
-    # Read back what was written: a file that does not fit its own config must not stay.
+    # Read the file back: one that does not fit its config is removed.
     try:
         load_into(net, load_weights(target, network), target)
     except WeightsError:
@@ -127,7 +127,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
 
 
 def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The network's weights; where an average was kept, Lightning stores it in the place of the last ones.
+    """The network's weights; where an average was kept, Lightning stores it in place of the last ones.
 
     Raises:
         InputError: if there is no weight of a network.
@@ -151,7 +151,7 @@ def last_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def training_notes(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of the training: images, steps, whether the weights are averaged, the last figures."""
+    """Facts of the training: images, steps, whether the weights are averaged, the last figures."""
     notes = {
         "likeness": __version__,
         "images": checkpoint.get("images_seen"),
@@ -164,7 +164,7 @@ def training_notes(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _watched(callbacks: Mapping[str, Any]) -> dict[str, float]:
-    """What Lightning's own callbacks watched, for checkpoints that do not state their figures."""
+    """Scores of Lightning's callbacks, for checkpoints that do not state their figures."""
     states = [s for s in callbacks.values() if s.get("monitor") and s.get("current_score") is not None]
     return {state["monitor"]: float(state["current_score"]) for state in states}
 

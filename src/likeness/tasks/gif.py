@@ -23,7 +23,7 @@ from omegaconf import MISSING
 from PIL import Image
 
 from likeness.errors import ConfigError, InputError, OutputError
-from likeness.evaluation import provenance
+from likeness.evaluation.report import provenance
 from likeness.log import get_logger
 from likeness.media.files import kind_of
 from likeness.media.folders import find_media

@@ -25,9 +25,9 @@ from torch import Tensor
 from likeness.data.attributes import ATTRIBUTES
 from likeness.data.faces import FaceRecord, read_face, read_manifest
 from likeness.errors import ConfigError, DataError
-from likeness.evaluation import provenance
 from likeness.evaluation.probes import Array, Probe, fit, standardised
-from likeness.evaluation.statistics import bootstrap
+from likeness.evaluation.report import provenance
+from likeness.evaluation.report.statistics import bootstrap
 from likeness.metrics.lpips import backbone_file
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.face_embedder import FaceEmbedder, load_embedder

@@ -142,7 +142,7 @@ class FaceModule(L.LightningModule):
         Args:
             image: (B, 3, 512, 512), the network's output.
             truth: the target, the same shape.
-            sharp: (B,) bool, faces whose target is sharp at 512; the discriminators see only these.
+            sharp: (B,) bool, faces whose target is sharp at 512; the GAN loss applies to these only.
             valid: (B, 1, 512, 512) bool; pixels outside have no loss.
             progress: of the training, 0..1.
             image_losses: weighted losses as a function of the image.

@@ -49,8 +49,8 @@ class GateDataConfig:
         held_out: fraction of the people that validate and set the temperature, between 0 and 1.
         batch_size: samples in a batch.
         soft_truth: fractions of the photos, 0..1, whose face was soft from the start, as in most real photos. Each
-            fraction gives a table, and the gate learns from all of them: trained on sharp faces alone it takes softness
-            for damage (experiments/gate/README.md).
+            fraction gives a table, and the gate is trained on all of them: trained on sharp faces alone it mistakes
+            softness for degradation (experiments/gate/README.md).
         wide: additional photos of each face and fraction that are undegraded and wider than 150 px.
         seed: of the photos and of the split.
     """

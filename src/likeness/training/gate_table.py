@@ -31,7 +31,7 @@ from likeness.types import FloatArray, Pixels
 
 RECIPES = ("clean", "mild", "gfpgan", "heavy")
 WIDTHS = (50.0, 150.0)  # of faces that are always restored, in pixels
-LARGEST_WIDTH = 250.0  # of faces that are restored because they are poor
+LARGEST_WIDTH = 250.0  # of faces that are restored only if they are poor
 SOFTENING = (1.1, 4.5)  # range of factors for `soften`, as in the experts' training
 # Run time of an expert over Expert-T's; fixed, so that the same command gives the same results. From two runs of the
 # bench on two cores: 42.5 of 153.3 ms (fp32, Xeon) and 19.3 of 75.0 ms (bf16, EPYC).
@@ -63,8 +63,8 @@ class PhotoPlan:
         count: photos of each face and recipe.
         seed: of widths and degradations.
         soft_truth: fraction of the truths that are softened first, 0..1.
-        wide: if true, only undegraded photos wider than 150 px: the router asks the gate about those that are smooth by
-            nature, since it takes them for poor ones.
+        wide: if true, only undegraded photos wider than 150 px. The router hands smooth ones to the gate, since it
+            mistakes them for poor ones.
     """
 
     count: int

@@ -18,8 +18,8 @@ from likeness.types import FloatArray, Pixels
 def render_film_frame(image: npt.NDArray[Any], params: DegradationParams, rng: np.random.Generator) -> Pixels:
     """Moves the face through `FILM_FRAMES` frames, adds noise to each, encodes them and decodes one.
 
-    The face translates, rotates, zooms and deforms. A face that only translated would be predicted too well and would
-    come out better than in a real clip. In the frame that is returned it stands as it does in `image`.
+    The face translates, rotates, zooms and deforms. With translation alone the encoder would predict the frames too
+    well, and the quality would be better than in a real clip. The returned frame is aligned with `image`.
 
     Args:
         image: HWC float32 on the 0..255 scale.

@@ -25,7 +25,8 @@ class LossWeights:
     """Weights of the losses. A loss of weight 0 is left out, and its network is not loaded.
 
     The weights account for the size of each loss's gradient, not of its value: at a weight of 0.2 the gradient of
-    identity is 26 times as large as that of L1, for LPIPS at 0.1 it is 20 times (`likeness.tasks.loss_gradients`).
+    identity is 26 times as large as that of L1, for LPIPS at 0.1 it is 20 times
+    (experiments/expert_f/loss_gradients.py).
 
     Attributes:
         l1: absolute error at 256, and at 512 where the truth is sharp.

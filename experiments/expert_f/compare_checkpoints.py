@@ -1,0 +1,239 @@
+"""Compares short runs at equal budget, side by side.
+
+`python experiments/expert_f/compare_checkpoints.py runs.base=A.ckpt runs.other=B.ckpt` restores the same held-out faces
+with every checkpoint or weight file and writes means over images and their paired differences to the first run, with
+95 % intervals: PSNR, LPIPS and identity at 256; sharpness, specks and streaks of the skin at 512, of the faces that are
+sharp there. `images=FOLDER` keeps the restored pictures, for experiments/blind/blind.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from rich.progress import track
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from likeness.data.faces import read_face
+from likeness.data.pairs import FixedPairs
+from likeness.data.sources import ArraySource
+from likeness.errors import InputError
+from likeness.evaluation.benchmarks.faces import face_folder, real_faces
+from likeness.evaluation.report.provenance import write_markdown
+from likeness.evaluation.report.statistics import difference, mean
+from likeness.evaluation.report.tables import interval_text
+from likeness.metrics.identity import embedding_distance
+from likeness.metrics.images import halve, round8
+from likeness.metrics.lpips import load_lpips
+from likeness.metrics.psnr import psnr
+from likeness.metrics.sharpness import sharpness_ratio
+from likeness.metrics.specks import specks
+from likeness.metrics.streaks import streaks
+from likeness.nets.expert_f import ExpertF
+from likeness.nets.expert_t import ExpertT, Frozen
+from likeness.nets.face_embedder import load_embedder
+from likeness.tasks import arguments
+from likeness.tasks.export import averaged_weights, last_weights, read_checkpoint
+from likeness.training.base import as_tensor, valid_at_512
+from likeness.weights.files import load_weights
+from likeness.weights.networks import NETWORKS, load_network, load_prior, plain_config
+
+Figures = dict[str, dict[str, np.ndarray]]  # recipe, metric -> (faces,)
+
+
+@dataclass
+class CompareCheckpointsOptions:
+    """Options of the command.
+
+    Attributes:
+        runs: by name, the checkpoint that each run ended with, or a released weight file (.safetensors); the others are
+            compared with the first.
+        dst: the Markdown file to write.
+        images: a folder of pictures for each run, and one of the inputs; empty = none are kept.
+        root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
+        recipes: by which the faces are degraded.
+        faces: real ones of `val`, spread evenly.
+        averaged: the averaged weights; False = the last ones, as an average of 0.998 forgets its start too slowly for
+            a few hundred steps.
+        seed: of the degradations.
+    """
+
+    runs: dict[str, str] = field(default_factory=dict)
+    dst: str = "experiments/compare_checkpoints.md"
+    images: str = ""
+    root: str = ""
+    recipes: list[str] = field(default_factory=lambda: ["gfpgan", "heavy", "mild"])
+    faces: int = 59
+    averaged: bool = False
+    seed: int = 7
+
+
+def load_run(file: str, averaged: bool) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a checkpoint, and the images and steps of its training.
+
+    Raises:
+        InputError: if it is no checkpoint of a network that restores.
+        WeightsError: if it is no weight file of Expert-F, or a damaged one.
+    """
+    if file.endswith(".safetensors"):
+        notes = load_weights(file, "expert_f").notes
+        net = load_network("expert_f", file)[0].eval().requires_grad_(False)
+        return net, {"images": notes.get("images"), "steps": notes.get("steps")}
+    checkpoint = read_checkpoint(file)
+    name = checkpoint.get("network", "")
+    if name not in ("expert_f", "expert_t", "prior", "srnet"):
+        raise InputError(f"runs: {file} holds {name or 'no network'}, expected a run of an expert or of the prior")
+    kind = NETWORKS[name]
+    net = kind.make(kind.config(**plain_config(checkpoint["net_config"])))
+    net.load_state_dict(averaged_weights(checkpoint) if averaged else last_weights(checkpoint))
+    training = {"images": checkpoint.get("images_seen"), "steps": checkpoint.get("global_step")}
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last), training  # type: ignore[call-overload]
+
+
+def restoring(net: nn.Module) -> Callable[[Tensor], Tensor]:
+    """(B, 3, 256, 256) to (B, 3, 512, 512) by `net`; Expert-T is run over the released prior and Expert-F.
+
+    Raises:
+        WeightsError: if those are missing or do not fit.
+    """
+    if not isinstance(net, ExpertT):
+        return lambda x: cast(Tensor, net(x).image)
+    first = cast(ExpertF, load_network("expert_f")[0].eval()) if net.config.regress else None
+    frozen = Frozen(load_prior()[0], first)
+    return lambda x: net(x, frozen).image
+
+
+@torch.inference_mode()
+def measure(
+    restore: Callable[[Tensor], Tensor],
+    batches: Iterable[dict[str, Any]],
+    metrics: Mapping[str, Any],
+    skin: Mapping[str, Any] | None = None,
+    keep: Callable[[str, Tensor], None] | None = None,
+) -> Figures:
+    """Every metric of every restored face, by recipe; mirrored borders count as correct.
+
+    Args:
+        restore: (B, 3, 256, 256) to (B, 3, 512, 512).
+        batches: of `FixedPairs`.
+        metrics: of output and truth at 256.
+        skin: of output, truth and (B, 1, 512, 512) bool `valid`, at 512; nan for faces that are not sharp there.
+        keep: called with the recipe and each restored face, (3, 512, 512).
+    """
+    figures: dict[str, dict[str, list[float]]] = {}
+    for batch in batches:
+        truth, valid = as_tensor(batch["truth"]), valid_at_512(batch["valid"])
+        restored = round8(restore(as_tensor(batch["input"])).clamp(0, 1).contiguous())
+        large = torch.where(valid, restored, truth)
+        image, small = round8(halve(large)), halve(truth)
+        values = {name: metric(image, small) for name, metric in metrics.items()}
+        if "PSNR" in values:  # over the pixels that count
+            values["PSNR"] = values["PSNR"] + 10 * batch["valid"].float().mean((1, 2)).log10()
+        for name, metric in (skin or {}).items():
+            values[name] = torch.where(batch["sharp"], metric(large, truth, valid), torch.nan)
+        for i, recipe in enumerate(batch["drawn"]["recipe"]):
+            for name, value in values.items():
+                figures.setdefault(recipe, {}).setdefault(name, []).append(float(value[i]))
+            if keep is not None:
+                keep(recipe, restored[i])
+    return {recipe: {name: np.array(v) for name, v in rows.items()} for recipe, rows in figures.items()}
+
+
+SKIN = {
+    "sharpness": lambda image, truth, valid: sharpness_ratio(image, truth),
+    "specks": lambda image, truth, valid: specks(image, valid),
+    "streaks": lambda image, truth, valid: 100 * streaks(image, valid),
+}
+
+
+class Pictures:
+    """Keeps pictures as FOLDER/RUN/RECIPE__NUMBER.png, numbered in the order in which they come."""
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self.folder, self.counts = folder / run, dict[str, int]()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, recipe: str, image: Tensor) -> None:
+        self.counts[recipe] = number = self.counts.get(recipe, 0) + 1
+        pixels = (image.permute(1, 2, 0) * 255).round().byte().numpy()
+        Image.fromarray(pixels).save(self.folder / f"{recipe}__{number:03d}.png")
+
+
+def table(runs: Mapping[str, Figures]) -> list[str]:
+    """Markdown: a row for each recipe and run; differences to the first run in brackets."""
+    first = next(iter(runs.values()))
+    names = list(next(iter(first.values())))
+    lines = ["| recipe | run | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    for recipe in first:
+        for run, figures in runs.items():
+            cells = []
+            for name in names:
+                values, base = figures[recipe][name], first[recipe][name]
+                cell = f"{mean(values).value:.4g}"
+                if values is not base:
+                    cell += f" ({interval_text(difference(values, base), '+.3g')})"
+                cells.append(cell)
+            lines.append(f"| {recipe} | {run} | " + " | ".join(cells) + " |")
+    return lines
+
+
+@torch.inference_mode()
+def measure_truths(batches: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Specks and streaks of the photographs themselves, means of the sharp ones."""
+    figures: dict[str, list[float]] = {"specks": [], "streaks": []}
+    for batch in batches:
+        truth, valid, sharp = as_tensor(batch["truth"]), valid_at_512(batch["valid"]), batch["sharp"]
+        for name, values in figures.items():
+            values += SKIN[name](truth, truth, valid)[sharp].tolist()
+    return {name: float(np.nanmean(values)) for name, values in figures.items()}
+
+
+def run(options: CompareCheckpointsOptions) -> None:
+    """Measures, prints and writes.
+
+    Raises:
+        InputError: if fewer than two runs are named, or one cannot be read.
+        DataError: where no faces are named or there are none.
+        OutputError: if the file cannot be written.
+    """
+    if len(options.runs) < 2:
+        raise InputError("runs: got fewer than two, expected runs.NAME=CHECKPOINT twice or more")
+    root = face_folder(options.root)
+    records = real_faces(root, options.faces)
+    pixels = np.stack([read_face(root, r) for r in records])
+    pairs = FixedPairs(ArraySource(pixels, records), options.recipes, options.seed)
+    embed, lpips = load_embedder().embed_aligned, load_lpips()
+    metrics = {"PSNR": psnr, "LPIPS": lpips, "distance": lambda a, b: embedding_distance(embed(a), embed(b))}
+    figures, notes = dict[str, Figures](), []
+    loader = DataLoader(pairs, batch_size=8)
+    for name, file in options.runs.items():
+        net, training = load_run(file, options.averaged)
+        keep = Pictures(Path(options.images), name) if options.images else None
+        batches = track(loader, name, disable=not sys.stderr.isatty())
+        figures[name] = measure(restoring(net), batches, metrics, SKIN, keep)
+        notes.append(f"- {name}: {training['images']} images in {training['steps']} steps")
+    photographs = measure_truths(loader)
+    notes.append("- photographs: " + ", ".join(f"{name} {value:.4g}" for name, value in photographs.items()))
+    if options.images:
+        keep = Pictures(Path(options.images), "input")
+        measure(lambda x: F.interpolate(x, scale_factor=2.0, mode="bicubic").clamp(0, 1), loader, {}, keep=keep)
+    lines = [*notes, "", *table(figures)]
+    write_markdown(Path(options.dst), "Runs side by side", lines)
+    print("\n".join(lines))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return arguments.main(CompareCheckpointsOptions, run, words, __doc__ or "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Named sets of faces, photos and clips that methods are evaluated on."""

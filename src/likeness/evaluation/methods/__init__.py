@@ -1,0 +1,1 @@
+"""The rows of the tables: what is done to a degraded face, frame or clip."""

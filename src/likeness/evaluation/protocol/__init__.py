@@ -1,0 +1,1 @@
+"""Degrades, restores and measures."""

@@ -1,0 +1,1 @@
+"""From scores to means with intervals, tables, figures and their provenance."""
