@@ -31,7 +31,7 @@ from likeness.ops.color import grey, to_float, to_integer
 from likeness.ops.geometry import EYE_DISTANCE_256, enlarged, template
 from likeness.ops.mask import template_mask
 from likeness.stages.identity import distance, embed
-from likeness.stages.restore.base import BaseExpert
+from likeness.stages.restore.base import Expert
 from likeness.stages.restore.exposure import gain
 from likeness.tasks import arguments
 from likeness.types import Conditions, FloatArray, Frame, Pixels
@@ -116,7 +116,7 @@ def compare(image: FloatArray, truth: FloatArray, embedder: FaceEmbedder) -> Fig
 
 
 def survey(
-    expert: BaseExpert, inputs: Sequence[FloatArray], truths: Sequence[FloatArray], embedder: FaceEmbedder
+    expert: Expert, inputs: Sequence[FloatArray], truths: Sequence[FloatArray], embedder: FaceEmbedder
 ) -> tuple[dict[str, list[Figures]], list[list[FloatArray]]]:
     """Restores (256, 256, 3) crops twice.
 

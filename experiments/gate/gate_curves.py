@@ -144,13 +144,13 @@ def run(options: GateCurvesOptions) -> None:
     net, sha256 = load_network("gate", options.gate or None)
     gate = cast(Gate, net.eval())
     module = GateDataModule(
-        str(root),
-        options.cache,
-        options.widths,
-        options.faces,
-        options.held_out,
+        root=str(root),
+        cache=options.cache,
+        widths=options.widths,
+        faces=options.faces,
+        held_out=options.held_out,
         seed=options.seed,
-        soft=options.soft,
+        soft_truth=options.soft,
         wide=options.wide,
     )
     module.setup()

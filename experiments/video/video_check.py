@@ -28,7 +28,7 @@ from likeness.media.video import VideoReader
 from likeness.pipeline.config import from_json, time_range_of
 from likeness.stages.temporal.cuts import is_cut, thumbnail
 from likeness.tasks import arguments
-from likeness.types import FloatArray, Frame, Part
+from likeness.types import FloatArray, Frame, TimeRange
 
 
 @dataclass
@@ -158,7 +158,7 @@ def _changes(log: Path) -> int:
     return changes
 
 
-def _frames(path: Path, part: Part | None) -> Iterator[Frame]:
+def _frames(path: Path, part: TimeRange | None) -> Iterator[Frame]:
     with (VideoReader if kind_of(path) == "video" else GifReader)(path, part) as reader:
         yield from reader
 
