@@ -1,7 +1,7 @@
 """The smallest networks that fit each other: a prior, Expert-F, and Expert-T over both."""
 
 from likeness.nets.expert_f import ExpertFConfig
-from likeness.nets.expert_t import ExpertTConfig
+from likeness.nets.expert_t_data import ExpertTConfig
 from likeness.nets.prior import PriorConfig
 
 PRIOR = PriorConfig(codes=16, code_width=4, heads=2, widths=(12, 8, 8, 4), encoder=(0, 1, 1), decoder=(1, 1, 1))

@@ -38,7 +38,8 @@ from likeness.metrics.sharpness import sharpness_ratio
 from likeness.metrics.specks import specks
 from likeness.metrics.streaks import streaks
 from likeness.nets.expert_f import ExpertF
-from likeness.nets.expert_t import ExpertT, Frozen
+from likeness.nets.expert_t import ExpertT
+from likeness.nets.expert_t_data import Frozen
 from likeness.nets.face_embedder import load_embedder
 from likeness.tasks import arguments
 from likeness.tasks.export import averaged_weights, last_weights, read_checkpoint
@@ -139,7 +140,7 @@ def measure(
             values["PSNR"] = values["PSNR"] + 10 * batch["valid"].float().mean((1, 2)).log10()
         for name, metric in (skin or {}).items():
             values[name] = torch.where(batch["sharp"], metric(large, truth, valid), torch.nan)
-        for i, recipe in enumerate(batch["drawn"]["recipe"]):
+        for i, recipe in enumerate(batch["params"]["recipe"]):
             for name, value in values.items():
                 figures.setdefault(recipe, {}).setdefault(name, []).append(float(value[i]))
             if keep is not None:

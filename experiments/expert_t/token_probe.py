@@ -26,7 +26,8 @@ from likeness.metrics.identity import Embed, embedding_distance
 from likeness.metrics.images import halve, round8
 from likeness.metrics.lpips import Lpips, load_lpips
 from likeness.metrics.sharpness import laplacian_variance
-from likeness.nets.expert_t import ExpertT, Frozen, Knobs, Reading, Seen
+from likeness.nets.expert_t import ExpertT
+from likeness.nets.expert_t_data import Frozen, Knobs, Reading, Seen
 from likeness.nets.face_embedder import load_embedder
 from likeness.stages.restore.expert_t import load_expert_t
 from likeness.tasks import arguments

@@ -125,7 +125,7 @@ def test_degraded_clip_has_the_sampled_parameters(tmp_path: Path) -> None:
     blurred = cv2.GaussianBlur(frames[3].astype(np.float32), (0, 0), 3.0, borderType=cv2.BORDER_REFLECT_101)
     expected = cv2.resize(blurred, (82, 82), interpolation=cv2.INTER_AREA)
     assert np.abs(pixels[3] - expected).mean() < 2.5
-    with pytest.raises(ConfigError, match="expected sides that 8 divides"):
+    with pytest.raises(ConfigError, match="expected sides divisible by 8"):
         write_degraded_clip(frames, params, 4, 1.0, Fraction(25), np.random.default_rng(0), file)
 
 

@@ -18,7 +18,8 @@ from likeness.data.synthetic_faces import draw_face
 from likeness.errors import InputError
 from likeness.metrics.psnr import psnr
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
-from likeness.nets.expert_t import ExpertT, ExpertTConfig
+from likeness.nets.expert_t import ExpertT
+from likeness.nets.expert_t_data import ExpertTConfig
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.weights.networks import load_prior
 

@@ -21,7 +21,7 @@ from experiments.expert_t.token_probe import (
     swap_views,
 )
 from likeness.errors import InputError
-from likeness.nets.expert_t import Reading
+from likeness.nets.expert_t_data import Reading
 
 CHECKER = torch.tensor([[1.0, 1, -1, -1], [1, 1, -1, -1], [-1, -1, 1, 1], [-1, -1, 1, 1]]).repeat(128, 128)
 AMPLITUDES = {"clean": 0.2, "mild": 0.1, "heavy": 0.02}  # of the checker, which stands for texture

@@ -15,7 +15,7 @@ from torch import Tensor
 from experiments.expert_t.token_probe import TokenProbeOptions, Views, knob_table, main, views_of
 from likeness.data.synthetic_faces import draw_face
 from likeness.errors import DataError
-from likeness.nets.expert_t import Knobs, Reading
+from likeness.nets.expert_t_data import Knobs, Reading
 
 
 class Drawn(NamedTuple):

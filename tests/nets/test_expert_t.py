@@ -16,7 +16,8 @@ from likeness.errors import ConfigError
 from likeness.nets.blocks import haar_split, leaky
 from likeness.nets.code_smoothing import CodeSmoothing, stack_states
 from likeness.nets.expert_f import INPUT_GAIN, ExpertF
-from likeness.nets.expert_t import LOOK_UPS, ExpertT, ExpertTConfig, Frozen, Knobs, entropy
+from likeness.nets.expert_t import ExpertT, entropy
+from likeness.nets.expert_t_data import LOOK_UPS, ExpertTConfig, Frozen, Knobs
 from likeness.nets.prior import Prior
 from likeness.nets.tokens import ContentReader, FaceBias
 from likeness.ops.geometry import template

@@ -41,9 +41,9 @@ def test_other_factors_are_refused(option):
         choose_upscale(option, "photo", 10, 10)
 
 
-def test_only_lanczos():
-    with pytest.raises(ConfigError, match="lanczos"):
-        BackgroundConfig("srnet")
+def test_lanczos_takes_no_file():
+    with pytest.raises(ConfigError, match="lanczos has no weights"):
+        BackgroundConfig("lanczos", "a.pth")
 
 
 @pytest.mark.parametrize("factor", [2, 4])

@@ -13,7 +13,8 @@ from likeness.errors import ConfigError, InputError
 from likeness.evaluation.methods.base import MethodContext
 from likeness.evaluation.methods.crops import METHODS
 from likeness.nets.expert_f import ExpertF
-from likeness.nets.expert_t import ExpertT, Frozen, Knobs
+from likeness.nets.expert_t import ExpertT
+from likeness.nets.expert_t_data import Frozen, Knobs
 from likeness.nets.prior import Prior
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.models import load_models

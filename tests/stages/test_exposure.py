@@ -17,7 +17,8 @@ import torch
 from likeness.data.faces import read_face, read_manifest, split_records
 from likeness.data.synthetic_faces import draw_face
 from likeness.nets.expert_f import ExpertF
-from likeness.nets.expert_t import ExpertT, Frozen
+from likeness.nets.expert_t import ExpertT
+from likeness.nets.expert_t_data import Frozen
 from likeness.nets.prior import Prior
 from likeness.ops.color import to_float
 from likeness.stages import restore as package

@@ -73,7 +73,7 @@ def test_the_class_is_what_is_worst(quality: ClipQuality, expected: str) -> None
 
 
 def test_frames_of_two_sizes_are_no_clip() -> None:
-    with pytest.raises(InputError, match="expected one size"):
+    with pytest.raises(InputError, match="expected one or more of one shape"):
         clip_quality([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)])
     with pytest.raises(InputError, match="got 0 frames"):
         clip_quality([])

@@ -142,13 +142,6 @@ def low_pass(x: Tensor) -> Tensor:
     return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
 
 
-def _lattice_projector() -> Tensor:
-    """(9, 9) matrix that removes the response of a 3x3 kernel at the three frequencies of a shuffle's lattice."""
-    y, x = torch.meshgrid(torch.arange(3), torch.arange(3), indexing="ij")
-    waves = torch.stack([(-1.0) ** y, (-1.0) ** x, (-1.0) ** (y + x)]).flatten(1).double()
-    return (torch.eye(9, dtype=torch.float64) - torch.linalg.pinv(waves) @ waves).float()
-
-
 class SmallBlur(nn.Conv2d):
     """A 3x3 convolution of RGB that is initialised as the binomial blur.
 
@@ -156,16 +149,15 @@ class SmallBlur(nn.Conv2d):
     sharpen it.
 
     Args:
-        filtered: keep the response to the lattice at zero whatever training does.
+        filtered: remain the binomial blur, which no lattice passes; the weight is not used.
     """
 
     spread: Tensor
-    projector: Tensor
+    binomial: Tensor
 
     def __init__(self, filtered: bool = False) -> None:
         super().__init__(3, 3, 3, padding=1, bias=False)
         self.filtered = filtered
-        self.register_buffer("projector", _lattice_projector(), persistent=False)
         row = torch.tensor([1.0, 2.0, 1.0]) / 4
         spread = torch.zeros(2, 3, 3)  # phase in the cell, cell, tap: what the two pixels of a mean read
         for pixel in range(2):
@@ -176,10 +168,12 @@ class SmallBlur(nn.Conv2d):
         nn.init.zeros_(self.weight)
         for channel in range(3):
             self.weight.data[channel, channel] = torch.outer(row, row)
+        self.register_buffer("binomial", self.weight.detach().clone(), persistent=False)
+        self.weight.requires_grad_(not filtered)
 
     def kernel(self) -> Tensor:
-        """(3, 3, 3, 3), the weight; projected if `filtered`."""
-        return (self.weight.flatten(2) @ self.projector).view_as(self.weight) if self.filtered else self.weight
+        """(3, 3, 3, 3), the weight, or the binomial blur if `filtered`."""
+        return self.binomial if self.filtered else self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.kernel(), None)

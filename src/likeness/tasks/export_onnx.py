@@ -13,7 +13,8 @@ from omegaconf import MISSING
 from likeness.errors import ConfigError, WeightsError
 from likeness.log import get_logger
 from likeness.nets.expert_f import ExpertF
-from likeness.nets.expert_t import ExpertT, Frozen
+from likeness.nets.expert_t import ExpertT
+from likeness.nets.expert_t_data import Frozen
 from likeness.nets.gate import Gate
 from likeness.stages.restore.onnx import open_graph
 from likeness.weights.manifest import under_expert_t

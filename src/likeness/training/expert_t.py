@@ -12,7 +12,8 @@ from torch import Tensor
 
 from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
-from likeness.nets.expert_t import ExpertT, ExpertTOutput, Frozen, Knobs, Reading, Seen
+from likeness.nets.expert_t import ExpertT
+from likeness.nets.expert_t_data import ExpertTOutput, Frozen, Knobs, Reading, Seen
 from likeness.training.base import FaceModule, as_tensor, valid_at_512
 from likeness.training.losses.frequency import focal_frequency
 from likeness.training.losses.restoration import RestorationLoss

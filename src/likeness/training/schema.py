@@ -13,7 +13,7 @@ from likeness.compat import cpu_has_bf16
 from likeness.data.modules import CartoonDataConfig, FaceDataConfig
 from likeness.data.pairs import MixConfig
 from likeness.nets.expert_f import ExpertFConfig
-from likeness.nets.expert_t import ExpertTConfig
+from likeness.nets.expert_t_data import ExpertTConfig
 from likeness.nets.gate import GateConfig
 from likeness.nets.prior import PriorConfig
 from likeness.nets.srnet import SRNetConfig

@@ -11,7 +11,8 @@ from torch import nn
 
 from likeness.errors import WeightsError
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
-from likeness.nets.expert_t import ExpertT, ExpertTConfig
+from likeness.nets.expert_t import ExpertT
+from likeness.nets.expert_t_data import ExpertTConfig
 from likeness.nets.gate import Gate, GateConfig
 from likeness.nets.prior import Prior, PriorConfig
 from likeness.nets.srnet import SRNet, SRNetConfig

@@ -23,7 +23,8 @@ from likeness.errors import ConfigError, OutputError, WeightsError
 from likeness.nets.blocks import without_complex_numbers
 from likeness.nets.code_smoothing import CodeSmoothing, CodeState
 from likeness.nets.expert_f import ExpertF
-from likeness.nets.expert_t import ExpertT, Frozen, Knobs
+from likeness.nets.expert_t import ExpertT
+from likeness.nets.expert_t_data import Frozen, Knobs
 from likeness.nets.gate import FEATURES, Gate
 
 OPSET = 20
