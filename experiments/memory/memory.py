@@ -150,7 +150,7 @@ def run(options: MemoryOptions) -> None:
         with Progress(disable=not sys.stderr.isatty()) as progress:
             frames = progress.track(scenes(options), total=count, description="drawing the clip")
             write_clip(source, frames, 20, options.rate)
-        command = [sys.executable, "-m", "likeness.tasks.restore", "restore", str(source), f"output={out}"]
+        command = [sys.executable, "-m", "likeness.cli", "restore", str(source), f"output={out}"]
         curve = sample_memory([*command, f"upscale={options.upscale}", "device=cpu"], options.every)
         totals = json.loads((out / "clip" / "clip_report.json").read_text())["totals"]
     lines = [

@@ -52,7 +52,7 @@ class ResumeCheckOptions:
 def command(source: Path, out: Path, options: Sequence[str]) -> list[str]:
     """The command line of the restoration."""
     words = [f"output={out}", "resume=true", "compare=no", *options]
-    return [sys.executable, "-m", "likeness.tasks.restore", "restore", str(source), *words]
+    return [sys.executable, "-m", "likeness.cli", "restore", str(source), *words]
 
 
 def run_until(words: Sequence[str], seconds: float | None) -> bool:
