@@ -1,4 +1,4 @@
-"""LPIPS against the package it takes its heads from, with made-up backbone weights."""
+"""LPIPS against the lpips package, with random backbone weights."""
 
 from __future__ import annotations
 

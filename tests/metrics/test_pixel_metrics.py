@@ -28,13 +28,13 @@ def pairs() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     truth = astronaut()[:256, 128:384] / 255.0
     large = resize(astronaut(), (512, 512)).astype(float)
     blurred = scipy.ndimage.gaussian_filter(truth, (2, 2, 0))
-    made = {
+    distorted = {
         "blur": (truth, blurred),
         "noise": (truth, truth + rng.normal(0, 0.08, truth.shape)),
         "dark": (truth, truth * 0.8),
         "large blur": (large, scipy.ndimage.gaussian_filter(large, (3, 3, 0))),
     }
-    return {k: (_tensor(a), _tensor(b)) for k, (a, b) in made.items()}
+    return {k: (_tensor(a), _tensor(b)) for k, (a, b) in distorted.items()}
 
 
 def _tensor(image: Image) -> torch.Tensor:

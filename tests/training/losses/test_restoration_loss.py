@@ -93,10 +93,10 @@ def test_frequency_uses_the_whole_image_at_256_and_a_window_at_512(image: Tensor
 
 
 def test_losses_of_equal_images_are_zero_except_for_the_lattice(truth: Tensor) -> None:
-    found = parts(RestorationLoss(LossWeights(lpips=0, scale=0)), truth.clone(), truth)
-    assert set(found) == {"l1", "chroma", "frequency", "identity", "lattice"}
+    losses = parts(RestorationLoss(LossWeights(lpips=0, scale=0)), truth.clone(), truth)
+    assert set(losses) == {"l1", "chroma", "frequency", "identity", "lattice"}
     for name in ("l1", "chroma", "frequency", "identity"):
-        assert float(found[name]) == pytest.approx(0, abs=1e-7), name
+        assert float(losses[name]) == pytest.approx(0, abs=1e-7), name
 
 
 def test_soft_truth_has_no_loss_at_512(image: Tensor, truth: Tensor) -> None:
@@ -106,9 +106,9 @@ def test_soft_truth_has_no_loss_at_512(image: Tensor, truth: Tensor) -> None:
     for i, sharp in enumerate(SHARP.tolist()):
         changed = truth.clone()
         changed[i] += 0.1 * board
-        found = parts(loss, changed, truth)
+        losses = parts(loss, changed, truth)
         for name in ("l1", "frequency"):
-            assert (float(found[name]) > 1e-3) == sharp, (name, i)
+            assert (float(losses[name]) > 1e-3) == sharp, (name, i)
 
 
 def test_identity_is_the_squared_distance_of_one_random_view(
@@ -149,9 +149,9 @@ def test_lpips_starts_at_lpips_start_and_uses_windows(
     loss = RestorationLoss(replace(OFF, lpips=0.5, lpips_start=0.25, lpips_window=64))
     assert "lpips" not in parts(loss, image, truth, progress=0.2499)
     assert not sizes
-    found = parts(loss, image, truth, progress=0.25)
+    losses = parts(loss, image, truth, progress=0.25)
     assert sizes == [(2, 3, 64, 64)]
-    assert float(found["lpips"]) > 0
+    assert float(losses["lpips"]) > 0
     assert float(parts(loss, truth.clone(), truth)["lpips"]) == pytest.approx(0, abs=1e-6)
 
 
