@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 
-import hydra
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
+try:
+    import hydra
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import DictConfig
 
-from likeness.errors import LikenessError
-from likeness.evaluation.config import EvaluateConfig
-from likeness.evaluation.run import evaluate
-from likeness.log import get_logger
+    from likeness.errors import LikenessError
+    from likeness.evaluation.config import EvaluateConfig
+    from likeness.evaluation.run import evaluate
+    from likeness.log import get_logger
+except ModuleNotFoundError as missing:
+    sys.exit(f"error: evaluate.py needs {missing.name}; pip install 'likeness[eval]'")
 
 ConfigStore.instance().store(name="evaluate_options", node=EvaluateConfig)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 
-import hydra
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
+try:
+    import hydra
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import DictConfig
 
-from likeness.cli import restore_all, spell_out, split_paths
-from likeness.errors import LikenessError
-from likeness.pipeline.config import RestorerConfig, to_config
-from likeness.tasks.demo import run_demo
+    from likeness.cli import restore_all, spell_out, split_paths
+    from likeness.errors import LikenessError
+    from likeness.pipeline.config import RestorerConfig, to_config
+    from likeness.tasks.demo import run_demo
+except ModuleNotFoundError as missing:
+    sys.exit(f"error: infer.py needs {missing.name}; pip install 'likeness[eval]', or use `likeness restore PATH`")
 
 ConfigStore.instance().store(name="restorer", node=RestorerConfig)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 
-import hydra
-from omegaconf import DictConfig
+try:
+    import hydra
+    from omegaconf import DictConfig
 
-from likeness.errors import LikenessError
-from likeness.training.quiet import quiet
-from likeness.training.run import train
+    from likeness.errors import LikenessError
+    from likeness.training.quiet import quiet
+    from likeness.training.run import train
+except ModuleNotFoundError as missing:
+    sys.exit(f"error: train.py needs {missing.name}; pip install 'likeness[train]'")
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")

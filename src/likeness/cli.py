@@ -231,13 +231,7 @@ def _run(command: str, words: Sequence[str]) -> int:
 
 
 def _task(name: str, words: Sequence[str]) -> int:
-    try:
-        task = import_module(f"likeness.tasks.{name}")
-    except ModuleNotFoundError as error:
-        extra = "onnx" if name == "export" else "eval"
-        print(f"error: {name} needs {error.name}; pip install 'likeness[{extra}]'", file=sys.stderr)
-        return ConfigError.exit_code
-    code: int = task.main(words)
+    code: int = import_module(f"likeness.tasks.{name}").main(words)
     return code
 
 

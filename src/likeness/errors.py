@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LikenessError(Exception):
     """Base of every error that Likeness raises on purpose; the entry points turn it into one line."""
@@ -43,3 +46,22 @@ class DataError(LikenessError):
     """A data set is missing or its manifest is wrong."""
 
     exit_code = 6
+
+
+@contextmanager
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Turns a missing package into a ConfigError that names the extra to install.
+
+    Args:
+        extra: as in pyproject.toml (train, eval, onnx, dev).
+        what: what the user asked for, the start of the message.
+
+    Raises:
+        ConfigError: if an import inside the block fails for a package other than this one.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "likeness":
+            raise
+        raise ConfigError(f"{what}: {error.name} is not installed; pip install 'likeness[{extra}]'") from error

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likeness.errors import InputError, WeightsError
+from likeness.errors import InputError, WeightsError, needs_extra
 from likeness.ops import geometry
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 # Five points at 112 x 112: the alignment that ArcFace models are trained with.
 ARCFACE_TEMPLATE = np.array(
@@ -81,8 +84,12 @@ def open_recogniser(path: Path | str, option: str, flip: bool = True) -> OnnxRec
         flip: see `OnnxRecogniser`.
 
     Raises:
+        ConfigError: if ONNX Runtime is not installed.
         WeightsError: if the file is missing, is no ONNX network, or does not read 112 x 112 RGB.
     """
+    with needs_extra("onnx", option):
+        import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()  # as many as torch was given, not all cores
     options.log_severity_level = 3

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from likeness.data.attributes import ATTRIBUTES
 from likeness.data.faces import FaceRecord, read_face, read_manifest
-from likeness.errors import ConfigError, DataError
+from likeness.errors import DataError, needs_extra
 from likeness.evaluation.probes import Array, Probe, fit, standardised
 from likeness.evaluation.report import provenance
 from likeness.evaluation.report.statistics import bootstrap
@@ -169,10 +169,8 @@ def run(options: LabelsOptions) -> None:
         DataError: where no faces are named, or the labels do not fit the manifest.
         ConfigError: if scikit-learn is missing.
     """
-    try:
+    with needs_extra("dev", "labels"):
         import sklearn  # noqa: F401
-    except ImportError as error:
-        raise ConfigError("labels: scikit-learn is missing; pip install scikit-learn") from error
     data = os.environ.get("LIKENESS_DATA", "")
     if not options.root and not data:
         raise DataError("labels: no faces; give root=DIR or set LIKENESS_DATA")

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger
 
-from likeness.errors import ConfigError
+from likeness.errors import needs_extra
 from likeness.log import get_logger
 
 log = get_logger(__name__)
@@ -42,7 +42,5 @@ def wandb_logger(project: str, save_dir: str, offline: bool | None = None, **opt
         if offline:
             log.info("W&B: no key found, logging offline to %s (upload later with `wandb sync`)", save_dir)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
-    try:
+    with needs_extra("train", "logger=wandb"):
         return WandbLogger(project=project, save_dir=save_dir, offline=offline, **options)
-    except ModuleNotFoundError as error:
-        raise ConfigError("logger: wandb is not installed; pip install wandb or use logger=csv") from error

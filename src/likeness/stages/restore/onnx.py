@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from likeness.errors import WeightsError
+from likeness.errors import WeightsError, needs_extra
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE
 from likeness.stages.restore.base import BaseExpert, split_faces, stack_crops
 from likeness.stages.restore.expert_t import KnobsConfig
@@ -72,7 +72,8 @@ def open_graph(path: Path) -> Run:
     Raises:
         WeightsError: if the file cannot be read.
     """
-    import onnxruntime
+    with needs_extra("onnx", "runtime=onnx"):
+        import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
