@@ -27,7 +27,7 @@ from likeness.metrics.images import halve, round8
 from likeness.metrics.lpips import Lpips, load_lpips
 from likeness.metrics.sharpness import laplacian_variance
 from likeness.nets.expert_t import ExpertT
-from likeness.nets.expert_t_data import Frozen, Knobs, Reading, Seen
+from likeness.nets.expert_t_data import Encoded, Frozen, Knobs, Tokens
 from likeness.nets.face_embedder import load_embedder
 from likeness.stages.restore.expert_t import load_expert_t
 from likeness.tasks import arguments
@@ -67,17 +67,17 @@ class Views:
     Attributes:
         truths: (N, 3, 256, 256) in [0, 1].
         inputs: by recipe, (N, 3, 256, 256).
-        readings, seen: by recipe, one batch after another.
+        tokens_of, encoded: by recipe, one batch after another.
     """
 
     truths: Tensor
     inputs: Mapping[str, Tensor]
-    readings: Mapping[str, Sequence[Reading]]
-    seen: Mapping[str, Sequence[Seen]]
+    tokens_of: Mapping[str, Sequence[Tokens]]
+    encoded: Mapping[str, Sequence[Encoded]]
 
     def tokens(self, recipe: str, kind: str) -> Tensor:
         """(N, tokens, width) of all faces; `kind` is content, quality or clean."""
-        return torch.cat([getattr(r, kind) for r in self.readings[recipe]])
+        return torch.cat([getattr(r, kind) for r in self.tokens_of[recipe]])
 
 
 def views_of(net: ExpertT, frozen: Frozen, root: Path, split: Split, options: TokenProbeOptions) -> Views:
@@ -101,30 +101,30 @@ def _tensor(pixels: Sequence[np.ndarray]) -> Tensor:
 @torch.inference_mode()
 def read_views(net: ExpertT, frozen: Frozen, truths: Tensor, inputs: Mapping[str, Tensor]) -> Views:
     """Reads every view once."""
-    readings: dict[str, list[Reading]] = {}
-    seen: dict[str, list[Seen]] = {}
+    tokens_of: dict[str, list[Tokens]] = {}
+    encoded: dict[str, list[Encoded]] = {}
     for recipe, crops in inputs.items():
         for part in crops.split(BATCH):
-            features = net.see(part, frozen)
-            seen.setdefault(recipe, []).append(features)
-            readings.setdefault(recipe, []).append(net.read(features))
-    return Views(truths, inputs, readings, seen)
+            features = net.encode(part, frozen)
+            encoded.setdefault(recipe, []).append(features)
+            tokens_of.setdefault(recipe, []).append(net.tokenize(features))
+    return Views(truths, inputs, tokens_of, encoded)
 
 
 @torch.inference_mode()
 def render(net: ExpertT, frozen: Frozen, views: Views, recipe: str, quality: Tensor) -> Tensor:
-    """The faces of a view with the quality tokens given, (N, K, width) or (K, width).
+    """The faces of a view with the given quality tokens, (N, K, width) or (K, width).
 
     Returns:
         (N, 3, 256, 256), rounded to 8 bits.
     """
     every = quality.expand(len(views.truths), -1, -1) if quality.ndim == 2 else quality
     images = []
-    batches: Iterator[tuple[Reading, Seen, Tensor]] = zip(
-        views.readings[recipe], views.seen[recipe], every.split(BATCH), strict=True
+    batches: Iterator[tuple[Tokens, Encoded, Tensor]] = zip(
+        views.tokens_of[recipe], views.encoded[recipe], every.split(BATCH), strict=True
     )
-    for reading, seen, tokens in batches:
-        out = net.render(reading, tokens, seen, frozen.prior, Knobs())
+    for tokens, encoded, part in batches:
+        out = net.decode(tokens, part, encoded, frozen.prior, Knobs())
         images.append(round8(halve(out.image.clamp(0, 1).contiguous())))
     return torch.cat(images)
 

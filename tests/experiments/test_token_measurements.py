@@ -21,7 +21,7 @@ from experiments.expert_t.token_probe import (
     swap_views,
 )
 from likeness.errors import InputError
-from likeness.nets.expert_t_data import Reading
+from likeness.nets.expert_t_data import Tokens
 
 CHECKER = torch.tensor([[1.0, 1, -1, -1], [1, 1, -1, -1], [-1, -1, 1, 1], [-1, -1, 1, 1]]).repeat(128, 128)
 AMPLITUDES = {"clean": 0.2, "mild": 0.1, "heavy": 0.02}  # of the checker, which stands for texture
@@ -34,27 +34,27 @@ class Drawn(NamedTuple):
 class Stub:
     """Content is the face's colours on a grid, quality the amplitude of its texture.
 
-    With `leak` content keeps the texture and nothing listens to quality.
+    With `leak` content keeps the texture and quality changes nothing.
     """
 
     def __init__(self, leak: bool = False) -> None:
         self.leak = leak
 
-    def see(self, x: Tensor, frozen: Any) -> Any:
+    def encode(self, x: Tensor, frozen: Any) -> Any:
         return (x,)
 
-    def read(self, seen: Any) -> Reading:
-        (x,) = seen
+    def tokenize(self, encoded: Any) -> Tokens:
+        (x,) = encoded
         grid = F.avg_pool2d(x, 16).flatten(2).transpose(1, 2)
         texture = (x - F.interpolate(F.avg_pool2d(x, 16), (256, 256))).abs().mean((1, 2, 3))
         # With its square, so that three amplitudes can be told apart by lines.
         quality = torch.stack([texture, 10 * texture.square()], 1)[:, None]
         content = torch.cat([grid, quality.expand(-1, 256, 2)], 2) if self.leak else grid
-        return Reading(content, quality, quality, (x, x, x))
+        return Tokens(content, quality, quality, (x, x, x))
 
-    def render(self, reading: Reading, look: Tensor, seen: Any, prior: Any, knobs: Any) -> Drawn:
-        colours = reading.content[..., :3].transpose(1, 2).reshape(-1, 3, 16, 16)
-        amplitude = (reading.content[:, :1, 3:] if self.leak else look)[..., :1]
+    def decode(self, tokens: Tokens, quality: Tensor, encoded: Any, prior: Any, knobs: Any) -> Drawn:
+        colours = tokens.content[..., :3].transpose(1, 2).reshape(-1, 3, 16, 16)
+        amplitude = (tokens.content[:, :1, 3:] if self.leak else quality)[..., :1]
         return Drawn(F.interpolate(colours, (512, 512)) + CHECKER * amplitude[..., None])
 
 
@@ -102,7 +102,7 @@ def test_probe_detects_a_leak() -> None:
 
 
 def test_too_few_views_are_refused(views: Views) -> None:
-    few = Views(views.truths, dict(list(views.inputs.items())[:2]), views.readings, views.seen)
+    few = Views(views.truths, dict(list(views.inputs.items())[:2]), views.tokens_of, views.encoded)
     with pytest.raises(InputError, match="12 faces under 2 recipes"):
         probe(few, "content")
 

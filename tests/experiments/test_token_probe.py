@@ -15,7 +15,7 @@ from torch import Tensor
 from experiments.expert_t.token_probe import TokenProbeOptions, Views, knob_table, main, views_of
 from likeness.data.synthetic_faces import draw_face
 from likeness.errors import DataError
-from likeness.nets.expert_t_data import Knobs, Reading
+from likeness.nets.expert_t_data import Knobs, Tokens
 
 
 class Drawn(NamedTuple):
@@ -30,12 +30,12 @@ class Dimmer:
         dark = 1 - float(knobs.fidelity) / 2
         return Drawn(F.interpolate(x * dark, scale_factor=2) + 0.1 * (1 - float(knobs.quality)) * checker)
 
-    def see(self, x: Tensor, frozen: Any) -> Any:
+    def encode(self, x: Tensor, frozen: Any) -> Any:
         return (x,)
 
-    def read(self, seen: Any) -> Reading:
-        (x,) = seen
-        return Reading(x, x, x, (x, x, x))
+    def tokenize(self, encoded: Any) -> Tokens:
+        (x,) = encoded
+        return Tokens(x, x, x, (x, x, x))
 
 
 @pytest.fixture

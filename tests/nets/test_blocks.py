@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.nets.blocks import (
@@ -14,10 +15,16 @@ from likeness.nets.blocks import (
     NoiseInjection,
     ResidualBlock,
     SmallBlur,
-    haar_merge,
     haar_split,
     low_pass,
 )
+
+
+def haar_merge(x: Tensor) -> Tensor:
+    """Inverse Haar transform: (B, 4C, H, W) to (B, C, 2H, 2W)."""
+    ll, lh, hl, hh = (x / 2).chunk(4, 1)
+    cells = torch.stack([ll + lh + hl + hh, ll - lh + hl - hh, ll + lh - hl - hh, ll - lh - hl + hh], 2)
+    return F.pixel_shuffle(cells.flatten(1, 2), 2)
 
 
 def haar_matrix(size: int) -> Tensor:

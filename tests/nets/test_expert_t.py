@@ -54,7 +54,7 @@ def stirred(config: ExpertTConfig, seed: int = 0) -> ExpertT:
 
 
 @pytest.mark.parametrize("lookup", ["hard", "nearest"])
-def test_it_starts_as_the_prior_s_own_reading_of_expert_f(faces: Tensor, frozen: Frozen, lookup: str) -> None:
+def test_untrained_network_equals_the_prior_applied_to_expert_f(faces: Tensor, frozen: Frozen, lookup: str) -> None:
     assert frozen.expert_f is not None
     with torch.no_grad():
         first = F.avg_pool2d(frozen.expert_f(faces).image, 2).clamp(0, 1)
@@ -63,7 +63,7 @@ def test_it_starts_as_the_prior_s_own_reading_of_expert_f(faces: Tensor, frozen:
     torch.testing.assert_close(out.image, expected)
 
 
-def test_the_soft_look_up_becomes_the_hard_one_when_it_is_sure(faces: Tensor, frozen: Frozen) -> None:
+def test_soft_lookup_equals_hard_lookup_at_low_temperature(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
     with torch.no_grad():
         net.sureness.fill_(np.log(1e5))
@@ -74,7 +74,7 @@ def test_the_soft_look_up_becomes_the_hard_one_when_it_is_sure(faces: Tensor, fr
     assert float((unsure - hard).abs().mean()) > 1e-3
 
 
-def test_at_fidelity_0_the_input_does_not_reach_the_decoder(faces: Tensor, frozen: Frozen) -> None:
+def test_fidelity_0_keeps_the_input_out_of_the_decoder(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
     with torch.no_grad():
         before = [net(faces, frozen, Knobs(fidelity=v)).image for v in (0.0, 1.0)]
@@ -86,7 +86,7 @@ def test_at_fidelity_0_the_input_does_not_reach_the_decoder(faces: Tensor, froze
 
 
 @pytest.mark.parametrize(("knob", "least"), [(0.0, 0.0), (0.25, 0.0), (0.5, 0.2), (0.75, 0.7), (1.0, 1.0)])
-def test_the_fidelity_map_is_clip_f_plus_2v_minus_1(faces: Tensor, frozen: Frozen, knob: float, least: float) -> None:
+def test_fidelity_map_is_clip_of_f_plus_2v_minus_1(faces: Tensor, frozen: Frozen, knob: float, least: float) -> None:
     net = ExpertT(TINY).eval()
     with torch.no_grad():
         net.fidelity.bias.fill_(np.log(0.2 / 0.8))  # type: ignore[union-attr]  # sigmoid of it: .2
@@ -95,7 +95,7 @@ def test_the_fidelity_map_is_clip_f_plus_2v_minus_1(faces: Tensor, frozen: Froze
     assert least == pytest.approx(float(found.mean()), abs=1e-6)
 
 
-def test_each_face_may_have_its_own_knobs(faces: Tensor, frozen: Frozen) -> None:
+def test_knobs_per_face_equal_single_runs(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
     with torch.no_grad():
         both = net(faces, frozen, Knobs(torch.tensor([0.1, 0.9]), torch.tensor([0.0, 1.0])))
@@ -105,30 +105,30 @@ def test_each_face_may_have_its_own_knobs(faces: Tensor, frozen: Frozen) -> None
         torch.testing.assert_close(got, torch.cat([first, second]), atol=2e-3, rtol=0)
 
 
-def test_the_quality_knob_goes_from_the_input_s_look_to_the_clean_one(faces: Tensor, frozen: Frozen) -> None:
+def test_quality_knob_interpolates_from_input_to_clean_tokens(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
     with torch.no_grad():
-        reading = net.read(net.see(faces, frozen))
-        looks = [net.look(reading, share) for share in (0.0, 0.5, 1.0)]
-    torch.testing.assert_close(looks[0], reading.quality)
-    torch.testing.assert_close(looks[1], (reading.quality + reading.clean) / 2)
-    torch.testing.assert_close(looks[2], reading.clean)
-    assert float((looks[0] - looks[2]).abs().mean()) > 0.01
+        tokens = net.tokenize(net.encode(faces, frozen))
+        mixed = [net.mix_quality(tokens, share) for share in (0.0, 0.5, 1.0)]
+    torch.testing.assert_close(mixed[0], tokens.quality)
+    torch.testing.assert_close(mixed[1], (tokens.quality + tokens.clean) / 2)
+    torch.testing.assert_close(mixed[2], tokens.clean)
+    assert float((mixed[0] - mixed[2]).abs().mean()) > 0.01
 
 
-def test_the_look_reaches_codes_and_decoder(faces: Tensor, frozen: Frozen) -> None:
+def test_quality_tokens_change_codes_and_image(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
     with torch.no_grad():
-        seen = net.see(faces, frozen)
-        reading = net.read(seen)
-        a, b = (net.render(reading, look, seen, frozen.prior, Knobs()) for look in (reading.quality, reading.clean))
-        still = net.render(reading, reading.quality, seen, frozen.prior, Knobs())
+        encoded = net.encode(faces, frozen)
+        tokens = net.tokenize(encoded)
+        a, b = (net.decode(tokens, look, encoded, frozen.prior, Knobs()) for look in (tokens.quality, tokens.clean))
+        still = net.decode(tokens, tokens.quality, encoded, frozen.prior, Knobs())
     assert float((a.logits - b.logits).abs().mean()) > 1e-3
     assert float((a.image - b.image).abs().mean()) > 1e-4
     torch.testing.assert_close(a.image, still.image)
 
 
-def test_the_encoder_starts_as_expert_f_s(faces: Tensor, frozen: Frozen) -> None:
+def test_own_encoder_starts_from_expert_f(faces: Tensor, frozen: Frozen) -> None:
     first = frozen.expert_f
     assert first is not None
     net = ExpertT(alone(regress=False)).eval()
@@ -136,9 +136,9 @@ def test_the_encoder_starts_as_expert_f_s(faces: Tensor, frozen: Frozen) -> None
     with torch.no_grad():
         f64 = first.down64(first.enter64(leaky(first.skip128(haar_split((faces - 0.5) * INPUT_GAIN)))))
         expected = first.down32(first.enter32(f64))
-        reading = net.read(net.see(faces, Frozen(frozen.prior, None)))
-        torch.testing.assert_close(reading.maps[0], net.norm32(expected))
-        torch.testing.assert_close(reading.maps[1], net.norm64(f64))
+        tokens = net.tokenize(net.encode(faces, Frozen(frozen.prior, None)))
+        torch.testing.assert_close(tokens.maps[0], net.norm32(expected))
+        torch.testing.assert_close(tokens.maps[1], net.norm64(f64))
 
 
 def some_unknown(count: int) -> Tensor:
@@ -147,7 +147,7 @@ def some_unknown(count: int) -> Tensor:
     return unknown
 
 
-def test_nothing_unknown_changes_nothing(faces: Tensor, frozen: Frozen) -> None:
+def test_empty_mask_changes_nothing(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
     with torch.no_grad():
         expected = net(faces, frozen).image
@@ -155,12 +155,12 @@ def test_nothing_unknown_changes_nothing(faces: Tensor, frozen: Frozen) -> None:
         assert not torch.equal(net(faces, frozen, unknown=some_unknown(len(faces))).image, expected)
 
 
-def test_released_weights_know_nothing_of_unknown_pixels_yet() -> None:
+def test_mask_token_of_released_weights_is_zero() -> None:
     net = load_network("expert_t")[0]
     assert not net.state_dict()["content.unknown"].any()
 
 
-def test_where_nothing_is_known_the_prior_alone_draws(faces: Tensor, frozen: Frozen) -> None:
+def test_fully_masked_input_has_fidelity_0(faces: Tensor, frozen: Frozen) -> None:
     """Fidelity is 0 in every cell with an unknown pixel, also where the user asks for the input's own look."""
     unknown = some_unknown(len(faces))
     unknown[..., 0, 0] = True  # one pixel is enough for its cell
@@ -172,7 +172,7 @@ def test_where_nothing_is_known_the_prior_alone_draws(faces: Tensor, frozen: Fro
     assert torch.equal(found, expected)
 
 
-def test_a_learned_token_stands_in_for_unknown_cells() -> None:
+def test_masked_cells_become_the_learned_token() -> None:
     torch.manual_seed(0)
     reader = ContentReader(6, 12, 2, 4, 1).eval()
     features, unknown = torch.rand(1, 6, 4, 4), torch.zeros(1, 16, dtype=torch.bool)
@@ -187,7 +187,7 @@ def test_a_learned_token_stands_in_for_unknown_cells() -> None:
         assert not torch.equal(reader(features, unknown), shown)
 
 
-def test_the_frozen_networks_get_no_gradient(faces: Tensor, frozen: Frozen) -> None:
+def test_frozen_networks_get_no_gradient(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
     unknown = torch.zeros(len(faces), 1, 256, 256, dtype=torch.bool)
     unknown[..., 100:140, 60:100] = True
@@ -199,42 +199,46 @@ def test_the_frozen_networks_get_no_gradient(faces: Tensor, frozen: Frozen) -> N
     assert not {name for name in without if not name.startswith("scale.")}  # the scale head has a loss of its own
 
 
-@pytest.mark.parametrize("change", [{"split": False}, {"codebook": False}, {"regress": False}], ids=str)
-def test_it_can_do_without(faces: Tensor, frozen: Frozen, change: dict[str, bool]) -> None:
-    net = stirred(alone(**change))
-    given = Frozen(frozen.prior, None) if "regress" in change else frozen
+def test_own_encoder_replaces_expert_f(faces: Tensor, frozen: Frozen) -> None:
+    net = stirred(alone(regress=False))
     with torch.no_grad():
-        out, again = (net(x, given).image for x in (faces, faces))
-        other = net(faces, given, Knobs(quality=0.0)).image
-    torch.testing.assert_close(out, again)
-    assert torch.isfinite(out).all()
-    assert torch.equal(out, other) == ("split" in change)  # without the split there is no quality to turn
-    assert (len(net.state_dict()) < len(ExpertT(TINY).state_dict())) == ("split" in change)
+        image = net(faces, Frozen(frozen.prior, None)).image
+        again = net(faces, Frozen(frozen.prior, None)).image
+        darker = net(faces * 0.9, Frozen(frozen.prior, None)).image
+    torch.testing.assert_close(image, again)
+    assert torch.isfinite(image).all()
+    assert float((image - darker).abs().mean()) > 1e-4
 
 
-def test_the_features_of_expert_f_are_those_on_its_way(faces: Tensor, frozen: Frozen) -> None:
+def test_maps_equal_expert_f_s_intermediate_features(faces: Tensor, frozen: Frozen) -> None:
     first = frozen.expert_f
     assert first is not None
     kept: dict[str, Tensor] = {}
     for name in ("down64", "down32", "bottom", "up32", "up64"):
         getattr(first, name).register_forward_hook(lambda _, __, out, name=name: kept.update({name: out}))
     with torch.no_grad():
-        seen = ExpertT(TINY).see(faces, frozen)
+        encoded = ExpertT(TINY).encode(faces, frozen)
         expected_features, expected_low = frozen.prior.encode(F.avg_pool2d(first(faces).image, 2).clamp(0, 1))
-    given = [seen.maps.given64, seen.maps.given32, seen.maps.bottom, seen.maps.fine32, seen.maps.fine64]
-    for name, found in zip(kept, given, strict=True):
-        torch.testing.assert_close(found, kept[name], msg=name)
-    torch.testing.assert_close(seen.features, expected_features, atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(seen.low, expected_low)
-    # At 128 the way down is followed by the way up.
+    features = [
+        encoded.maps.encoded64,
+        encoded.maps.encoded32,
+        encoded.maps.bottom,
+        encoded.maps.fine32,
+        encoded.maps.fine64,
+    ]
+    for name, feature in zip(kept, features, strict=True):
+        torch.testing.assert_close(feature, kept[name], msg=name)
+    torch.testing.assert_close(encoded.features, expected_features, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(encoded.low, expected_low)
+    # At 128 the encoder's features come first.
     down = leaky(first.skip128(haar_split((faces - 0.5) * INPUT_GAIN)))
-    torch.testing.assert_close(seen.maps.fine128[:, : down.shape[1]], down.detach())
-    half = seen.at(slice(1, None))
-    torch.testing.assert_close(half.maps.fine128, seen.maps.fine128[1:])
-    torch.testing.assert_close(half.low, seen.low[1:])
+    torch.testing.assert_close(encoded.maps.fine128[:, : down.shape[1]], down.detach())
+    half = encoded.at(slice(1, None))
+    torch.testing.assert_close(half.maps.fine128, encoded.maps.fine128[1:])
+    torch.testing.assert_close(half.low, encoded.low[1:])
 
 
-def test_entropy_is_scipy_s() -> None:
+def test_entropy_equals_scipy() -> None:
     logits = torch.randn(2, 3, 4, 4, 5, generator=torch.Generator().manual_seed(0)) * 3
     logits[0, 0, 0] *= 100  # sure of one code
     shares = logits.softmax(-1)
@@ -242,7 +246,7 @@ def test_entropy_is_scipy_s() -> None:
     np.testing.assert_allclose(entropy(logits, shares), expected, atol=1e-5)
 
 
-def test_a_head_that_likes_eyes_looks_at_eyes() -> None:
+def test_attention_bias_towards_eyes_raises_attention_at_eyes() -> None:
     bias = FaceBias(2, 16)
     with torch.no_grad():
         bias.strength[1, 0] = 8.0
@@ -265,14 +269,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_does_not_fit_is_refused(faces: Tensor, frozen: Frozen, name: str) -> None:
+def test_mismatched_input_raises(faces: Tensor, frozen: Frozen, name: str) -> None:
     config, with_first, knobs, message = WRONG[name]
     given = frozen if with_first else Frozen(frozen.prior, None)
     with pytest.raises(ConfigError, match=message):
         ExpertT(config)(faces, given, knobs)
 
 
-def test_an_encoder_of_another_size_is_refused(frozen: Frozen) -> None:
+def test_encoder_of_another_size_raises(frozen: Frozen) -> None:
     assert frozen.expert_f is not None
     with pytest.raises(ConfigError, match="Expert-F's skip128 does not fit"):
         ExpertT(alone(channels=(4, 8, 8, 12), regress=False)).start_from(frozen.expert_f)
@@ -288,7 +292,7 @@ def restored_sequence(net: ExpertT, frozen: Frozen, frames: list[Tensor], pool: 
     return images
 
 
-def test_a_first_frame_is_restored_as_a_photo_and_equal_frames_stay_equal(faces: Tensor, frozen: Frozen) -> None:
+def test_first_frame_equals_photo_and_equal_frames_stay_equal(faces: Tensor, frozen: Frozen) -> None:
     net, x = stirred(TINY), faces[:1]
     with torch.no_grad():
         alone = net(x, frozen).image
@@ -297,7 +301,7 @@ def test_a_first_frame_is_restored_as_a_photo_and_equal_frames_stay_equal(faces:
         assert all(torch.equal(image, alone) for image in images)
 
 
-def test_held_faces_change_less_and_follow_nothing_without_options(faces: Tensor, frozen: Frozen) -> None:
+def test_smoothing_reduces_change_and_is_off_at_threshold_0(faces: Tensor, frozen: Frozen) -> None:
     net, generator = stirred(TINY), torch.Generator().manual_seed(0)
     frames = [faces[:1] + 0.02 * torch.randn(1, 3, 256, 256, generator=generator) for _ in range(4)]
     with torch.no_grad():
@@ -312,7 +316,7 @@ def test_held_faces_change_less_and_follow_nothing_without_options(faces: Tensor
     assert flicker(restored_sequence(net, frozen, frames, False, 1.5)) < flicker(free)
 
 
-def test_faces_of_a_batch_keep_their_own_state(faces: Tensor, frozen: Frozen) -> None:
+def test_faces_of_a_batch_keep_separate_states(faces: Tensor, frozen: Frozen) -> None:
     net = stirred(TINY)
     with torch.no_grad():
         none = net.initial_state()
@@ -326,17 +330,15 @@ def test_faces_of_a_batch_keep_their_own_state(faces: Tensor, frozen: Frozen) ->
     torch.testing.assert_close(state.weight, torch.tensor([6.0, 2.0]))
 
 
-def test_unknown_pixels_do_not_reach_the_decoder_at_any_size(
-    faces: Tensor, frozen: Frozen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_masked_pixels_do_not_reach_the_decoder(faces: Tensor, frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between cells the map is interpolated: a neighbour's fidelity must not leak into what is unknown."""
-    net, unknown, seen = stirred(TINY), some_unknown(len(faces)), {}
+    net, unknown, encoded = stirred(TINY), some_unknown(len(faces)), {}
 
     def spy(size: str, transform: torch.nn.Module) -> None:
         forward = transform.forward
 
         def keep(features: Tensor, own: Tensor, fidelity: Tensor, look: Tensor) -> Tensor:
-            seen[int(size)] = fidelity
+            encoded[int(size)] = fidelity
             return forward(features, own, fidelity, look)
 
         monkeypatch.setattr(transform, "forward", keep)
@@ -345,8 +347,8 @@ def test_unknown_pixels_do_not_reach_the_decoder_at_any_size(
         spy(size, transform)
     with torch.no_grad():
         net(faces, frozen, Knobs(fidelity=1.0), unknown)
-    assert set(seen) == {32, 64, 128}
-    for size, fidelity in seen.items():
+    assert set(encoded) == {32, 64, 128}
+    for size, fidelity in encoded.items():
         hidden = F.max_pool2d(unknown.float(), 256 // size) > 0
         assert not fidelity[hidden].any(), size
         assert (fidelity[~hidden] > 0).all(), size

@@ -9,7 +9,7 @@ from scipy.ndimage import map_coordinates
 
 from likeness.errors import InputError
 from likeness.ops.geometry import TEMPLATE_512, invert, resized, transform
-from likeness.stages.align import align, align_with, at_size, face_width
+from likeness.stages.align import align, align_with, face_width
 from likeness.stages.composite import Patch, paste
 
 
@@ -82,7 +82,6 @@ def test_matrices_invert_exactly(points, upscale):
     to_crop = resized(crop.matrix, source=upscale, target=2)
     there = transform(to_crop, np.array([[3.0, 4.0], [200.5, 17.25]]))
     np.testing.assert_allclose(transform(invert(to_crop), there), [[3.0, 4.0], [200.5, 17.25]], atol=1e-9)
-    np.testing.assert_allclose(at_size(crop.matrix, 256, 512), resized(crop.matrix, target=2), atol=1e-12)
 
 
 def test_a_face_half_outside_is_mirrored_and_said(portrait, points):

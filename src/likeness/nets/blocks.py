@@ -33,17 +33,10 @@ def haar_split(x: Tensor) -> Tensor:
     return torch.cat([a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d], 1) / 2
 
 
-def haar_merge(x: Tensor) -> Tensor:
-    """The inverse of `haar_split`: (B, 4C, H, W) to (B, C, 2H, 2W)."""
-    ll, lh, hl, hh = (x / 2).chunk(4, 1)
-    cells = torch.stack([ll + lh + hl + hh, ll - lh + hl - hh, ll + lh - hl - hh, ll - lh - hl + hh], 2)
-    return F.pixel_shuffle(cells.flatten(1, 2), 2)
-
-
 _HAAR = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 2.0
 
 
-def zero_bias(layer: nn.Conv2d) -> None:
+def zero_bias(layer: nn.Conv2d | nn.Linear) -> None:
     """Initialises a layer's bias to zero."""
     nn.init.zeros_(cast(Tensor, layer.bias))
 

@@ -1,4 +1,4 @@
-"""What Expert-T is configured by, reads and returns; the network is in `expert_t`."""
+"""Expert-T's configuration and the typed data between its stages; the network is in `expert_t`."""
 
 from __future__ import annotations
 
@@ -13,28 +13,26 @@ from likeness.nets.prior import Prior
 
 LookUp = Literal["soft", "hard", "nearest"]
 LOOK_UPS: tuple[LookUp, ...] = ("soft", "hard", "nearest")
-GRID = 16  # edge of the content tokens' grid
-CODES = 32  # edge of the codes' grid
-MODULATED = (32, 64, 128)  # edges at which the decoder's features are changed
+GRID = 16  # content tokens along an edge
+CODES = 32  # codes along an edge
+MODULATED = (32, 64, 128)  # sizes at which the decoder's features are modulated
 
 
 @dataclass(frozen=True)
 class ExpertTConfig:
-    """Size of the network, and what it can be trained without, to compare.
+    """Size of the network.
 
     Attributes:
         width: dimensions of a token.
-        heads: of the attention.
-        quality: quality tokens.
-        read, render: blocks that read the content tokens and that render them.
-        channels: of Expert-F's features at 128, 64, 32 and 16 pixels, and of an encoder of its own.
-        hidden: channels inside the feature transformations at 32, 64 and 128.
+        heads: attention heads.
+        quality: number of quality tokens.
+        read, render: transformer blocks before and after the quality tokens are read.
+        channels: feature channels of Expert-F, or of Expert-T's own encoder, at 128, 64, 32 and 16 pixels.
+        hidden: channels inside the feature transforms at 32, 64 and 128.
         code_heads, code_width: of the prior's codebook.
         decoded: channels of the prior's decoder at 32, 64 and 128.
-        regress: Expert-F goes first; False = an encoder of its own, which starts as Expert-F's, and the prior's see the
-            input alone.
-        split: quality tokens; False = content tokens alone.
-        codebook: codes; False = continuous latents.
+        regress: Expert-F runs first. False = Expert-T has an encoder of its own, initialised from Expert-F's, and the
+            prior's encoder reads the input itself.
     """
 
     width: int = 192
@@ -48,8 +46,6 @@ class ExpertTConfig:
     code_width: int = 32
     decoded: tuple[int, int, int] = (192, 96, 48)
     regress: bool = True
-    split: bool = True
-    codebook: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for the JSON beside the weights."""
@@ -57,7 +53,7 @@ class ExpertTConfig:
 
 
 class Frozen(NamedTuple):
-    """The networks that Expert-T stands on and never changes."""
+    """The networks that Expert-T uses and does not train."""
 
     prior: Prior
     expert_f: ExpertF | None
@@ -65,13 +61,13 @@ class Frozen(NamedTuple):
 
 @dataclass(frozen=True)
 class Knobs:
-    """What a user may turn; one number for all faces, or (B,) tensors.
+    """The user's settings: one number for all faces, or (B,) tensors.
 
     Attributes:
         fidelity: 0 = the prior, 1 = the input.
-        quality: 0 = the input's own look, 1 = clean.
-        lookup: soft = mean of the codes by their probability, hard = the likeliest code, nearest = the code that the
-            prior's encoder alone would take.
+        quality: 0 = the input's quality, 1 = clean.
+        lookup: soft = mean of the codes weighted by probability, hard = the most probable code, nearest = the code
+            nearest to the feature of the prior's encoder.
     """
 
     fidelity: float | Tensor = 0.5
@@ -79,58 +75,58 @@ class Knobs:
     lookup: LookUp = "soft"
 
 
-class Maps(NamedTuple):
-    """Features of the input, Expert-F's or those of an own encoder.
+class FeatureMaps(NamedTuple):
+    """Features of the input, from Expert-F or from Expert-T's own encoder.
 
     Attributes:
-        bottom: (B, C, 16, 16), what the content tokens start from.
-        given64, given32: of the way down: the input's own look, for the quality tokens.
-        fine32, fine64, fine128: for codes and decoder.
+        bottom: (B, C, 16, 16), the source of the content tokens.
+        encoded64, encoded32: encoder features, which show the input's quality; the source of the quality tokens.
+        fine32, fine64, fine128: features for the codes and the decoder.
     """
 
     bottom: Tensor
-    given64: Tensor
-    given32: Tensor
+    encoded64: Tensor
+    encoded32: Tensor
     fine32: Tensor
     fine64: Tensor
     fine128: Tensor
 
 
-class Seen(NamedTuple):
-    """What is seen in the input before anything is decided.
+class Encoded(NamedTuple):
+    """The input, encoded by the frozen networks.
 
     Attributes:
-        features: (B, D, 32, 32), the prior encoder's, of Expert-F's output or of the input itself.
-        low: (B, 3, 16, 16), colour and light of the same.
-        maps: features.
-        unknown: (B, 1, 256, 256) bool, pixels that the picture does not show; None = none.
+        features: (B, D, 32, 32), the prior encoder's features of Expert-F's output, or of the input itself.
+        low: (B, 3, 16, 16), its colour and light.
+        maps: features of the input.
+        unknown: (B, 1, 256, 256) bool, masked pixels; None = none.
     """
 
     features: Tensor
     low: Tensor
-    maps: Maps
+    maps: FeatureMaps
     unknown: Tensor | None = None
 
-    def at(self, index: slice) -> Seen:
+    def at(self, index: slice) -> Encoded:
         """The faces at `index`."""
         unknown = None if self.unknown is None else self.unknown[index]
-        return Seen(self.features[index], self.low[index], Maps(*(m[index] for m in self.maps)), unknown)
+        return Encoded(self.features[index], self.low[index], FeatureMaps(*(m[index] for m in self.maps)), unknown)
 
     def unknown_at(self, size: int) -> Tensor | None:
-        """(B, 1, size, size) bool: cells with a pixel that the picture does not show."""
+        """(B, 1, size, size) bool: cells with at least one masked pixel."""
         if self.unknown is None:
             return None
         return F.adaptive_max_pool2d(self.unknown.float(), size) > 0
 
 
-class Reading(NamedTuple):
-    """What the network reads.
+class Tokens(NamedTuple):
+    """The tokens of a face.
 
     Attributes:
         content: (B, 256, width) content tokens.
-        quality: (B, K, width) quality tokens of the input's own look.
-        clean: (B, K, width) those that a good picture of this face would have.
-        maps: features at 32, 64, 128 pixels, for the transformations.
+        quality: (B, K, width) quality tokens of the input.
+        clean: (B, K, width) predicted quality tokens of a good picture of the same face.
+        maps: features at 32, 64 and 128 pixels, for the feature transforms.
     """
 
     content: Tensor
@@ -140,14 +136,14 @@ class Reading(NamedTuple):
 
 
 class ExpertTOutput(NamedTuple):
-    """What the network returns.
+    """The network's output.
 
     Attributes:
         image: (B, 3, 512, 512), about [0, 1], not clamped.
         logits: (B, heads, 32, 32, codes).
-        fidelity: (B, 1, 32, 32), the map as used, 0..1.
+        fidelity: (B, 1, 32, 32), the fidelity map in 0..1, after the setting was applied.
         log_scale: (B, 1, 32, 32), natural logarithm of the Laplace scale of the error per cell.
-        codes: (B, D, 32, 32), as they were drawn.
+        codes: (B, D, 32, 32), as decoded.
     """
 
     image: Tensor

@@ -132,21 +132,16 @@ class CleanQuality(nn.Module):
 
 
 class Renderer(nn.Module):
-    """Content tokens (B, N, D), conditioned on quality tokens (B, K, D), to (B, N, D).
+    """Content tokens (B, N, D), conditioned on quality tokens (B, K, D), to (B, N, D)."""
 
-    `split=False` leaves the quality tokens out.
-    """
-
-    def __init__(self, width: int, heads: int, size: int, depth: int, split: bool) -> None:
+    def __init__(self, width: int, heads: int, size: int, depth: int) -> None:
         super().__init__()
         self.bias = FaceBias(heads, size)
         self.blocks = nn.ModuleList(SelfBlock(width, heads) for _ in range(depth))
-        self.asks = nn.ModuleList(CrossBlock(width, heads, width) for _ in range(depth if split else 0))
+        self.asks = nn.ModuleList(CrossBlock(width, heads, width) for _ in range(depth))
 
     def forward(self, content: Tensor, quality: Tensor) -> Tensor:
         bias = self.bias()
-        for i, block in enumerate(self.blocks):
-            if i < len(self.asks):
-                content = self.asks[i](content, quality)
-            content = block(content, bias)
+        for block, ask in zip(self.blocks, self.asks, strict=True):
+            content = block(ask(content, quality), bias)
         return content

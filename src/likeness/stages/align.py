@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from likeness.ops.color import to_float
-from likeness.ops.geometry import EYE_DISTANCE_256, Matrix, resized, scale_of, similarity, transform, warp
+from likeness.ops.geometry import EYE_DISTANCE_256, Matrix, scale_of, similarity, transform, warp
 from likeness.types import Crop, FloatArray, Pixels
 
 
@@ -48,11 +48,6 @@ def align_with(pixels: Pixels, matrix: Matrix, size: int) -> Crop:
     shift[:, 2] += matrix[:, :2] @ np.array([cx0, cy0])
     image = np.clip(warp(part, shift, (size, size), border=cv2.BORDER_REFLECT_101), 0, 1)
     return Crop(image.astype(np.float32), matrix, _inside(matrix, size, width, height))
-
-
-def at_size(crop_matrix: Matrix, size: int, new_size: int) -> Matrix:
-    """The same alignment for a crop of another size."""
-    return resized(crop_matrix, target=new_size / size)
 
 
 def _needed(start: int, stop: int, length: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT
-from likeness.nets.expert_t_data import ExpertTOutput, Frozen, Knobs, Reading, Seen
+from likeness.nets.expert_t_data import Encoded, ExpertTOutput, Frozen, Knobs, Tokens
 from likeness.training.base import FaceModule, as_tensor, valid_at_512
 from likeness.training.losses.frequency import focal_frequency
 from likeness.training.losses.restoration import RestorationLoss
@@ -125,21 +125,21 @@ class ExpertTModule(FaceModule):
         net, generator, progress = cast(ExpertT, self.net), self.step_generator(), self.shared_progress()
         x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
         valid, unknown = valid_at_512(batch["valid"]), batch["unknown"][:, None]
-        seen = net.see(x, self.frozen, unknown)
-        reading = net.read(seen)
+        encoded = net.encode(x, self.frozen, unknown)
+        tokens = net.tokenize(encoded)
         fidelity = self._sample_fidelity(len(x), generator).to(self.device)
-        out = net.render(reading, reading.clean, seen, self.frozen.prior, Knobs(fidelity))
+        out = net.decode(tokens, tokens.clean, encoded, self.frozen.prior, Knobs(fidelity))
         # At fidelity 1 the target is the input itself, except for its masked pixels.
         full_fidelity = fidelity == 1
         copied = full_fidelity[:, None, None, None] & ~valid_at_512(batch["unknown"])
         target = torch.where(copied, F.interpolate(x, scale_factor=2.0, mode="bicubic"), truth)
         sharp = sharp & ~full_fidelity
         other_losses = {"scale": self.loss.scale(out.log_scale, out.image, truth, valid)}
-        if net.config.codebook and self.tokens.codes:
+        if self.tokens.codes:
             codes_loss = self._codes_loss(out, F.avg_pool2d(truth, 2), batch["valid"])
             other_losses["codes"] = self.tokens.codes * codes_loss
-        if net.config.split and self.tokens.swap_quality and "swapped_input" in batch:
-            other_losses["swap_quality"] = self.tokens.swap_quality * self._swap_quality_loss(reading, seen, batch)
+        if self.tokens.swap_quality and "swapped_input" in batch:
+            other_losses["swap_quality"] = self.tokens.swap_quality * self._swap_quality_loss(tokens, encoded, batch)
         # At fidelity 1 the output must follow the input, which flickers.
         other_losses |= self.temporal_consistency(
             batch,
@@ -180,7 +180,7 @@ class ExpertTModule(FaceModule):
         loss = F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none").view(target.shape)
         return (loss * valid_cells).sum() / (valid_cells.sum() * target.shape[1]).clamp(min=1)
 
-    def _swap_quality_loss(self, reading: Reading, seen: Seen, batch: dict[str, Any]) -> Tensor:
+    def _swap_quality_loss(self, tokens: Tokens, encoded: Encoded, batch: dict[str, Any]) -> Tensor:
         """Renders every second face with the quality tokens of the next picture, and compares with a known result.
 
         `swapped_input` is each truth with the degradation of the next sample. So content tokens must hold the identity
@@ -188,10 +188,10 @@ class ExpertTModule(FaceModule):
         """
         net, half = cast(ExpertT, self.net), slice(None, None, 2)
         target = as_tensor(batch["swapped_input"][half])
-        quality = reading.quality.roll(-1, 0)[half]
-        swapped = Reading(reading.content[half], quality, quality, cast(Any, tuple(m[half] for m in reading.maps)))
+        quality = tokens.quality.roll(-1, 0)[half]
+        swapped = Tokens(tokens.content[half], quality, quality, cast(Any, tuple(m[half] for m in tokens.maps)))
         knobs = Knobs(fidelity=self._default_fidelity)
-        out = net.render(swapped, quality, seen.at(half), self.frozen.prior, knobs)
+        out = net.decode(swapped, quality, encoded.at(half), self.frozen.prior, knobs)
         image = torch.where(batch["valid"][half][:, None], F.avg_pool2d(out.image, 2).float(), target)
         every = torch.ones(len(image), device=image.device)
         return (image - target).abs().mean() + self.loss.weights.frequency * focal_frequency(image, target, every)

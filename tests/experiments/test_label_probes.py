@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
-from likeness.evaluation.probes import balanced_accuracy, fit, span, standardised, threshold
+from experiments.labels.spread_labels import balanced_accuracy, fit, span, standardised, threshold
 
 NAMES = ("embedder", "top", "objects")
 

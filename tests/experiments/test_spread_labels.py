@@ -11,14 +11,13 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 from torchvision.models import squeezenet1_1
 
+from experiments.labels import spread_labels as labels
+from experiments.labels.spread_labels import Probe, read_labels, row, write
 from likeness.data.attributes import ATTRIBUTES, read_attributes
 from likeness.data.faces import FaceRecord
 from likeness.errors import DataError
-from likeness.evaluation.probes import Probe
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
 from likeness.nets.face_embedder import load_embedder
-from likeness.tasks import labels
-from likeness.tasks.labels import read_labels, row, write
 
 
 def test_a_row_states_how_the_probe_does() -> None:

@@ -1,4 +1,4 @@
-"""Spreads labels given by eye over all training faces: `python -m likeness.tasks.labels`.
+"""Spreads labels given by eye over all training faces: `python experiments/labels/spread_labels.py`.
 
 A linear probe for each attribute learns from the labelled faces of `train`; its balanced accuracy is measured on those
 of `val`, which it never saw. Features: the embedder's, Expert-F's on its way down (at half the size), and those of an
@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +25,6 @@ from torch import Tensor
 from likeness.data.attributes import ATTRIBUTES
 from likeness.data.faces import FaceRecord, read_face, read_manifest
 from likeness.errors import DataError, needs_extra
-from likeness.evaluation.probes import Array, Probe, fit, standardised
 from likeness.evaluation.report import provenance
 from likeness.evaluation.report.statistics import bootstrap
 from likeness.metrics.lpips import backbone_file
@@ -35,6 +34,10 @@ from likeness.tasks import arguments
 from likeness.weights.files import read_tensors
 from likeness.weights.networks import load_network
 
+Array = npt.NDArray[np.float32]
+Values = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+STRENGTHS = (0.3, 1.0, 3.0, 10.0)  # of the fit, inverse regularisation
 COMBINATIONS = (
     ("embedder", "expert"),
     ("embedder", "expert", "objects"),
@@ -141,21 +144,114 @@ def _features(faces: Tensor, expert: ExpertF, embedder: FaceEmbedder, objects: t
     }
 
 
-def row(attribute: str, probe: Probe, has: npt.NDArray[np.bool_], said: npt.NDArray[np.bool_], learned: int) -> str:
-    """A line of the table: how the probe does on faces held back."""
+@dataclass(frozen=True)
+class Probe:
+    """A linear probe of one attribute.
 
-    def accuracy(m: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    Attributes:
+        features, strength: what cross-validation chose.
+        weights, offset: scores above 0 mean that a face has the attribute.
+        chosen_at: balanced accuracy in cross-validation.
+    """
+
+    features: tuple[str, ...]
+    strength: float
+    weights: Values
+    offset: float
+    chosen_at: float
+
+    def scores(self, features: Mapping[str, Array]) -> Values:
+        """(N,)."""
+        return np.asarray(joined(features, self.features) @ self.weights + self.offset, np.float64)
+
+
+def joined(features: Mapping[str, Array], names: Sequence[str]) -> Array:
+    """(N, D), every network's share of the length alike whatever its dimensions."""
+    return np.concatenate([features[name] / np.sqrt(features[name].shape[1]) for name in names], 1)
+
+
+def standardised(features: Mapping[str, Array], reference: Flags) -> dict[str, Array]:
+    """Every dimension with mean 0 and spread 1 over the faces of `reference` (N,)."""
+    return {n: (v - v[reference].mean(0)) / (v[reference].std(0) + 1e-6) for n, v in features.items()}
+
+
+def balanced_accuracy(has: Flags, predicted: Flags) -> float:
+    """Mean of the shares of hits among those that have it and those that have not."""
+    return float((predicted[has].mean() + (~predicted[~has]).mean()) / 2)
+
+
+def span(values: Array) -> tuple[Values, Values]:
+    """Coordinates (N, K) of the rows in the space that they span, and its axes (D, K), orthonormal.
+
+    A fit with a penalty on the length of its weights is the same in them, and quicker where D is above N.
+    """
+    lengths, directions = np.linalg.eigh(np.asarray(values @ values.T, np.float64))
+    kept = lengths > 1e-6 * lengths[-1]
+    roots = np.sqrt(lengths[kept])
+    return directions[:, kept] * roots, values.T @ (directions[:, kept] / roots)
+
+
+def threshold(scores: Values, has: Flags) -> float:
+    """The score at which having and not having are as likely, both counted alike (after Platt 1999).
+
+    A logistic curve over all (N,) scores; the single score at which the accuracy is highest depends on a few faces.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    curve = LogisticRegression(C=1e4, class_weight="balanced").fit(scores[:, None], has)
+    slope = float(curve.coef_[0, 0])
+    # A probe that is no better than chance has no such score, and any border serves it.
+    return -float(curve.intercept_[0]) / slope if slope > 0 else float(np.median(scores))
+
+
+def fit(
+    features: Mapping[str, Array], has: Flags, drawn: Flags, combinations: Sequence[tuple[str, ...]], seed: int
+) -> Probe:
+    """Chooses features, strength and threshold by tenfold cross-validation, and fits on all faces.
+
+    Args:
+        features: (N, D) each, standardised.
+        has: (N,), the labels.
+        drawn: (N,), the faces that were drawn at random; only they count in choosing.
+        combinations: names of features to choose among.
+        seed: of the folds.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    folds, best = StratifiedKFold(10, shuffle=True, random_state=seed), None
+    for names in combinations:
+        values, axes = span(joined(features, names))
+        for strength in STRENGTHS:
+            model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
+            scores = cross_val_predict(model, values, has, cv=folds, method="decision_function")
+            border = threshold(scores[drawn], has[drawn])
+            reached = balanced_accuracy(has[drawn], scores[drawn] >= border)
+            if best is None or reached > best.chosen_at:
+                model.fit(values, has)
+                offset = float(model.intercept_[0]) - border
+                best = Probe(names, strength, axes @ model.coef_[0], offset, reached)
+    assert best is not None
+    return best
+
+
+def row(
+    attribute: str, probe: Probe, has: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_], learned: int
+) -> str:
+    """A line of the table: the probe's accuracy on held-back faces."""
+
+    def accuracy(m: Values) -> Values:
         return (m[:, 0] / m[:, 1] + m[:, 2] / m[:, 3]) / 2
 
-    counts = np.stack([has & said, has, ~has & ~said, ~has], 1).astype(np.float64)
+    counts = np.stack([has & predicted, has, ~has & ~predicted, ~has], 1).astype(np.float64)
     found = bootstrap(accuracy, counts)
     cells = [
         attribute,
         str(learned),
         str(int(has.sum())),
         f"**{found.value:.3f}** [{found.low:.3f}, {found.high:.3f}]",
-        f"{said[has].mean():.2f}",
-        f"{(~said[~has]).mean():.2f}",
+        f"{predicted[has].mean():.2f}",
+        f"{(~predicted[~has]).mean():.2f}",
         f"{probe.chosen_at:.3f}",
         f"{' + '.join(probe.features)}, {probe.strength:g}",
     ]
@@ -183,7 +279,7 @@ def run(options: LabelsOptions) -> None:
     train = np.array([r.split == "train" for r in records])
     features = standardised(features_of(root, records), train)
     drawn = np.array([r.file in labelled and labelled[r.file].drawn for r in records])
-    told: list[set[str]] = [set() for _ in records]
+    assigned: list[set[str]] = [set() for _ in records]
     lines = []
     for attribute in track(ATTRIBUTES, "probes", disable=not sys.stderr.isatty()):
         has = np.array([attribute in labelled[r.file].attributes if r.file in labelled else False for r in records])
@@ -192,21 +288,21 @@ def run(options: LabelsOptions) -> None:
         probe = fit(
             {n: v[learned] for n, v in features.items()}, has[learned], drawn[learned], COMBINATIONS, options.seed
         )
-        said = probe.scores(features) > 0
-        lines.append(row(attribute, probe, has[held], said[held], int(has[learned].sum())))
-        for i in np.flatnonzero(np.where(known, has, said) & train):
-            told[i].add(attribute)
-    write(Path(options.dst), [(r.file, t) for r, t in zip(records, told, strict=True) if t], lines)
+        predicted = probe.scores(features) > 0
+        lines.append(row(attribute, probe, has[held], predicted[held], int(has[learned].sum())))
+        for i in np.flatnonzero(np.where(known, has, predicted) & train):
+            assigned[i].add(attribute)
+    write(Path(options.dst), [(r.file, t) for r, t in zip(records, assigned, strict=True) if t], lines)
 
 
-def write(folder: Path, told: Sequence[tuple[str, set[str]]], lines: Sequence[str]) -> None:
+def write(folder: Path, assigned: Sequence[tuple[str, set[str]]], lines: Sequence[str]) -> None:
     """Writes `attributes.csv` and `table.md`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "attributes.csv").open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["file", "attributes"])
-        writer.writerows([file, " ".join(a for a in ATTRIBUTES if a in found)] for file, found in sorted(told))
-    counts: dict[str, Any] = {a: sum(a in found for _, found in told) for a in ATTRIBUTES}
+        writer.writerows([file, " ".join(a for a in ATTRIBUTES if a in found)] for file, found in sorted(assigned))
+    counts: dict[str, Any] = {a: sum(a in found for _, found in assigned) for a in ATTRIBUTES}
     columns = ("attribute", "learned from", "held back", "balanced accuracy", "hits", "rejections", "in folds", "probe")
     head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     tail = [
