@@ -11,46 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError
 from likeness.nets.blocks import haar_split, leaky
 from likeness.nets.code_smoothing import CodeSmoothing, stack_states
-from likeness.nets.expert_f import INPUT_GAIN, ExpertF
+from likeness.nets.expert_f import INPUT_GAIN
 from likeness.nets.expert_t import ExpertT, entropy
 from likeness.nets.expert_t_data import LOOK_UPS, ExpertTConfig, Frozen, Knobs
-from likeness.nets.prior import Prior
-from likeness.nets.tokens import ContentReader, FaceBias
+from likeness.nets.tokens import FaceBias
 from likeness.ops.geometry import template
-from likeness.weights.networks import load_network
-from tests.tiny import FIRST, PRIOR, TINY
+from tests.tiny import TINY, randomised
 
 
 def alone(**changes: object) -> ExpertTConfig:
     return ExpertTConfig(**{**TINY.to_dict(), **changes})  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def faces() -> Tensor:
-    return torch.from_numpy(np.stack([draw_face(256, s) for s in (1, 2)])).permute(0, 3, 1, 2).float() / 255
-
-
-@pytest.fixture(scope="module")
-def frozen(faces: Tensor) -> Frozen:
-    torch.manual_seed(0)
-    prior, first = Prior(PRIOR), ExpertF(FIRST)
-    torch.nn.init.normal_(prior.decoder.leave256.weight, std=0.05)
-    torch.nn.init.normal_(first.leave256.weight, std=0.05)
-    prior.train()(faces)  # starts the codes
-    return Frozen(prior.eval().requires_grad_(False), first.eval().requires_grad_(False))
-
-
-def stirred(config: ExpertTConfig, seed: int = 0) -> ExpertT:
-    """A network whose every weight does something."""
-    torch.manual_seed(seed)
-    net = ExpertT(config).eval()
-    for weight in net.parameters():
-        torch.nn.init.normal_(weight, mean=float(weight.detach().mean()), std=0.1)
-    return net
 
 
 @pytest.mark.parametrize("lookup", ["hard", "nearest"])
@@ -64,7 +37,7 @@ def test_untrained_network_equals_the_prior_applied_to_expert_f(faces: Tensor, f
 
 
 def test_soft_lookup_equals_hard_lookup_at_low_temperature(faces: Tensor, frozen: Frozen) -> None:
-    net = stirred(TINY)
+    net = randomised(TINY)
     with torch.no_grad():
         net.sureness.fill_(np.log(1e5))
         soft, hard = (net(faces, frozen, Knobs(lookup=way)).image for way in LOOK_UPS[:2])
@@ -75,7 +48,7 @@ def test_soft_lookup_equals_hard_lookup_at_low_temperature(faces: Tensor, frozen
 
 
 def test_fidelity_0_keeps_the_input_out_of_the_decoder(faces: Tensor, frozen: Frozen) -> None:
-    net = stirred(TINY)
+    net = randomised(TINY)
     with torch.no_grad():
         before = [net(faces, frozen, Knobs(fidelity=v)).image for v in (0.0, 1.0)]
         for weight in net.transforms.parameters():
@@ -96,7 +69,7 @@ def test_fidelity_map_is_clip_of_f_plus_2v_minus_1(faces: Tensor, frozen: Frozen
 
 
 def test_knobs_per_face_equal_single_runs(faces: Tensor, frozen: Frozen) -> None:
-    net = stirred(TINY)
+    net = randomised(TINY)
     with torch.no_grad():
         both = net(faces, frozen, Knobs(torch.tensor([0.1, 0.9]), torch.tensor([0.0, 1.0])))
         one = net(faces[:1], frozen, Knobs(0.1, 0.0))
@@ -106,7 +79,7 @@ def test_knobs_per_face_equal_single_runs(faces: Tensor, frozen: Frozen) -> None
 
 
 def test_quality_knob_interpolates_from_input_to_clean_tokens(faces: Tensor, frozen: Frozen) -> None:
-    net = stirred(TINY)
+    net = randomised(TINY)
     with torch.no_grad():
         tokens = net.tokenize(net.encode(faces, frozen))
         mixed = [net.mix_quality(tokens, share) for share in (0.0, 0.5, 1.0)]
@@ -117,7 +90,7 @@ def test_quality_knob_interpolates_from_input_to_clean_tokens(faces: Tensor, fro
 
 
 def test_quality_tokens_change_codes_and_image(faces: Tensor, frozen: Frozen) -> None:
-    net = stirred(TINY)
+    net = randomised(TINY)
     with torch.no_grad():
         encoded = net.encode(faces, frozen)
         tokens = net.tokenize(encoded)
@@ -141,54 +114,8 @@ def test_own_encoder_starts_from_expert_f(faces: Tensor, frozen: Frozen) -> None
         torch.testing.assert_close(tokens.maps[1], net.norm64(f64))
 
 
-def some_unknown(count: int) -> Tensor:
-    unknown = torch.zeros(count, 1, 256, 256, dtype=torch.bool)
-    unknown[..., 96:144, 64:112] = True  # 3 x 3 cells of 16 pixels
-    return unknown
-
-
-def test_empty_mask_changes_nothing(faces: Tensor, frozen: Frozen) -> None:
-    net = stirred(TINY)
-    with torch.no_grad():
-        expected = net(faces, frozen).image
-        assert torch.equal(net(faces, frozen, unknown=torch.zeros(len(faces), 1, 256, 256) > 0).image, expected)
-        assert not torch.equal(net(faces, frozen, unknown=some_unknown(len(faces))).image, expected)
-
-
-def test_mask_token_of_released_weights_is_zero() -> None:
-    net = load_network("expert_t")[0]
-    assert not net.state_dict()["content.unknown"].any()
-
-
-def test_fully_masked_input_has_fidelity_0(faces: Tensor, frozen: Frozen) -> None:
-    """Fidelity is 0 in every cell with an unknown pixel, also where the user asks for the input's own look."""
-    unknown = some_unknown(len(faces))
-    unknown[..., 0, 0] = True  # one pixel is enough for its cell
-    with torch.no_grad():
-        found = stirred(TINY)(faces, frozen, Knobs(fidelity=1.0), unknown).fidelity
-    expected = torch.ones(len(faces), 1, 32, 32)
-    expected[..., 12:18, 8:14] = 0
-    expected[..., 0, 0] = 0
-    assert torch.equal(found, expected)
-
-
-def test_masked_cells_become_the_learned_token() -> None:
-    torch.manual_seed(0)
-    reader = ContentReader(6, 12, 2, 4, 1).eval()
-    features, unknown = torch.rand(1, 6, 4, 4), torch.zeros(1, 16, dtype=torch.bool)
-    unknown[0, 5] = True
-    other = features.clone()
-    other[0, :, 1, 1] += 1  # cell 5
-    with torch.no_grad():
-        assert torch.equal(reader(features, unknown), reader(other, unknown))
-        assert not torch.equal(reader(features), reader(other))
-        shown = reader(features, unknown)
-        reader.unknown.add_(1)
-        assert not torch.equal(reader(features, unknown), shown)
-
-
 def test_frozen_networks_get_no_gradient(faces: Tensor, frozen: Frozen) -> None:
-    net = stirred(TINY)
+    net = randomised(TINY)
     unknown = torch.zeros(len(faces), 1, 256, 256, dtype=torch.bool)
     unknown[..., 100:140, 60:100] = True
     net(faces, frozen, unknown=unknown).image.square().mean().backward()
@@ -200,7 +127,7 @@ def test_frozen_networks_get_no_gradient(faces: Tensor, frozen: Frozen) -> None:
 
 
 def test_own_encoder_replaces_expert_f(faces: Tensor, frozen: Frozen) -> None:
-    net = stirred(alone(regress=False))
+    net = randomised(alone(regress=False))
     with torch.no_grad():
         image = net(faces, Frozen(frozen.prior, None)).image
         again = net(faces, Frozen(frozen.prior, None)).image
@@ -293,7 +220,7 @@ def restored_sequence(net: ExpertT, frozen: Frozen, frames: list[Tensor], pool: 
 
 
 def test_first_frame_equals_photo_and_equal_frames_stay_equal(faces: Tensor, frozen: Frozen) -> None:
-    net, x = stirred(TINY), faces[:1]
+    net, x = randomised(TINY), faces[:1]
     with torch.no_grad():
         alone = net(x, frozen).image
     for pool, threshold in ((True, 0.0), (False, 0.8), (True, 0.8)):
@@ -302,7 +229,7 @@ def test_first_frame_equals_photo_and_equal_frames_stay_equal(faces: Tensor, fro
 
 
 def test_smoothing_reduces_change_and_is_off_at_threshold_0(faces: Tensor, frozen: Frozen) -> None:
-    net, generator = stirred(TINY), torch.Generator().manual_seed(0)
+    net, generator = randomised(TINY), torch.Generator().manual_seed(0)
     frames = [faces[:1] + 0.02 * torch.randn(1, 3, 256, 256, generator=generator) for _ in range(4)]
     with torch.no_grad():
         each = [net(x, frozen).image for x in frames]
@@ -317,7 +244,7 @@ def test_smoothing_reduces_change_and_is_off_at_threshold_0(faces: Tensor, froze
 
 
 def test_faces_of_a_batch_keep_separate_states(faces: Tensor, frozen: Frozen) -> None:
-    net = stirred(TINY)
+    net = randomised(TINY)
     with torch.no_grad():
         none = net.initial_state()
         _, first = net.restore_sequence(faces[:1], frozen, Knobs(), CodeSmoothing(none, torch.tensor([5.0]), True, 0.5))
@@ -328,27 +255,3 @@ def test_faces_of_a_batch_keep_separate_states(faces: Tensor, frozen: Frozen) ->
         alone, _ = net.restore_sequence(faces[1:], frozen, Knobs(), CodeSmoothing(none, torch.tensor([2.0]), True, 0.5))
     torch.testing.assert_close(both.image[1:], alone.image, atol=2e-3, rtol=0)
     torch.testing.assert_close(state.weight, torch.tensor([6.0, 2.0]))
-
-
-def test_masked_pixels_do_not_reach_the_decoder(faces: Tensor, frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between cells the map is interpolated: a neighbour's fidelity must not leak into what is unknown."""
-    net, unknown, encoded = stirred(TINY), some_unknown(len(faces)), {}
-
-    def spy(size: str, transform: torch.nn.Module) -> None:
-        forward = transform.forward
-
-        def keep(features: Tensor, own: Tensor, fidelity: Tensor, look: Tensor) -> Tensor:
-            encoded[int(size)] = fidelity
-            return forward(features, own, fidelity, look)
-
-        monkeypatch.setattr(transform, "forward", keep)
-
-    for size, transform in net.transforms.items():
-        spy(size, transform)
-    with torch.no_grad():
-        net(faces, frozen, Knobs(fidelity=1.0), unknown)
-    assert set(encoded) == {32, 64, 128}
-    for size, fidelity in encoded.items():
-        hidden = F.max_pool2d(unknown.float(), 256 // size) > 0
-        assert not fidelity[hidden].any(), size
-        assert (fidelity[~hidden] > 0).all(), size
