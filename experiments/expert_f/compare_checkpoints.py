@@ -41,9 +41,10 @@ from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT
 from likeness.nets.expert_t_data import Frozen
 from likeness.nets.face_embedder import load_embedder
+from likeness.ops.tensors import to_float_tensor
 from likeness.tasks import arguments
 from likeness.tasks.export import averaged_weights, last_weights, read_checkpoint
-from likeness.training.base import as_tensor, valid_at_512
+from likeness.training.base import valid_at_512
 from likeness.weights.files import load_weights
 from likeness.weights.networks import NETWORKS, load_network, load_prior, plain_config
 
@@ -131,8 +132,8 @@ def measure(
     """
     figures: dict[str, dict[str, list[float]]] = {}
     for batch in batches:
-        truth, valid = as_tensor(batch["truth"]), valid_at_512(batch["valid"])
-        restored = round8(restore(as_tensor(batch["input"])).clamp(0, 1).contiguous())
+        truth, valid = to_float_tensor(batch["truth"]), valid_at_512(batch["valid"])
+        restored = round8(restore(to_float_tensor(batch["input"])).clamp(0, 1).contiguous())
         large = torch.where(valid, restored, truth)
         image, small = round8(halve(large)), halve(truth)
         values = {name: metric(image, small) for name, metric in metrics.items()}
@@ -191,7 +192,7 @@ def measure_truths(batches: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Specks and streaks of the photographs themselves, means of the sharp ones."""
     figures: dict[str, list[float]] = {"specks": [], "streaks": []}
     for batch in batches:
-        truth, valid, sharp = as_tensor(batch["truth"]), valid_at_512(batch["valid"]), batch["sharp"]
+        truth, valid, sharp = to_float_tensor(batch["truth"]), valid_at_512(batch["valid"]), batch["sharp"]
         for name, values in figures.items():
             values += SKIN[name](truth, truth, valid)[sharp].tolist()
     return {name: float(np.nanmean(values)) for name, values in figures.items()}

@@ -23,8 +23,8 @@ from likeness.data.pairs import MixConfig, TrainingPairs
 from likeness.data.sources import ArraySource
 from likeness.evaluation.benchmarks.faces import face_folder
 from likeness.evaluation.report.provenance import write_markdown
+from likeness.ops.tensors import to_float_tensor
 from likeness.tasks import arguments
-from likeness.training.base import as_tensor
 from likeness.training.losses.restoration import LossWeights, RestorationLoss
 
 
@@ -94,7 +94,7 @@ def run(options: LossGradientsOptions) -> None:
 
     def batch(number: int) -> tuple[Tensor, Tensor, Tensor]:
         samples: Sequence[dict[str, Any]] = [pairs[number * options.batch_size + i] for i in range(options.batch_size)]
-        degraded, truth = (as_tensor(torch.stack([s[key] for s in samples])) for key in ("input", "truth"))
+        degraded, truth = (to_float_tensor(torch.stack([s[key] for s in samples])) for key in ("input", "truth"))
         return degraded, truth, torch.stack([s["sharp"] for s in samples])
 
     norms = gradient_norms(RestorationLoss(options.weights), map(batch, range(options.batches)), options.seed)

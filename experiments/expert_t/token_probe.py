@@ -29,9 +29,9 @@ from likeness.metrics.sharpness import laplacian_variance
 from likeness.nets.expert_t import ExpertT
 from likeness.nets.expert_t_data import Encoded, Frozen, Knobs, Tokens
 from likeness.nets.face_embedder import load_embedder
+from likeness.ops.tensors import to_float_tensor
 from likeness.stages.restore.expert_t import load_expert_t
 from likeness.tasks import arguments
-from likeness.training.base import as_tensor
 
 BATCH = 8
 SETTINGS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of each knob
@@ -95,7 +95,7 @@ def views_of(net: ExpertT, frozen: Frozen, root: Path, split: Split, options: To
 
 
 def _tensor(pixels: Sequence[np.ndarray]) -> Tensor:
-    return as_tensor(torch.from_numpy(np.stack(pixels)))
+    return to_float_tensor(torch.from_numpy(np.stack(pixels)))
 
 
 @torch.inference_mode()

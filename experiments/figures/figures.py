@@ -20,7 +20,7 @@ import torch
 from rich.progress import track
 
 from likeness.data.degradations.codecs import jpeg
-from likeness.data.faces import FaceRecord, read_face, resize_face
+from likeness.data.faces import FaceRecord, read_face
 from likeness.errors import ConfigError, DataError
 from likeness.evaluation.benchmarks.base import Sample
 from likeness.evaluation.benchmarks.faces import face_folder, real_faces
@@ -33,6 +33,7 @@ from likeness.evaluation.report.tables import interval_text
 from likeness.metrics import specks, streaks
 from likeness.metrics.images import round8
 from likeness.ops.color import to_float
+from likeness.ops.resize import resize
 from likeness.tasks import arguments
 from likeness.types import FloatArray, Pixels
 
@@ -105,7 +106,7 @@ def measure(
         options: recipes and seeds.
         progress: wraps the samples of a row, to show progress.
     """
-    samples = [Sample(n, "real", resize_face(p, 256), p) for n, p in zip(names, pixels, strict=True)]
+    samples = [Sample(n, "real", resize(p, 256, 256), p) for n, p in zip(names, pixels, strict=True)]
     rows: dict[str, list[Values]] = {"photographs": [figures_of([to_float(p) for p in pixels])]}
     variants = [controls(p, np.random.default_rng([options.draw, i])) for i, p in enumerate(pixels)]
     for name in variants[0]:

@@ -8,7 +8,6 @@ ImageNet network (LPIPS's backbone), each over a coarse grid. Cross-validation o
 from __future__ import annotations
 
 import csv
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from torch import Tensor
 from likeness.data.attributes import ATTRIBUTES
 from likeness.data.faces import FaceRecord, read_face, read_manifest
 from likeness.errors import DataError, needs_extra
+from likeness.evaluation.benchmarks.faces import face_folder
 from likeness.evaluation.report import provenance
 from likeness.evaluation.report.statistics import bootstrap
 from likeness.metrics.lpips import backbone_file
@@ -267,10 +267,7 @@ def run(options: LabelsOptions) -> None:
     """
     with needs_extra("dev", "labels"):
         import sklearn  # noqa: F401
-    data = os.environ.get("LIKENESS_DATA", "")
-    if not options.root and not data:
-        raise DataError("labels: no faces; give root=DIR or set LIKENESS_DATA")
-    root = Path(options.root) if options.root else Path(data) / "faces"
+    root = face_folder(options.root)
     labelled = {face.file: face for face in read_labels(options.labels)}
     records = [r for r in read_manifest(root) if r.kind == "real" and (r.split == "train" or r.file in labelled)]
     missing = set(labelled) - {r.file for r in records}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from likeness.data.faces import read_face, resize_face
+from likeness.data.faces import read_face
 from likeness.evaluation.benchmarks.faces import face_folder, real_faces
 from likeness.evaluation.report import provenance
 from likeness.evaluation.report.statistics import mean
@@ -24,9 +24,10 @@ from likeness.evaluation.report.tables import interval_text
 from likeness.metrics.psnr import psnr
 from likeness.ops.color import to_float
 from likeness.ops.geometry import EYE_DISTANCE_256, rescale_points, template
+from likeness.ops.resize import resize
+from likeness.ops.tensors import stack_crops
 from likeness.pipeline.config import RestorerConfig, WeightsConfig
 from likeness.pipeline.restorer import Restorer
-from likeness.stages.restore.base import stack_crops
 from likeness.tasks import arguments
 from likeness.types import Faces, Pixels
 
@@ -73,19 +74,19 @@ def _tensor(pixels: Pixels) -> torch.Tensor:
 def examine(restorers: dict[int, Restorer], truth: Pixels, width: float) -> Harm:
     """Runs one (512, 512, 3) face as a photo of face width `width`."""
     size = round(256 * width / (2 * EYE_DISTANCE_256))
-    photo = resize_face(truth, size)
+    photo = resize(truth, size, size)
     points = rescale_points(template(512), size / 512).astype(np.float32)
     face = Faces(np.array([[0, 0, size, size]], np.float32), np.ones(1, np.float32), points[None])
     embedder = restorers[1].models.embedder
 
     def embedding(pixels: Pixels) -> torch.Tensor:
-        return embedder.embed_aligned(_tensor(resize_face(pixels, 512)))
+        return embedder.embed_aligned(_tensor(resize(pixels, 512, 512)))
 
     twice = restorers[2].image(photo, face)
     same = restorers[1].image(photo, face)
     plain = cv2.resize(photo, (2 * size, 2 * size), interpolation=cv2.INTER_LANCZOS4)
     true = embedding(truth)
-    a, b = resize_face(twice.pixels, 512), resize_face(plain, 512)
+    a, b = resize(twice.pixels, 512, 512), resize(plain, 512, 512)
     return Harm(
         width=width,
         route=same.faces[0].decision.route,

@@ -24,8 +24,8 @@ from likeness.metrics.images import halve, round8
 from likeness.nets.face_embedder import load_embedder
 from likeness.nets.prior import INPUT_SIZE, Prior
 from likeness.nets.vq import Usage, count_codes, usage
+from likeness.ops.tensors import to_float_tensor
 from likeness.tasks import arguments
-from likeness.training.base import as_tensor
 from likeness.weights.networks import load_prior
 
 SAME = 0.25  # embedder distance below which a reconstruction counts as the same face; dlib's same person: 0.6
@@ -80,7 +80,7 @@ def run(options: PriorCodesOptions) -> None:
     root = face_folder(options.root)
     records = real_faces(root)[: options.limit or None]
     prior, sha256 = load_prior(options.weights or None)
-    faces = (as_tensor(torch.from_numpy(np.array(read_face(root, r, INPUT_SIZE)))[None])[0] for r in records)
+    faces = (to_float_tensor(torch.from_numpy(np.array(read_face(root, r, INPUT_SIZE)))[None])[0] for r in records)
     used, distances = survey(prior, load_embedder().embed_aligned, track(faces, "codes", len(records)))
     book = prior.codebook
     lines = [

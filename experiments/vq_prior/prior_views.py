@@ -18,11 +18,11 @@ from skimage.data import astronaut
 from likeness.data.synthetic_faces import draw_face
 from likeness.evaluation.report.files import writing
 from likeness.nets.prior import INPUT_SIZE
+from likeness.ops.tensors import to_float_tensor
 from likeness.stages.align import align
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.mtcnn import MtcnnDetector
 from likeness.tasks import arguments
-from likeness.training.base import as_tensor
 from likeness.training.views import codebook_sheet, interpolation, reconstructions
 from likeness.types import Pixels
 from likeness.weights.networks import load_prior
@@ -58,7 +58,7 @@ def run(options: PriorViewsOptions) -> None:
     """
     prior, _ = load_prior(options.weights or None)
     portraits = [portrait(), *(draw_face(INPUT_SIZE, seed) for seed in (1, 2))]
-    faces = as_tensor(torch.from_numpy(np.stack(portraits)))
+    faces = to_float_tensor(torch.from_numpy(np.stack(portraits)))
     pictures = {f"codebook_{head}.png": codebook_sheet(prior, head) for head in range(prior.codebook.heads)}
     pictures["reconstructions.png"] = reconstructions(prior, faces)
     pictures["interpolation.png"] = interpolation(prior, faces[0], faces[1], 7)

@@ -13,9 +13,9 @@ import torch
 from likeness.data.collate import Collate
 from likeness.data.degradations.recipes import FILM_FRAMES, DegradationParams
 from likeness.data.degradations.stills import apply_degradation
-from likeness.data.faces import resize_face
 from likeness.data.pairs import MixConfig, TrainingPairs
 from likeness.data.sources import CartoonSource
+from likeness.ops.resize import resize
 
 FILMS = MixConfig(recipes={"film": 1.0}, codec=0, soft_truth=0, inpainting=0)
 STILLS = MixConfig(recipes={"gfpgan": 0.5, "clean": 0.5}, codec=0, soft_truth=0, inpainting=0)
@@ -35,7 +35,7 @@ def without_noise(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def degraded(sample: dict[str, Any], params: DegradationParams) -> np.ndarray:
-    return apply_degradation(resize_face(sample["truth"].numpy(), 256), params, np.random.default_rng(0))
+    return apply_degradation(resize(sample["truth"].numpy(), 256, 256), params, np.random.default_rng(0))
 
 
 def assert_unchanged(batch: dict[str, Any], samples: list[dict[str, Any]], before: list[dict[str, Any]]) -> None:

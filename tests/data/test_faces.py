@@ -17,13 +17,13 @@ from likeness.data.faces import (
     is_calib,
     read_face,
     read_manifest,
-    resize_face,
     split_records,
     valid_mask,
 )
 from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError, DataError
 from likeness.ops.geometry import template
+from likeness.ops.resize import resize
 
 
 def record(i: int, split: str = "train") -> FaceRecord:
@@ -160,10 +160,10 @@ def test_damaged_face_is_an_error_that_names_the_file(root: Path) -> None:
 def test_downscaling_averages_and_upscaling_keeps_the_position() -> None:
     face = draw_face(512, 3)
     mean = face.reshape(256, 2, 256, 2, 3).mean((1, 3))
-    assert np.abs(resize_face(face, 256) - mean).max() <= 0.75
-    assert resize_face(face, 512) is face
+    assert np.abs(resize(face, 256, 256) - mean).max() <= 0.75
+    assert resize(face, 512, 512) is face
     # Enlarged and downscaled again, it is nearly the same, so nothing moved by half a pixel.
-    back = resize_face(resize_face(face, 1024), 512)
+    back = resize(resize(face, 1024, 1024), 512, 512)
     assert np.abs(back.astype(int) - face).mean() < 1
 
 

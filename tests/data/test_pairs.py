@@ -12,11 +12,12 @@ import torch
 from numpy.testing import assert_array_equal
 
 from likeness.data.degradations.recipes import DegradationParams, sample_params
-from likeness.data.faces import FaceRecord, resize_face
+from likeness.data.faces import FaceRecord
 from likeness.data.pairs import FixedPairs, MixConfig, TrainingPairs, make_pair
 from likeness.data.sources import ArraySource, CartoonSource
 from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError
+from likeness.ops.resize import resize
 
 ALL = np.ones((256, 256), np.bool_)
 
@@ -84,7 +85,7 @@ def samples_without_images(mix: MixConfig, count: int, monkeypatch: pytest.Monke
     exposed: list[bool] = []
     monkeypatch.setattr(f"{module}.jitter_crop", lambda image, jitter: jittered.append(True) or image)
     monkeypatch.setattr(f"{module}.soften", lambda image, factor, rng: image)
-    monkeypatch.setattr(f"{module}.resize_face", lambda image, size: image)
+    monkeypatch.setattr(f"{module}.resize", lambda image, width, height: image)
     monkeypatch.setattr(f"{module}.apply_degradation", lambda image, params, rng: image)
     monkeypatch.setattr(f"{module}.change_exposure", lambda image, rng: exposed.append(True) or image)
     monkeypatch.setattr(f"{module}.fill_smoothly", lambda image, unknown: image)
@@ -141,7 +142,7 @@ def test_pair_degrades_the_truth_at_256() -> None:
     truth = draw_face(512, 2)
     sample = make_pair(truth, True, DegradationParams("clean"), np.random.default_rng(0), ALL)
     assert_array_equal(sample["truth"].numpy(), truth)
-    assert_array_equal(sample["input"].numpy(), resize_face(truth, 256))
+    assert_array_equal(sample["input"].numpy(), resize(truth, 256, 256))
 
 
 def test_pair_contains_the_degradation_parameters() -> None:
@@ -194,7 +195,7 @@ def test_valid_mask_moves_with_the_jittered_face() -> None:
     fractions = []
     for i in range(30):
         sample = pairs[i]
-        white = resize_face(sample["truth"].numpy(), 256)[..., 0] > 127
+        white = resize(sample["truth"].numpy(), 256, 256)[..., 0] > 127
         valid = sample["valid"].numpy()
         # Softening moves an edge by a pixel or two; jitter mirrors white in at the border, which is not valid.
         assert np.mean(valid & ~white) < 0.01

@@ -22,7 +22,7 @@ from likeness.errors import ConfigError, InputError, LikenessError, OutputError
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.models import load_models, pick_device
 from likeness.pipeline.restorer import Restorer
-from likeness.stages.background.lanczos import enlarge
+from likeness.stages.background.lanczos import lanczos
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_an_image_is_enlarged_and_restored_and_the_input_stays(restorer_with, sc
     kept = scene.copy()
     result = restorer_with(face_at(150, 110, 90)).image(scene)
     assert result.pixels.shape == (480, 640, 3)  # auto enlarges photos twice
-    assert (result.pixels != enlarge(scene, 2)).any()
+    assert (result.pixels != lanczos(scene, 2)).any()
     assert result.faces[0].final is not None
     np.testing.assert_array_equal(scene, kept)
     given = restorer_with().image(scene, face_at(150, 110, 90))
@@ -150,7 +150,7 @@ def test_a_photo_keeps_its_name_and_alpha(restorer_with, scene, face_at, tmp_pat
     assert result.outputs["restored"] == tmp_path / "out" / source.name
     written = np.asarray(Image.open(result.outputs["restored"]))
     assert written.shape == (480, 640, 4)
-    np.testing.assert_array_equal(written[..., 3], enlarge(rgba[..., 3].copy(), 2))
+    np.testing.assert_array_equal(written[..., 3], lanczos(rgba[..., 3].copy(), 2))
     assert source.read_bytes() == before
     compared = np.asarray(Image.open(result.outputs["compare"]))
     assert compared.shape[1] == 2 * 640 + 4

@@ -16,7 +16,7 @@ from likeness.pipeline.config import from_overrides
 from likeness.pipeline.report import face_record
 from likeness.pipeline.state import ClipState, Context, pasted
 from likeness.pipeline.steps import restore_frame
-from likeness.stages.background.lanczos import enlarge
+from likeness.stages.background.lanczos import lanczos
 from likeness.types import Faces, Frame
 
 
@@ -30,7 +30,7 @@ def run(scene, faces, models, *options, kind="photo", upscale=1):
 @pytest.mark.parametrize("upscale", [1, 2])
 def test_background_is_unchanged_outside_the_faces(scene, face_at, make_models, kind, upscale):
     result = run(scene, face_at(150, 110, 80), make_models(), kind=kind, upscale=upscale)
-    background = enlarge(scene, upscale)
+    background = lanczos(scene, upscale)
     (face,) = result.faces
     back = invert(resized(face.crop.matrix, source=upscale, target=2))
     mask = warp(template_mask(512), back, background.shape[1::-1], border=cv2.BORDER_CONSTANT, linear=True)
@@ -47,7 +47,7 @@ def test_no_change_equals_plain_enlarging(scene, face_at, make_models, stub_expe
     expert = stub_expert(0) if change == "expert" else stub_expert()
     models = make_models(expert=expert, same=0.0 if change == "guard" else 5.0)
     result = run(scene, face_at(150, 110, width), models, *options, upscale=upscale)
-    np.testing.assert_array_equal(result.pixels, enlarge(scene, upscale))
+    np.testing.assert_array_equal(result.pixels, lanczos(scene, upscale))
 
 
 def test_strength_zero_changes_nothing_without_residual(scene, face_at, make_models):
@@ -152,7 +152,7 @@ def test_face_half_outside_is_restored(scene, face_at, make_models, centre, meth
     (face,) = result.faces
     assert 0.15 < face.crop.inside < 0.75
     assert result.pixels.shape == (480, 640, 3)
-    assert (result.pixels != enlarge(scene, 2)).any()
+    assert (result.pixels != lanczos(scene, 2)).any()
 
 
 def test_guard_reduces_another_person(scene, face_at, make_models, stub_expert):

@@ -10,7 +10,7 @@ import torch
 from likeness.errors import ConfigError, InputError, WeightsError
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
 from likeness.stages.background.base import BackgroundConfig, choose_upscale
-from likeness.stages.background.lanczos import enlarge
+from likeness.stages.background.lanczos import lanczos
 from likeness.stages.restore.expert_f import ExpertFExpert, load_expert_f
 from likeness.weights.files import file_hash, save_weights
 
@@ -50,7 +50,7 @@ def test_lanczos_takes_no_file():
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_enlarging_keeps_pixel_centres(factor, dtype):
     ramp = (np.arange(64)[None, :, None] * 3 * np.ones((40, 1, 3))).astype(dtype)
-    big = enlarge(ramp, factor)
+    big = lanczos(ramp, factor)
     assert big.shape == (40 * factor, 64 * factor, 3)
     assert big.dtype == dtype
     x = np.arange(8 * factor, 56 * factor)
@@ -58,10 +58,10 @@ def test_enlarging_keeps_pixel_centres(factor, dtype):
 
 
 def test_factor_one_is_a_copy(portrait):
-    same = enlarge(portrait, 1)
+    same = lanczos(portrait, 1)
     np.testing.assert_array_equal(same, portrait)
     assert not np.shares_memory(same, portrait)
-    assert enlarge(portrait[..., 0], 2).shape == (1024, 1024)
+    assert lanczos(portrait[..., 0], 2).shape == (1024, 1024)
 
 
 @pytest.fixture(scope="module")

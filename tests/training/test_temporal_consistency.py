@@ -13,7 +13,7 @@ from likeness.data.pairs import MixConfig, TrainingPairs
 from likeness.data.sources import CartoonSource
 from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
-from likeness.training.base import as_tensor
+from likeness.ops.tensors import to_float_tensor
 from likeness.training.callbacks import read_curves
 from likeness.training.expert_f import ExpertFModule
 from likeness.training.losses.restoration import LossWeights, RestorationLoss
@@ -61,7 +61,7 @@ def test_training_on_the_loss_alone_reduces_the_change_between_frames() -> None:
     mix = MixConfig(recipes={"film": 1.0}, codec=0, soft_truth=0, inpainting=0)
     pairs = TrainingPairs(CartoonSource(2), mix, None, 5, 8)
     batch = Collate(frame_pairs=True)([pairs[0], pairs[1]])
-    x = as_tensor(batch["input"])
+    x = to_float_tensor(batch["input"])
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     losses = []
     for _ in range(25):

@@ -13,9 +13,9 @@ from torch.utils.data import default_collate
 
 from likeness.data.degradations.recipes import FILM_FRAMES, DegradationParams
 from likeness.data.degradations.stills import apply_degradation
-from likeness.data.faces import resize_face
 from likeness.data.sources import INPUT_SIZE
 from likeness.ops.fill import fill_smoothly
+from likeness.ops.resize import resize
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def swapped_inputs(samples: Sequence[dict[str, Any]]) -> Tensor:
     """
     inputs = []
     for sample, following in zip(samples, [*samples[1:], samples[0]], strict=True):
-        truth = resize_face(sample["truth"].numpy(), INPUT_SIZE)
+        truth = resize(sample["truth"].numpy(), INPUT_SIZE, INPUT_SIZE)
         rng = np.random.default_rng([int(truth.sum()), int(following["input"].sum())])
         degraded = apply_degradation(truth, DegradationParams(**following["params"]), rng)
         inputs.append(torch.from_numpy(np.array(degraded)))
@@ -68,7 +68,7 @@ def next_inputs(samples: Sequence[dict[str, Any]]) -> Tensor:
     """
     inputs = []
     for sample in samples:
-        truth, params = resize_face(sample["truth"].numpy(), INPUT_SIZE), DegradationParams(**sample["params"])
+        truth, params = resize(sample["truth"].numpy(), INPUT_SIZE, INPUT_SIZE), DegradationParams(**sample["params"])
         rng = np.random.default_rng([int(truth.sum()), int(sample["input"].sum())])
         neighbour = replace(params, frame=params.frame + (1 if params.frame + 1 < FILM_FRAMES else -1))
         degraded = fill_smoothly(apply_degradation(truth, neighbour, rng), sample["unknown"].numpy())

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from likeness.errors import ConfigError, DataError
+from likeness.ops.resize import resize
 from likeness.types import Pixels
 
 Split = Literal["train", "val", "calib"]
@@ -145,15 +145,7 @@ def read_face(root: Path | str, record: FaceRecord, size: int = 512) -> Pixels:
         raise DataError(
             f"{Path(root) / record.file}: cannot be read ({error}); restore it or remove its row"
         ) from error
-    return resize_face(pixels, size)
-
-
-def resize_face(pixels: Pixels, size: int) -> Pixels:
-    """Resizes square HWC uint8: area averaging when shrinking, bicubic when enlarging."""
-    if pixels.shape[0] == size:
-        return pixels
-    shrink = pixels.shape[0] > size
-    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+    return resize(pixels, size, size)
 
 
 def cached_faces(

@@ -14,10 +14,10 @@ from likeness.data.augment import change_exposure, jitter_crop, jitter_valid, sa
 from likeness.data.degradations.masks import MASK_KINDS, sample_mask
 from likeness.data.degradations.recipes import DegradationParams, add_second_order, check_recipes, sample_params
 from likeness.data.degradations.stills import apply_degradation
-from likeness.data.faces import resize_face
 from likeness.data.sources import INPUT_SIZE, FaceSource
 from likeness.errors import ConfigError
 from likeness.ops.fill import fill_smoothly
+from likeness.ops.resize import resize
 from likeness.types import Pixels
 
 
@@ -155,7 +155,7 @@ def make_pair(
         Tensors `truth` (512, 512, 3) and `input` (256, 256, 3) uint8, `sharp`, `valid` and `unknown` bool, and the
         degradation's `params` as plain data.
     """
-    degraded = apply_degradation(resize_face(truth, INPUT_SIZE), params, rng)
+    degraded = apply_degradation(resize(truth, INPUT_SIZE, INPUT_SIZE), params, rng)
     if unknown is not None:
         degraded = fill_smoothly(degraded, unknown)
     return {

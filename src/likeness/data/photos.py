@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from likeness.data.degradations.stills import degrade
-from likeness.data.faces import resize_face
 from likeness.ops.geometry import EYE_DISTANCE_256, rescale_points, template
+from likeness.ops.resize import resize
 from likeness.types import FloatArray, Pixels
 
 # Fraction of undegraded photos that are stored as a camera's JPEG, quality 88-98; this is no degradation.
@@ -34,10 +34,10 @@ def simulate_photo(truth: Pixels, width: float, recipe: str, rng: np.random.Gene
     """
     size = max(16, round(256 * width / (2 * EYE_DISTANCE_256)))
     if recipe == "clean":
-        photo = resize_face(truth, size)
+        photo = resize(truth, size, size)
         if rng.random() < CAMERA_JPEG:
             quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(88, 99))]
             photo = np.asarray(cv2.imdecode(cv2.imencode(".jpg", photo, quality)[1], cv2.IMREAD_COLOR))
     else:
-        photo = resize_face(degrade(resize_face(truth, 256), recipe, rng)[0], size)
+        photo = resize(degrade(resize(truth, 256, 256), recipe, rng)[0], size, size)
     return photo, rescale_points(template(512), size / 512).astype(np.float32)

@@ -29,10 +29,10 @@ from likeness.media.files import kind_of
 from likeness.media.folders import find_media
 from likeness.media.images import read_image
 from likeness.metrics.identity import cosine, embedding_distance
+from likeness.ops.tensors import stack_crops
 from likeness.pipeline.state import GuardedFace, RoutedFace, pasted
 from likeness.stages.align import align
 from likeness.stages.measure import measure
-from likeness.stages.restore.base import stack_crops
 from likeness.types import Pixels, Profile
 
 log = get_logger(__name__)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from likeness.errors import InputError
 from likeness.ops.color import grey
+from likeness.ops.resize import halve_and_double
 from likeness.stages.measure import noise_sigma
 from likeness.types import FloatArray, Pixels
 
@@ -82,18 +82,12 @@ def _detail(image: FloatArray, sigma: float) -> float:
     contrast = float(image.std())
     if contrast < 1e-3:
         return 0.0
-    lost = float(np.square(image - _halved_and_doubled(image)).mean()) - _noise_fraction_lost() * sigma**2
+    lost = float(np.square(image - halve_and_double(image)).mean()) - _noise_fraction_lost() * sigma**2
     return 100 * math.sqrt(max(0.0, lost)) / contrast
-
-
-def _halved_and_doubled(image: FloatArray) -> FloatArray:
-    height, width = image.shape
-    small = cv2.resize(image, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 @lru_cache(maxsize=1)
 def _noise_fraction_lost() -> float:
     """Fraction of white noise's variance that is lost when a frame is halved and doubled."""
     noise = np.random.default_rng(0).normal(0, 1, (512, 512)).astype(np.float32)
-    return float(np.square(noise - _halved_and_doubled(noise)).mean())
+    return float(np.square(noise - halve_and_double(noise)).mean())

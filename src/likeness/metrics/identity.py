@@ -6,7 +6,6 @@ crop by a fixed similarity and do not detect the face again.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from likeness.errors import WeightsError
 from likeness.nets.recogniser import OnnxRecogniser, open_recogniser
+from likeness.paths import data_folder
 
 Embed = Callable[[Tensor], Tensor]  # aligned crops (B, 3, S, S) in [0, 1] to embeddings (B, D)
 
@@ -35,8 +35,8 @@ def judge_file() -> Path:
     Raises:
         WeightsError: if there is none.
     """
-    root = os.environ.get("LIKENESS_DATA")
-    files = sorted((Path(root) / "judge").glob("*.onnx")) if root else []
+    data = data_folder()
+    files = sorted((data / "judge").glob("*.onnx")) if data else []
     if not files:
         raise WeightsError("judge: no ONNX file in $LIKENESS_DATA/judge; give one with judge=FILE")
     return files[0]

@@ -6,7 +6,6 @@ Nothing is downloaded at run time.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from likeness.errors import ConfigError, WeightsError
 from likeness.metrics.images import check_pair
+from likeness.paths import data_folder
 
 _BACKBONES = {"squeeze": "squeezenet1_1", "alex": "alexnet", "vgg": "vgg16"}  # torchvision's names
 _TINY = 1e-20
@@ -83,8 +83,8 @@ def backbone_file(net: str = "squeeze") -> Path:
         raise ConfigError(f"LPIPS backbone: got '{net}', expected one of {', '.join(_BACKBONES)}")
     name = _BACKBONES[net]
     folders = [Path(torch.hub.get_dir()) / "checkpoints"]
-    if root := os.environ.get("LIKENESS_DATA"):
-        folders.insert(0, Path(root) / "backbones")
+    if data := data_folder():
+        folders.insert(0, data / "backbones")
     for folder in folders:
         for file in sorted(folder.glob(f"{name}*")):
             if file.suffix in (".safetensors", ".pth"):

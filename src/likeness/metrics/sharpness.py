@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.metrics.images import check_batch, check_pair, luma
-
-_LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
+from likeness.ops import sharpness
 
 
 def laplacian_variance(images: Tensor) -> Tensor:
@@ -20,8 +18,7 @@ def laplacian_variance(images: Tensor) -> Tensor:
         (B,) population variance.
     """
     check_batch(images)
-    kernel = images.new_tensor(_LAPLACIAN).view(1, 1, 3, 3)
-    return F.conv2d(luma(images)[:, None] * 255, kernel).var((1, 2, 3), correction=0)
+    return images.new_tensor([sharpness.laplacian_variance(grey) for grey in (luma(images) * 255).cpu().numpy()])
 
 
 def sharpness_ratio(output: Tensor, truth: Tensor) -> Tensor:

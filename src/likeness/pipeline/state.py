@@ -15,7 +15,7 @@ from likeness.nets.face_embedder import FaceEmbedder
 from likeness.nets.gate import Gate
 from likeness.pipeline.config import RestorerConfig
 from likeness.stages.background.base import Background
-from likeness.stages.background.lanczos import enlarge as lanczos
+from likeness.stages.background.lanczos import lanczos
 from likeness.stages.detect.base import Detector
 from likeness.stages.identity import GuardBounds, Recogniser
 from likeness.stages.restore.base import Expert

@@ -22,7 +22,7 @@ from likeness.media.video import VideoReader, VideoWriter
 from likeness.pipeline.cards import Card, side_by_side
 from likeness.pipeline.report import Tally
 from likeness.pipeline.state import ClipState
-from likeness.stages.background.lanczos import enlarge
+from likeness.stages.background.lanczos import lanczos
 from likeness.types import Frame, Pixels
 
 
@@ -84,7 +84,7 @@ class ResultWriter(Protocol):
 
 def restored_frame(frame: Frame, pixels: Pixels, upscale: int) -> Frame:
     """A restored frame with the times of the source's frame and its alpha, enlarged."""
-    alpha = None if frame.alpha is None else enlarge(frame.alpha, upscale)
+    alpha = None if frame.alpha is None else lanczos(frame.alpha, upscale)
     return Frame(pixels, frame.index, frame.time, frame.duration, alpha)
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 
 from likeness.errors import ConfigError, WeightsError
 from likeness.ops.geometry import enlarged
+from likeness.ops.resize import resize
+from likeness.ops.tensors import to_tensor
 from likeness.types import FloatArray, Verdict
 
 _ALPHAS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.1, 0.0)
@@ -105,7 +106,7 @@ def guard_bounds(calibration: Mapping[str, Any]) -> GuardBounds:
 
 def embed(recogniser: Recogniser, image: FloatArray, views: int = 4) -> torch.Tensor:
     """(D,) embedding of an aligned (S, S, 3) crop in [0, 1]; the mean of its views, or one view."""
-    x = torch.from_numpy(np.ascontiguousarray(_half(image))).permute(2, 0, 1)[None]
+    x = to_tensor(resize(image, 256, 256))
     with torch.inference_mode():
         return (recogniser.embed_views(x) if views == 4 else recogniser.embed_aligned(x))[0]
 
@@ -151,12 +152,3 @@ def guard(
         if final <= limit:
             break
     return Verdict("reduced", drift, final, limit, alpha)
-
-
-def _half(image: FloatArray) -> FloatArray:
-    """Any size to 256: 512 by a 2 x 2 mean, smaller ones bicubically; 256 stays."""
-    size = image.shape[0]
-    if size == 256:
-        return image
-    how = cv2.INTER_AREA if size > 256 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (256, 256), interpolation=how), np.float32)

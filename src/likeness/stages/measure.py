@@ -10,10 +10,11 @@ import numpy as np
 
 from likeness.ops.color import grey
 from likeness.ops.geometry import EYE_DISTANCE_256, invert, resized, scale_of, transform, warp
+from likeness.ops.resize import halve_and_double
+from likeness.ops.sharpness import laplacian_variance
 from likeness.types import Crop, FloatArray, Pixels, Profile
 
 QVOL_SIZE = 128
-_LAPLACIAN = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]], np.float32)
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
@@ -39,11 +40,6 @@ def measure(pixels: Pixels, crop: Crop) -> Profile:
         blockiness=blockiness(region.grey),
         noise=sigma,
     )
-
-
-def laplacian_variance(image: FloatArray) -> float:
-    """Variance of the 4-neighbour Laplacian of an HW image (0..255)."""
-    return float(cv2.filter2D(image, cv2.CV_32F, _LAPLACIAN)[1:-1, 1:-1].var())
 
 
 def noise_sigma(image: FloatArray) -> float:
@@ -88,11 +84,8 @@ def detail(image: FloatArray) -> float:
 
     Sharp faces lose 7 to 17 percent, soft ones under 5; a flat image has none to lose.
     """
-    height, width = image.shape
-    small = cv2.resize(image, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
-    back = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     contrast = float(image.std())
-    return 100 * float((image - back).std()) / contrast if contrast > 1e-3 else 0.0
+    return 100 * float((image - halve_and_double(image)).std()) / contrast if contrast > 1e-3 else 0.0
 
 
 def blockiness(image: FloatArray) -> float:

@@ -34,6 +34,7 @@ from likeness.metrics.gmsd import gmsd
 from likeness.metrics.psnr import psnr
 from likeness.metrics.ssim import ssim
 from likeness.metrics.temporal import temporal_error
+from likeness.ops.tensors import stack_crops
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.restorer import Restorer
 from likeness.tasks import arguments
@@ -143,7 +144,7 @@ def against(pictures: Sequence[Pixels], truth: Sequence[Pixels]) -> dict[str, fl
     height, width = pictures[0].shape[:2]
     good = [cv2.resize(t, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) for t in truth]
     ours = [p.astype(np.float32) for p in pictures]
-    a, b = (torch.from_numpy(np.stack(x) / np.float32(255)).permute(0, 3, 1, 2) for x in (ours, good))
+    a, b = (stack_crops(x, torch.device("cpu")) / 255 for x in (ours, good))
     found = {"psnr": float(psnr(a, b).mean()), "ssim": float(ssim(a, b).mean()), "gmsd": float(gmsd(a, b).mean())}
     if len(ours) > 1:
         pairs = zip(ours, ours[1:], good, good[1:], strict=False)

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from omegaconf import MISSING
 from PIL import Image, ImageOps, features
 
-from likeness.data.faces import resize_face
 from likeness.errors import ConfigError, InputError, OutputError
 from likeness.log import get_logger
 from likeness.metrics.sharpness import laplacian_variance
-from likeness.ops.color import to_integer
+from likeness.ops.color import to_float, to_integer
 from likeness.ops.geometry import scale_of
+from likeness.ops.resize import resize
+from likeness.ops.tensors import to_tensor
 from likeness.stages.align import align
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.mtcnn import MtcnnDetector
@@ -181,8 +181,7 @@ def _write(file: Path, image: Pixels, kind: str) -> None:
 
 
 def _laplacian(image: Pixels) -> float:
-    batch = torch.from_numpy(resize_face(image, 256)).permute(2, 0, 1)[None].float() / 255
-    return float(laplacian_variance(batch))
+    return float(laplacian_variance(to_tensor(to_float(resize(image, 256, 256)))))
 
 
 def _split(digest: str, val: float) -> str:

@@ -22,6 +22,7 @@ from likeness.errors import ConfigError
 from likeness.metrics.identity import embedding_distance
 from likeness.metrics.lattice import axis_power, lattice
 from likeness.metrics.psnr import psnr
+from likeness.ops.tensors import to_float_tensor
 from likeness.training.gan import GanConfig, WindowGan, Windows, discriminator_loss, gan_gradient
 from likeness.training.losses.restoration import RestorationLoss
 from likeness.training.schedule import progress
@@ -215,7 +216,7 @@ class FaceModule(L.LightningModule):
                 f"loss.weights.temporal_consistency: got {weight}, but the data have no frame pairs; give "
                 "data.frame_pairs=true"
             )
-        change = (restore(as_tensor(batch["next_input"])) - image).float().abs().mean((1, 2, 3))
+        change = (restore(to_float_tensor(batch["next_input"])) - image).float().abs().mean((1, 2, 3))
         return {"temporal_consistency": weight * (change if mask is None else change * mask).mean()}
 
     def log_losses(self, losses: dict[str, Tensor], images: int) -> None:
@@ -236,7 +237,7 @@ class FaceModule(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Collects the metrics of each image by recipe."""
-        x, truth, valid = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["valid"][:, None]
+        x, truth, valid = to_float_tensor(batch["input"]), to_float_tensor(batch["truth"]), batch["valid"][:, None]
         with torch.autocast(self.device.type, enabled=False):
             image = self(x).clamp(0, 1)
         small, small_truth = F.avg_pool2d(image, 2), F.avg_pool2d(truth, 2)
@@ -285,8 +286,3 @@ class FaceModule(L.LightningModule):
 def valid_at_512(valid: Tensor) -> Tensor:
     """(B, 256, 256) bool to (B, 1, 512, 512)."""
     return valid.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None]
-
-
-def as_tensor(pixels: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 to (B, 3, H, W) float32 in [0, 1], channels last in memory."""
-    return pixels.permute(0, 3, 1, 2).float() / 255

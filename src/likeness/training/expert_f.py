@@ -9,7 +9,8 @@ from torch import Tensor
 
 from likeness.nets.expert_f import INPUT_SIZE, ExpertF
 from likeness.nets.srnet import SRNet
-from likeness.training.base import FaceModule, as_tensor, valid_at_512
+from likeness.ops.tensors import to_float_tensor
+from likeness.training.base import FaceModule, valid_at_512
 from likeness.training.losses.restoration import RestorationLoss
 
 
@@ -32,7 +33,7 @@ class ExpertFModule(FaceModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One step; logs every loss."""
-        x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
+        x, truth, sharp = to_float_tensor(batch["input"]), to_float_tensor(batch["truth"]), batch["sharp"]
         valid, generator, progress = valid_at_512(batch["valid"]), self.step_generator(), self.shared_progress()
         # The injected noise is shifted in every step, so that the network cannot learn its positions.
         shift = (_random_shift(generator),) if isinstance(self.net, ExpertF) else ()

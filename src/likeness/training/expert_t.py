@@ -14,7 +14,8 @@ from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT
 from likeness.nets.expert_t_data import Encoded, ExpertTOutput, Frozen, Knobs, Tokens
-from likeness.training.base import FaceModule, as_tensor, valid_at_512
+from likeness.ops.tensors import to_float_tensor
+from likeness.training.base import FaceModule, valid_at_512
 from likeness.training.losses.frequency import focal_frequency
 from likeness.training.losses.restoration import RestorationLoss
 from likeness.weights.networks import load_network, load_prior
@@ -123,7 +124,7 @@ class ExpertTModule(FaceModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One step; logs every loss."""
         net, generator, progress = cast(ExpertT, self.net), self.step_generator(), self.shared_progress()
-        x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
+        x, truth, sharp = to_float_tensor(batch["input"]), to_float_tensor(batch["truth"]), batch["sharp"]
         valid, unknown = valid_at_512(batch["valid"]), batch["unknown"][:, None]
         encoded = net.encode(x, self.frozen, unknown)
         tokens = net.tokenize(encoded)
@@ -187,7 +188,7 @@ class ExpertTModule(FaceModule):
         alone, and quality tokens the picture's quality alone.
         """
         net, half = cast(ExpertT, self.net), slice(None, None, 2)
-        target = as_tensor(batch["swapped_input"][half])
+        target = to_float_tensor(batch["swapped_input"][half])
         quality = tokens.quality.roll(-1, 0)[half]
         swapped = Tokens(tokens.content[half], quality, quality, cast(Any, tuple(m[half] for m in tokens.maps)))
         knobs = Knobs(fidelity=self._default_fidelity)

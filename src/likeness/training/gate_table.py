@@ -24,6 +24,7 @@ from likeness.nets.face_embedder import FaceEmbedder
 from likeness.nets.gate import gate_features
 from likeness.ops.color import to_float
 from likeness.ops.geometry import template
+from likeness.ops.tensors import to_tensor
 from likeness.stages.align import align
 from likeness.stages.measure import measure
 from likeness.stages.restore.base import Expert
@@ -119,15 +120,15 @@ def build_table(
             crop = align(photo, landmarks, 256)
             crops.append(crop.image)
             profiles.append(measure(photo, crop))
-            truths.append(halve(_tensor(to_float(truth))))
-        inputs = torch.cat([_tensor(c) for c in crops])
+            truths.append(halve(to_tensor(to_float(truth))))
+        inputs = torch.cat([to_tensor(c) for c in crops])
         norms = measures.embedder.embed_aligned(inputs).norm(dim=1).tolist()
         points = find_landmarks(measures.detector, inputs).numpy()
         for profile, norm, detected in zip(profiles, norms, points, strict=True):
             features.append(gate_features(profile, norm, template(512) if np.isnan(detected).any() else detected))
         both = []
         for expert in experts:
-            images = torch.cat([_tensor(r.image) for r in expert.restore(crops)])
+            images = torch.cat([to_tensor(r.image) for r in expert.restore(crops)])
             both.append(cost(round8(halve(images.clamp(0, 1))), torch.cat(truths), measures, expert.name))
         costs.append(np.stack(both, 1))
         people += [person] * len(crops)
@@ -147,7 +148,3 @@ def _simulate(face: Pixels, person: int, plan: PhotoPlan) -> Iterator[tuple[Pixe
             truth = soften(face, rng.uniform(*SOFTENING), rng) if softened else face
             photo, landmarks = simulate_photo(truth, width, recipe, rng)
             yield truth, photo, landmarks
-
-
-def _tensor(image: npt.NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()

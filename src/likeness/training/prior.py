@@ -12,7 +12,8 @@ from likeness.errors import ConfigError
 from likeness.log import get_logger
 from likeness.nets.prior import Prior
 from likeness.nets.vq import count_codes, usage
-from likeness.training.base import FaceModule, as_tensor, valid_at_512
+from likeness.ops.tensors import to_float_tensor
+from likeness.training.base import FaceModule, valid_at_512
 from likeness.training.losses.restoration import RestorationLoss
 
 log = get_logger(__name__)
@@ -58,7 +59,7 @@ class PriorModule(FaceModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One step; logs every loss."""
-        x, truth, sharp = as_tensor(batch["input"]), as_tensor(batch["truth"]), batch["sharp"]
+        x, truth, sharp = to_float_tensor(batch["input"]), to_float_tensor(batch["truth"]), batch["sharp"]
         generator, progress = self.step_generator(), self.shared_progress()
         # The codebook uses torch's global generator (k-means, replaced codes), which must be the same in a resumed run.
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
@@ -79,7 +80,7 @@ class PriorModule(FaceModule):
         """The shared metrics, and counts of the codes."""
         super().validation_step(batch, batch_idx)
         with torch.autocast(self.device.type, enabled=False):
-            features, _ = self.net.encode(as_tensor(batch["input"]))
+            features, _ = self.net.encode(to_float_tensor(batch["input"]))
         counts = count_codes(self.net.codebook.nearest(features), self.net.codebook.size)
         self._code_counts = counts if self._code_counts is None else self._code_counts + counts
 

@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
 from spandrel.architectures.Compact import Compact as SRVGGNetCompact
 
-from likeness.data.faces import resize_face
 from likeness.errors import ConfigError, InputError
 from likeness.evaluation.methods.base import Method, MethodContext, MethodRegistry, at_both_sizes
 from likeness.evaluation.methods.crops import METHODS
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
 from likeness.nets.prior import Prior, PriorConfig
 from likeness.nets.srnet import SRNet, SRNetConfig
+from likeness.ops.resize import resize
 from likeness.types import FloatArray, Pixels
 from likeness.weights.external import load_external
 from likeness.weights.files import save_weights
@@ -147,9 +147,9 @@ def test_external_network_gets_crops_of_its_size(
     (method,) = METHODS.make(["external"], MethodContext(weights={"external": str(file)}, external_size=size))
     (output,) = method.run([crop])
     net = load_external(file, "x")
-    read = np.clip(resize_face(crop, size or 512 // scale), 0, 1)
+    read = np.clip(resize(crop, size or 512 // scale, size or 512 // scale), 0, 1)
     out = net.run(torch.from_numpy(read).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(output, resize_face(out, written), atol=1e-5)
+    np.testing.assert_allclose(output, resize(out, written, written), atol=1e-5)
     assert output.shape == (written, written, 3)
     assert method.weights == {"external": hashlib.sha256(file.read_bytes()).hexdigest()}
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from likeness.data.faces import FaceRecord, Split, read_face, read_manifest, resize_face, split_records, valid_mask
+from likeness.data.faces import FaceRecord, Split, read_face, read_manifest, split_records, valid_mask
 from likeness.errors import ConfigError, DataError
 from likeness.evaluation.benchmarks.base import CROP, LARGE, Benchmark, Sample, View, content_hash, spread
+from likeness.ops.resize import resize
+from likeness.paths import data_folder
 
 WIDTH = " w "  # between a face's name and the width that it was photographed at
 SAME_GROUP = {"caucasian": "white", "hispanic": "latino"}  # two sources' words for one
@@ -24,10 +25,12 @@ def face_folder(root: str = "") -> Path:
     Raises:
         DataError: if neither is given.
     """
-    data = os.environ.get("LIKENESS_DATA", "")
-    if not root and not data:
+    if root:
+        return Path(root)
+    data = data_folder()
+    if data is None:
         raise DataError("no faces; give root=DIR (made by likeness.tasks.prepare) or set LIKENESS_DATA")
-    return Path(root) if root else Path(data) / "faces"
+    return data / "faces"
 
 
 def real_faces(root: Path, count: int = 0, split: Split = "val") -> list[FaceRecord]:
@@ -68,7 +71,7 @@ def open_faces(root: Path | None, limit: int | None = None) -> Benchmark:
             return Sample(record.file, "other", read_face(folder, record, CROP), valid=_valid(record))
         pixels = read_face(folder, record, LARGE)
         large = pixels if record.sharp else None
-        return Sample(record.file, _kind(record), resize_face(pixels, CROP), large, valid=_valid(record))
+        return Sample(record.file, _kind(record), resize(pixels, CROP, CROP), large, valid=_valid(record))
 
     views = (View("real, 512", LARGE, "real"), View("synthetic, 512", LARGE, "synthetic"), View("all, 256", CROP))
     kinds = [_kind(r) for r in records]
@@ -97,7 +100,7 @@ def open_widths(root: Path | None, widths: Sequence[float], limit: int | None = 
     def load(index: int) -> Sample:
         record, width = records[index // len(widths)], float(widths[index % len(widths)])
         pixels = read_face(folder, record, LARGE)
-        truth = resize_face(pixels, CROP)
+        truth = resize(pixels, CROP, CROP)
         return Sample(names[index], f"w {width:g}", truth, None, width, pixels, valid=_valid(record))
 
     views = (*(View(f"w {w:g}, 256", CROP, f"w {w:g}") for w in widths), View("all widths, 256", CROP))
@@ -133,7 +136,7 @@ def open_groups(root: Path | None, limit: int | None = None) -> Benchmark:
 
     def load(index: int) -> Sample:
         name, record = chosen[index]
-        truth = resize_face(read_face(folder, record, LARGE), CROP)
+        truth = resize(read_face(folder, record, LARGE), CROP, CROP)
         return Sample(record.file, name, truth, valid=_valid(record))
 
     views = [View(f"{name}, 256", CROP, name) for name in sorted(groups)]

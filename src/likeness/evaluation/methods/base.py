@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
 from likeness.errors import ConfigError, InputError
 from likeness.metrics.images import halve
-from likeness.stages.restore.base import stack_crops
+from likeness.ops.resize import enlarge
+from likeness.ops.tensors import stack_crops
 from likeness.types import FloatArray
 
 INPUT: Final = "input"  # the row that all others are compared with
@@ -119,15 +118,9 @@ def at_both_sizes(name: str, restored: Sequence[FloatArray], count: int) -> dict
     if restored[0].shape[0] == 512:
         full = clipped_batch(restored)
         return {256: halve(full), 512: full}
-    return {256: clipped_batch(restored), 512: clipped_batch([enlarge(r, cv2.INTER_CUBIC) for r in restored])}
+    return {256: clipped_batch(restored), 512: clipped_batch([enlarge(r, 2) for r in restored])}
 
 
 def clipped_batch(pictures: Sequence[FloatArray]) -> Tensor:
     """HWC pictures of one size to (B, 3, H, W) float32, clipped to [0, 1]."""
     return stack_crops(pictures, torch.device("cpu")).contiguous().clamp(0, 1)
-
-
-def enlarge(picture: FloatArray, interpolation: int) -> FloatArray:
-    """Twice the size, HWC float32, by one of OpenCV's interpolations."""
-    size = (2 * picture.shape[1], 2 * picture.shape[0])
-    return np.asarray(cv2.resize(picture, size, interpolation=interpolation), np.float32)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from likeness.data.faces import resize_face
 from likeness.errors import ConfigError
 from likeness.evaluation.methods.base import (
     EXPERT_F,
@@ -24,9 +23,9 @@ from likeness.evaluation.methods.base import (
     MethodContext,
     MethodRegistry,
     clipped_batch,
-    enlarge,
 )
 from likeness.ops.color import to_float, to_integer
+from likeness.ops.resize import enlarge, resize
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.restorer import Restorer
 from likeness.stages.restore.expert_f import load_expert_f
@@ -62,7 +61,7 @@ def _input(_: MethodContext) -> Method:
 
 
 def _lanczos(_: MethodContext) -> Method:
-    return Method("lanczos", lambda crops: [enlarge(c, cv2.INTER_LANCZOS4) for c in crops])
+    return Method("lanczos", lambda crops: [enlarge(c, 2, cv2.INTER_LANCZOS4) for c in crops])
 
 
 def _unsharp(_: MethodContext, sigma: float = 1.5, amount: float = 1.0) -> Method:
@@ -106,9 +105,9 @@ def _external(context: MethodContext) -> Method:
     expert = ExternalExpert(load_external(file, "external.weights", context.device), context.external_size)
 
     def run(crops: Sequence[FloatArray]) -> list[FloatArray]:
-        inputs = [np.clip(resize_face(c, expert.input_size), 0, 1) for c in crops]
+        inputs = [np.clip(resize(c, expert.input_size, expert.input_size), 0, 1) for c in crops]
         size = 512 if expert.output_size >= 512 else 256
-        return [resize_face(r.image, size) for r in expert.restore(inputs)]
+        return [resize(r.image, size, size) for r in expert.restore(inputs)]
 
     return Method("external", run, {"external": expert.sha256}, expert=True)
 

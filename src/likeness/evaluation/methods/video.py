@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import cv2
 import numpy as np
 
 from likeness.errors import ConfigError
 from likeness.evaluation.methods.base import INPUT, PIPELINE, MethodContext
 from likeness.evaluation.methods.crops import pipeline_config
+from likeness.ops.resize import enlarge
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.models import load_models
 from likeness.pipeline.state import ClipState, Context, FrameResult, Models, pasted
@@ -63,7 +63,7 @@ def make_clip_methods(
 def enlarged(frames: Iterator[Frame], factor: int) -> Iterator[Output]:
     """Bicubic enlargement: the row that all others are compared with."""
     for frame in frames:
-        yield _enlarge(frame.pixels, factor), ()
+        yield enlarge(frame.pixels, factor), ()
 
 
 def temporal_mean(frames: Iterator[Frame], factor: int) -> Iterator[Output]:
@@ -109,11 +109,6 @@ def _output(result: FrameResult, factor: int) -> Output:
     return result.pixels, [p.astype(np.float32) for p in points]
 
 
-def _enlarge(pixels: Pixels, factor: int) -> Pixels:
-    height, width = pixels.shape[:2]
-    return cv2.resize(pixels, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC)
-
-
 def _mean(frames: deque[Pixels], factor: int) -> Pixels:
     mean = np.mean([f.astype(np.float32) for f in frames], axis=0)
-    return _enlarge(np.rint(mean).astype(np.uint8), factor)
+    return enlarge(np.rint(mean).astype(np.uint8), factor)

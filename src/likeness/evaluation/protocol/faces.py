@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from likeness.evaluation.protocol.measures import Measures, Truth
 from likeness.evaluation.scores import TRUTH, Places, Run, Scores
 from likeness.ops.color import to_float, to_integer
 from likeness.ops.geometry import scale_of
+from likeness.ops.resize import resize
 from likeness.stages.align import align, align_with
 from likeness.stages.measure import measure
 from likeness.types import Crop, FloatArray, Pixels, Profile
@@ -57,8 +57,8 @@ def degraded_face(sample: Sample, recipe: str, seed: int) -> tuple[FloatArray, P
     if sample.frame is not None and sample.matrix is not None:
         # The recipe's numbers are for a crop of 256: the frame is brought to that scale, and back.
         (height, width), scale = sample.frame.shape[:2], scale_of(sample.matrix)
-        small = degrade(_resized(sample.frame, round(width * scale), round(height * scale)), recipe, rng)[0]
-        frame = _resized(small, width, height)
+        small = degrade(resize(sample.frame, round(width * scale), round(height * scale)), recipe, rng)[0]
+        frame = resize(small, width, height)
         return to_float(frame), measure(frame, align_with(frame, sample.matrix, CROP))
     pixels = degrade(sample.truth_256, recipe, rng)[0]
     image = to_float(pixels)
@@ -165,11 +165,6 @@ def _crops(samples: Sequence[Sample], pictures: Sequence[FloatArray]) -> list[Fl
         p if s.matrix is None else align_with(to_integer(p), s.matrix, CROP).image
         for s, p in zip(samples, pictures, strict=True)
     ]
-
-
-def _resized(pixels: Pixels, width: int, height: int) -> Pixels:
-    shrink = width < pixels.shape[1]
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
 
 
 def _truth(sample: Sample, size: int) -> Pixels | None:

@@ -38,8 +38,8 @@ from likeness.metrics.temporal import (
 )
 from likeness.ops.flow import Motion, motion
 from likeness.ops.geometry import EYE_DISTANCE_256, similarity
+from likeness.ops.tensors import stack_crops
 from likeness.stages.align import align_with, face_width
-from likeness.stages.restore.base import stack_crops
 from likeness.types import FloatArray
 from likeness.weights.files import file_hash
 

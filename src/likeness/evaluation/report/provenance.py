@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 import re
 import shlex
@@ -20,6 +19,7 @@ import likeness
 from likeness.errors import OutputError
 from likeness.evaluation.config import EvaluateConfig
 from likeness.ops import geometry
+from likeness.paths import data_folder
 from likeness.weights.files import file_hash
 
 _PACKAGES = ("torch", "numpy", "opencv-python", "piq", "lpips", "onnxruntime", "facenet-pytorch", "pillow")
@@ -34,7 +34,7 @@ def command() -> str:
     within = script.is_relative_to(Path.cwd())
     program = ["-m", module] if module else [str(script.relative_to(Path.cwd())) if within else script.name]
     line = shlex.join(["python", *program, *sys.argv[1:]])
-    folders = {"$LIKENESS_DATA": os.environ.get("LIKENESS_DATA"), ".": str(Path.cwd()), "~": str(Path.home())}
+    folders = {"$LIKENESS_DATA": str(data_folder() or ""), ".": str(Path.cwd()), "~": str(Path.home())}
     for name, folder in folders.items():
         if folder and folder != "/":
             # Only where a path begins: /data must not be found inside /other/data.

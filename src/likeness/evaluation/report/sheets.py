@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from likeness.data.faces import resize_face
 from likeness.evaluation.benchmarks.base import CROP, Benchmark
 from likeness.evaluation.methods.base import INPUT, Method
 from likeness.evaluation.protocol.faces import degraded_face
 from likeness.evaluation.scores import Run, Scores
 from likeness.ops.color import to_integer
+from likeness.ops.resize import resize
 
 EACH = 3
 _LINE = 16  # height of a caption in pixels
@@ -50,7 +50,7 @@ def write_sheets(
             examples = select_examples(table["distance"] - base["distance"])
             samples = [benchmark.load(i) for _, i in examples]
             crops = [degraded_face(s, recipe, seed)[0] for s in samples]
-            restored = [resize_face(to_integer(r), CROP) for r in method.run(crops)]
+            restored = [resize(to_integer(r), CROP, CROP) for r in method.run(crops)]
             sheet = Image.new("RGB", (3 * CROP, len(examples) * (CROP + _LINE)), "white")
             draw = ImageDraw.Draw(sheet)
             for row, ((label, i), sample, crop, image) in enumerate(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 
 from likeness.ops.color import to_float, to_integer
+from likeness.ops.tensors import to_tensor
 from likeness.ops.tiles import tiled
 from likeness.stages.background.base import Background
 from likeness.types import FloatArray, Pixels
@@ -19,7 +19,7 @@ def external(net: ExternalNet, tile: int) -> Background:
     """The network in tiles of `tile` source pixels; its own factor is resampled to the wanted one."""
 
     def one(image: FloatArray) -> FloatArray:
-        x = torch.from_numpy(image).permute(2, 0, 1)[None].to(net.device)
+        x = to_tensor(image).to(net.device)
         return net.run(x)[0].permute(1, 2, 0).float().cpu().numpy()
 
     def run(pixels: Pixels, factor: int) -> Pixels:

@@ -10,7 +10,7 @@ import torch
 from likeness.registry import Entry, Registry
 from likeness.stages.background.base import Background, BackgroundConfig
 from likeness.stages.background.external import external
-from likeness.stages.background.lanczos import enlarge
+from likeness.stages.background.lanczos import lanczos
 from likeness.weights.external import load_external
 
 
@@ -28,7 +28,7 @@ def _external(options: BackgroundOptions) -> Background:
 
 
 BACKGROUNDS: Registry[BackgroundOptions, Background] = Registry("background.name")
-BACKGROUNDS.add(Entry("lanczos", "pixels and a factor", "enlarged pixels", "nothing", lambda _: enlarge))
+BACKGROUNDS.add(Entry("lanczos", "pixels and a factor", "enlarged pixels", "nothing", lambda _: lanczos))
 BACKGROUNDS.add(
     Entry(
         "external",

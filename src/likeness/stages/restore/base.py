@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol, final
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from likeness.errors import ConfigError, InputError
@@ -95,11 +94,6 @@ class BaseExpert(ABC):
     @abstractmethod
     def _restore(self, crops: Sequence[FloatArray], conditions: Sequence[Conditions] | None) -> list[Restored]:
         """Restores at least one crop of the right shape and of ordinary exposure."""
-
-
-def stack_crops(crops: Sequence[FloatArray], device: torch.device) -> Tensor:
-    """Crops (size, size, 3) of one size to (B, 3, size, size) float32 on `device`."""
-    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(device, torch.float32)
 
 
 def split_faces(image: Tensor, log_scale: Tensor, half: float) -> list[Restored]:

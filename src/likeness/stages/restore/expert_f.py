@@ -10,7 +10,8 @@ import torch
 
 from likeness.nets.blocks import store_as_bf16
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF
-from likeness.stages.restore.base import BaseExpert, split_faces, stack_crops
+from likeness.ops.tensors import stack_crops
+from likeness.stages.restore.base import BaseExpert, split_faces
 from likeness.types import Conditions, FloatArray, Restored
 from likeness.weights.networks import load_network
 

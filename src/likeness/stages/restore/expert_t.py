@@ -15,7 +15,8 @@ from likeness.nets.code_smoothing import CodeSmoothing, stack_states
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE, ExpertF
 from likeness.nets.expert_t import ExpertT
 from likeness.nets.expert_t_data import LOOK_UPS, Frozen, Knobs, LookUp
-from likeness.stages.restore.base import BaseExpert, split_faces, stack_crops
+from likeness.ops.tensors import stack_crops
+from likeness.stages.restore.base import BaseExpert, split_faces
 from likeness.types import Conditions, FloatArray, Restored
 from likeness.weights.networks import load_network, load_prior
 

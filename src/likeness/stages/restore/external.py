@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from likeness.errors import ConfigError
-from likeness.stages.restore.base import BaseExpert, stack_crops
+from likeness.ops.tensors import stack_crops
+from likeness.stages.restore.base import BaseExpert
 from likeness.types import Conditions, FloatArray, Restored
 from likeness.weights.external import ExternalNet
 

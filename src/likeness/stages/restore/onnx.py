@@ -12,7 +12,8 @@ import torch
 
 from likeness.errors import WeightsError, needs_extra
 from likeness.nets.expert_f import INPUT_SIZE, OUTPUT_SIZE
-from likeness.stages.restore.base import BaseExpert, split_faces, stack_crops
+from likeness.ops.tensors import stack_crops
+from likeness.stages.restore.base import BaseExpert, split_faces
 from likeness.stages.restore.expert_t import KnobsConfig
 from likeness.types import Conditions, FloatArray, Restored
 from likeness.weights.files import file_hash
