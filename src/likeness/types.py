@@ -135,7 +135,7 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What was measured on a face; the router sees nothing else.
+    """What was measured on a face; the router's only input.
 
     Attributes:
         width: w, face width in source pixels, twice the eye distance of a frontal face.

@@ -21,7 +21,7 @@ def test_cores_cover_every_pixel_once_and_lie_in_what_is_seen(case):
     height, width, size, margin = SIZES[case]
     count = np.zeros((height, width), int)
     for tile in tiles(height, width, size, margin):
-        (y0, x0, y1, x1), (top, left, bottom, right) = tile.seen, tile.core
+        (y0, x0, y1, x1), (top, left, bottom, right) = tile.window, tile.core
         count[top:bottom, left:right] += 1
         assert 0 <= y0 <= top < bottom <= y1 <= height
         assert 0 <= x0 <= left < right <= x1 <= width

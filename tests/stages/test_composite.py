@@ -62,12 +62,12 @@ def test_outside_the_mask_stands_the_background(portrait, points, method, residu
     background = enlarged(portrait, upscale)
     kept = background.copy()
     patch = patch_for(portrait, points, texture(0.2) + np.float32(0.1))
-    restored, seen = patch.restored.copy(), patch.seen.copy()
+    restored, seen = patch.restored.copy(), patch.source.copy()
     out, _ = paste(background, patch, upscale, method, residual, grain=0.5)
     mask = mask_in_frame(patch, upscale, background.shape)
     np.testing.assert_array_equal(out[mask == 0], background[mask == 0])
     assert np.abs(out[mask > 0.9].astype(int) - background[mask > 0.9]).mean() > 5
-    for array, before in ((background, kept), (patch.restored, restored), (patch.seen, seen)):
+    for array, before in ((background, kept), (patch.restored, restored), (patch.source, seen)):
         np.testing.assert_array_equal(array, before)
 
 
@@ -155,7 +155,7 @@ def test_ill_posed_poisson_becomes_feather_and_says_so(smooth, points):
 def test_pasting_directly_shows_the_restored_pixels(smooth, points):
     frame = smooth(512, 512)
     patch = patch_for(frame, points, 0.0)
-    flat = Patch(np.full_like(patch.restored, 0.5), patch.seen, patch.matrix)
+    flat = Patch(np.full_like(patch.restored, 0.5), patch.source, patch.matrix)
     out, _ = paste(frame, flat, 1, "feather", residual=False)
     core = mask_in_frame(flat, 1, frame.shape) > 0.9999
     assert np.abs(out[core].astype(int) - 128).max() <= 1

@@ -122,7 +122,7 @@ def test_everything_has_its_folder_and_its_line(clips: Path, tmp_path: Path) -> 
 
 def test_the_confusion_matrix_counts(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     counts = confusion([clips / "one.mp4"], GifOptions())
-    assert {true: sum(told.values()) for true, told in counts.items()} == dict.fromkeys(FAULTS, 1)
+    assert {true: sum(row.values()) for true, row in counts.items()} == dict.fromkeys(FAULTS, 1)
     made = {t: {f: 9 if f == t else int(f == "blurry") for f in FAULTS} for t in FAULTS}
     lines = confusion_table(made)  # type: ignore[arg-type]
     assert lines[2] == "| noisy | 9 | 1 | 0 | 90 % |"

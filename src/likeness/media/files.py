@@ -130,7 +130,7 @@ def atomic_output(final: str | Path) -> Iterator[Path]:
     try:
         try:
             yield temporary
-        except OutputError as error:  # the name that the user knows
+        except OutputError as error:  # the name that the user gave
             raise OutputError(str(error).replace(str(temporary), str(final))) from error
         try:
             temporary.replace(final)

@@ -206,7 +206,7 @@ class GifWriter:
         if self._size is None:
             raise OutputError(f"{self.path}: no frame was written, so there is no GIF")
         if self._soft:
-            self.notes.append("half-transparent pixels became opaque or transparent: a GIF knows nothing between")
+            self.notes.append("half-transparent pixels became opaque or transparent: a GIF has nothing between")
         if self._inexact:
             self.notes.append("delays were rounded to hundredths of a second, the step of a GIF")
         palette = self._palette.build(255 if self._transparent else 256)

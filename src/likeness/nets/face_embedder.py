@@ -114,10 +114,10 @@ class _Reader:
 
     def tensor_after(self, name: bytes, integers: int = 0) -> np.ndarray:
         """The next tensor that follows the layer name `name`, flat float32."""
-        found = self.data.find(name, self.at)
-        if found < 0:
+        position = self.data.find(name, self.at)
+        if position < 0:
             raise WeightsError(f"embedder: layer {name.decode()} not found; the file is not dlib's face recogniser")
-        self.at = found + len(name)
+        self.at = position + len(name)
         for _ in range(integers):
             self._integer()
         return self._tensor()

@@ -1,6 +1,6 @@
 """The gate: which of the two experts restores this face at lower cost.
 
-A small perceptron on seven figures that the pipeline knows anyway. What it returns is a calibrated probability that
+A small perceptron on seven figures that the pipeline measures anyway. What it returns is a calibrated probability that
 Expert-T is the better one: its logits are divided by a temperature fitted on people it was not trained on (Guo et al.,
 ICML 2017, section 4.2).
 """
@@ -46,11 +46,11 @@ class GateConfig:
 
 
 def gate_features(profile: Profile, norm: float, landmarks: npt.NDArray[np.floating]) -> FloatArray:
-    """What the gate sees of a face, (7,) float32 in the order of `FEATURES`.
+    """The gate's input for a face, (7,) float32 in the order of `FEATURES`.
 
     Args:
         profile: as measured.
-        norm: length of the face embedder's vector of the crop: it shrinks where a face says little.
+        norm: length of the face embedder's vector of the crop: it shrinks where a face has little detail.
         landmarks: (5, 2) in any similarity of the frame.
     """
     p = profile
@@ -122,6 +122,6 @@ def fit_temperature(logits: Tensor, better: Tensor) -> float:
 
 def _plain(features: Tensor) -> Tensor:
     """The features that spread over decades as logarithms."""
-    found = features.clone()
-    found[:, _LOGARITHMIC] = found[:, _LOGARITHMIC].clamp_min(0).log1p()
-    return found
+    scaled = features.clone()
+    scaled[:, _LOGARITHMIC] = scaled[:, _LOGARITHMIC].clamp_min(0).log1p()
+    return scaled

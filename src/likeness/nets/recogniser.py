@@ -60,10 +60,10 @@ class OnnxRecogniser:
             for c in crop.detach().float()
         ]
         batch = np.clip(np.stack(chips), 0, 1).transpose(0, 3, 1, 2) * np.float32(255)
-        found = self._run(batch)
+        embedding = self._run(batch)
         if self.flip:
-            found = found + self._run(batch[..., ::-1])
-        return F.normalize(torch.from_numpy(found))
+            embedding = embedding + self._run(batch[..., ::-1])
+        return F.normalize(torch.from_numpy(embedding))
 
     def embed_views(self, crop: Tensor, shift: int = 4) -> Tensor:
         """Mean embedding of two shifted views (+-`shift` px at 256), each as `embed_aligned`."""

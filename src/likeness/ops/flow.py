@@ -54,10 +54,10 @@ def motion(before: FloatArray, now: FloatArray, fast: bool = False) -> Motion:
     height, width = a.shape
     where = _grid(width, height) + back
     returned = _read(forth, where, cv2.INTER_LINEAR)
-    apart, length = _squared(back + returned), _squared(back) + _squared(returned)
+    gap, length = _squared(back + returned), _squared(back) + _squared(returned)
     x, y = where[..., 0], where[..., 1]
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-    return Motion(where, inside & (apart < _MEET_SHARE * length + _MEET_PIXELS))
+    return Motion(where, inside & (gap < _MEET_SHARE * length + _MEET_PIXELS))
 
 
 def carried(picture: FloatArray, moved: Motion, sharp: bool = False) -> FloatArray:

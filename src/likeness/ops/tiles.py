@@ -15,11 +15,11 @@ class Tile:
     """Windows of one tile, each (top, left, bottom, right) in source pixels.
 
     Attributes:
-        seen: what the function reads: the core and a margin of context, within the picture.
+        window: what the function reads: the core and a margin of context, within the picture.
         core: the part whose result is kept; the cores of all tiles cover the picture once.
     """
 
-    seen: tuple[int, int, int, int]
+    window: tuple[int, int, int, int]
     core: tuple[int, int, int, int]
 
 
@@ -28,8 +28,13 @@ def tiles(height: int, width: int, size: int, margin: int) -> Iterator[Tile]:
     for top in range(0, height, size):
         for left in range(0, width, size):
             bottom, right = min(top + size, height), min(left + size, width)
-            seen = max(0, top - margin), max(0, left - margin), min(height, bottom + margin), min(width, right + margin)
-            yield Tile(seen, (top, left, bottom, right))
+            window = (
+                max(0, top - margin),
+                max(0, left - margin),
+                min(height, bottom + margin),
+                min(width, right + margin),
+            )
+            yield Tile(window, (top, left, bottom, right))
 
 
 def tiled(
@@ -49,7 +54,7 @@ def tiled(
     height, width, channels = image.shape
     out = np.empty((height * scale, width * scale, channels), np.float32)
     for tile in tiles(height, width, size, margin):
-        (y0, x0, y1, x1), (top, left, bottom, right) = tile.seen, tile.core
+        (y0, x0, y1, x1), (top, left, bottom, right) = tile.window, tile.core
         part = function(np.ascontiguousarray(image[y0:y1, x0:x1]))
         rows = slice((top - y0) * scale, (bottom - y0) * scale)
         columns = slice((left - x0) * scale, (right - x0) * scale)

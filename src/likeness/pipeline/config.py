@@ -170,9 +170,9 @@ class RestorerConfig:
     @property
     def learned_gate(self) -> bool:
         """Whether the gate chooses between the experts, or the rule does."""
-        own = self.weights.expert_f or self.weights.expert_t or self.weights.prior
+        custom = self.weights.expert_f or self.weights.expert_t or self.weights.prior
         return self.gate.mode == "learned" or (
-            self.gate.mode == "auto" and self.expert.name == "auto" and (not own or bool(self.weights.gate))
+            self.gate.mode == "auto" and self.expert.name == "auto" and (not custom or bool(self.weights.gate))
         )
 
     def _check_runtime(self) -> None:

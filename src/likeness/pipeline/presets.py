@@ -19,7 +19,7 @@ def read_preset(name: str) -> Any:
         ConfigError: if there is no such preset.
     """
     folder = asset_dir("configs/preset", "configs/preset")
-    found = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-    if name not in found:
-        raise ConfigError(f"preset: got {name!r}, expected {', '.join(found)}")
-    return OmegaConf.load(found[name])
+    presets = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    if name not in presets:
+        raise ConfigError(f"preset: got {name!r}, expected {', '.join(presets)}")
+    return OmegaConf.load(presets[name])

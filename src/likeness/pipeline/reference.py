@@ -31,7 +31,7 @@ class Comparison:
 
     Everything is measured at the reference's size; output and input are resized to it. Faces are those that the
     detector finds in the reference, aligned there. LPIPS-squeeze needs its backbone file; where that is missing, the
-    result says so.
+    result names it.
 
     Args:
         models: detector and embedder.

@@ -80,8 +80,8 @@ def detect_and_track(
     detected = cut or lost or state.frames_since_detection + 1 >= config.detect_every
     if detected:
         with clock.stage("detect"):
-            (found,) = context.models.detector.detect([frame.pixels])
-        tracks, next_id = associate(tracks, found, config.match, config.detect_every, next_id)
+            (faces,) = context.models.detector.detect([frame.pixels])
+        tracks, next_id = associate(tracks, faces, config.match, config.detect_every, next_id)
     tracks.sort(key=lambda t: float(np.prod(t.box[2:] - t.box[:2])), reverse=True)
     seconds = _SHORTEST if last is None else max(_SHORTEST, float(frame.time - last.time))
     tracked = []

@@ -56,12 +56,12 @@ class Patch:
 
     Attributes:
         restored: (S, S, 3) float32 in [0, 1].
-        seen: (S, S, 3) the expert's input at the same size.
+        source: (S, S, 3) the expert's input at the same size.
         matrix: (2, 3), source frame pixels to these S pixels.
     """
 
     restored: FloatArray
-    seen: FloatArray
+    source: FloatArray
     matrix: Matrix
 
 
@@ -97,7 +97,7 @@ def paste(
     inner = (slice(max(0, -y0), min(y1, height) - y0), slice(max(0, -x0), min(x1, width) - x0))
     frame = (slice(max(0, y0), min(y1, height)), slice(max(0, x0), min(x1, width)))
     if residual:
-        change = warp(patch.restored - patch.seen, shifted, area)
+        change = warp(patch.restored - patch.source, shifted, area)
     else:
         pads = ((inner[0].start, area[1] - inner[0].stop), (inner[1].start, area[0] - inner[1].stop), (0, 0))
         base = np.pad(to_float(background[frame]), pads, mode="edge")

@@ -1,4 +1,4 @@
-"""Measure: how wide, sharp, noisy and blocky a face is; the router sees nothing else."""
+"""Measure: how wide, sharp, noisy and blocky a face is; the router's only input."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def noise_gain(scale: float) -> float:
     """
     step = float(np.clip(math.log2(scale), -5, 3)) * 4
     low = math.floor(step)
-    share = step - low
-    return (1 - share) * _gain_at(low) + share * _gain_at(low + 1)
+    fraction = step - low
+    return (1 - fraction) * _gain_at(low) + fraction * _gain_at(low + 1)
 
 
 @lru_cache(maxsize=64)

@@ -92,14 +92,14 @@ class RouteBounds:
 
 def faults(profile: Profile, bounds: RouteBounds) -> list[str]:
     """What is wrong with a wide face, with the figures; empty for a good one."""
-    found = []
+    reasons = []
     if profile.detail < bounds.detail_low:
-        found.append(f"detail {profile.detail:.1f} % < {bounds.detail_low:.1f}")
+        reasons.append(f"detail {profile.detail:.1f} % < {bounds.detail_low:.1f}")
     if profile.blockiness > bounds.blockiness_high:
-        found.append(f"blockiness {profile.blockiness:.2f} > {bounds.blockiness_high:.2f}")
+        reasons.append(f"blockiness {profile.blockiness:.2f} > {bounds.blockiness_high:.2f}")
     if profile.noise > bounds.noise_high:
-        found.append(f"noise {profile.noise:.1f} > {bounds.noise_high:.1f}")
-    return found
+        reasons.append(f"noise {profile.noise:.1f} > {bounds.noise_high:.1f}")
+    return reasons
 
 
 def route(profile: Profile, config: RouteConfig, bounds: RouteBounds) -> Decision:

@@ -84,10 +84,10 @@ def sampled(file: Path, options: GifOptions) -> Iterator[Frame]:
 def _shrunk(pixels: Pixels, side: int) -> Pixels:
     eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
     height, width = eight.shape[:2]
-    share = side / max(height, width)
-    if share >= 1:
+    scale = side / max(height, width)
+    if scale >= 1:
         return eight
-    size = (max(1, round(width * share)), max(1, round(height * share)))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return cv2.resize(eight, size, interpolation=cv2.INTER_AREA)
 
 
@@ -145,11 +145,11 @@ def against(pictures: Sequence[Pixels], truth: Sequence[Pixels]) -> dict[str, fl
     good = [cv2.resize(t, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) for t in truth]
     ours = [p.astype(np.float32) for p in pictures]
     a, b = (stack_crops(x, torch.device("cpu")) / 255 for x in (ours, good))
-    found = {"psnr": float(psnr(a, b).mean()), "ssim": float(ssim(a, b).mean()), "gmsd": float(gmsd(a, b).mean())}
+    scores = {"psnr": float(psnr(a, b).mean()), "ssim": float(ssim(a, b).mean()), "gmsd": float(gmsd(a, b).mean())}
     if len(ours) > 1:
         pairs = zip(ours, ours[1:], good, good[1:], strict=False)
-        found["tmse_gt"] = float(np.mean([temporal_error(*pair) for pair in pairs]))
-    return found
+        scores["tmse_gt"] = float(np.mean([temporal_error(*pair) for pair in pairs]))
+    return scores
 
 
 def spoiled(frames: Sequence[Pixels], kind: Fault, rng: np.random.Generator) -> list[Pixels]:
@@ -160,8 +160,8 @@ def spoiled(frames: Sequence[Pixels], kind: Fault, rng: np.random.Generator) -> 
     if kind == "blurry":
         sigma = rng.uniform(2, 4)
         return [cv2.GaussianBlur(f, (0, 0), sigma) for f in frames]
-    share = rng.uniform(90, 180) / min(frames[0].shape[:2])
-    size = (round(frames[0].shape[1] * share), round(frames[0].shape[0] * share))
+    scale = rng.uniform(90, 180) / min(frames[0].shape[:2])
+    size = (round(frames[0].shape[1] * scale), round(frames[0].shape[0] * scale))
     return [cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames]
 
 
@@ -177,13 +177,14 @@ def confusion(files: Sequence[Path], options: GifOptions) -> dict[Fault, dict[Fa
 
 
 def confusion_table(counts: dict[Fault, dict[Fault, int]]) -> list[str]:
-    """Markdown: a row a true class, with the share that was told right."""
-    lines = ["| spoiled | " + " | ".join(f"told {f}" for f in FAULTS) + " | right |", "|---" * (len(FAULTS) + 2) + "|"]
-    for true, told in counts.items():
-        right = 100 * told[true] / max(1, sum(told.values()))
-        lines.append(f"| {true} | " + " | ".join(str(told[f]) for f in FAULTS) + f" | {right:.0f} % |")
-    right = sum(told[true] for true, told in counts.items()) / max(1, sum(sum(t.values()) for t in counts.values()))
-    return [*lines, "", f"{100 * right:.0f} % in all."]
+    """Markdown: a row a true class, with the fraction that was classified correctly."""
+    head = "| spoiled | " + " | ".join(f"predicted {f}" for f in FAULTS) + " | right |"
+    lines = [head, "|---" * (len(FAULTS) + 2) + "|"]
+    for true, predicted in counts.items():
+        accuracy = 100 * predicted[true] / max(1, sum(predicted.values()))
+        lines.append(f"| {true} | " + " | ".join(str(predicted[f]) for f in FAULTS) + f" | {accuracy:.0f} % |")
+    correct, total = sum(counts[f][f] for f in counts), sum(sum(row.values()) for row in counts.values())
+    return [*lines, "", f"{100 * correct / max(1, total):.0f} % in all."]
 
 
 def run(options: GifOptions) -> None:

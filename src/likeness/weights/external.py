@@ -1,4 +1,4 @@
-"""Other people's image networks: any architecture that spandrel knows, from a file that the user brings."""
+"""Other people's image networks: any architecture that spandrel supports, from the user's file."""
 
 from __future__ import annotations
 
@@ -60,15 +60,18 @@ def load_external(path: Path | str, option: str, device: torch.device | str = "c
         spandrel_extra_arches.install(ignore_duplicates=True)
     tensors = read_tensors(path)
     try:
-        found = spandrel.ModelLoader("cpu", registry).load_from_state_dict(dict(tensors))
+        descriptor = spandrel.ModelLoader("cpu", registry).load_from_state_dict(dict(tensors))
     except Exception as error:  # architectures raise whatever their constructors do
         reason = str(error).splitlines()[0] if str(error) else "no architecture has these tensors"
         raise WeightsError(f"{option}: {path} is no network that spandrel can load ({reason}); give another") from error
-    if not isinstance(found, spandrel.ImageModelDescriptor) or (found.input_channels, found.output_channels) != (3, 3):
-        raise WeightsError(f"{option}: {path} is a {found.architecture.name}, expected a network from RGB to RGB")
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or (
+        descriptor.input_channels,
+        descriptor.output_channels,
+    ) != (3, 3):
+        raise WeightsError(f"{option}: {path} is a {descriptor.architecture.name}, expected a network from RGB to RGB")
     target = torch.device(device)
-    model = found.to(target).eval()
-    name = found.architecture.id
+    model = descriptor.to(target).eval()
+    name = descriptor.architecture.id
 
     def run(x: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -77,4 +80,4 @@ def load_external(path: Path | str, option: str, device: torch.device | str = "c
                 return ((signed + 1) / 2).clamp(0, 1)
             return torch.cat([model(one[None]) for one in x])
 
-    return ExternalNet(run, str(name), found.purpose, found.scale, file_hash(path), target)
+    return ExternalNet(run, str(name), descriptor.purpose, descriptor.scale, file_hash(path), target)

@@ -110,9 +110,9 @@ def load_weights(path: Path | str, network: str) -> WeightFile:
             tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"weights: {file} is no readable safetensors file ({error}); get it again") from error
-    found = metadata.get("network", "nothing")
-    if found != network:
-        raise WeightsError(f"weights: {file} holds {found}, expected {network}; give the file of that network")
+    stored = metadata.get("network", "nothing")
+    if stored != network:
+        raise WeightsError(f"weights: {file} holds {stored}, expected {network}; give the file of that network")
     try:
         config, notes = json.loads(metadata["config"]), json.loads(metadata.get("notes", "{}"))
     except (KeyError, json.JSONDecodeError) as error:

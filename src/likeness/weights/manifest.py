@@ -65,9 +65,9 @@ def released(name: str) -> Path:
 
 
 def under_expert_t(expert_t: str, expert_f: str) -> Path:
-    """The Expert-F that Expert-T stands on: the named one beside an Expert-T of one's own, else the released one.
+    """The Expert-F that Expert-T builds on: the given one if an Expert-T is given too, else the released one.
 
-    The released Expert-T knows the features of the one that it was trained over, and no other.
+    The released Expert-T works only with the features of the Expert-F that it was trained with.
 
     Args:
         expert_t, expert_f: the files named, empty = released.

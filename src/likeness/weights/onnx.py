@@ -71,10 +71,10 @@ class _Tokens(nn.Module):
         threshold: Tensor,
         clean: Tensor,
         codes: Tensor,
-        seen: Tensor,
+        frames_weight: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         frozen, knobs = Frozen(self.prior, self.expert_f), Knobs(fidelity, quality)
-        smoothing = CodeSmoothing(CodeState(clean, codes, seen), weight, True, threshold)
+        smoothing = CodeSmoothing(CodeState(clean, codes, frames_weight), weight, True, threshold)
         out, state = self.net.restore_sequence(face, frozen, knobs, smoothing)
         return out.image, out.log_scale, state.clean, state.codes, state.weight
 
@@ -119,7 +119,7 @@ def gate_graph(net: Gate) -> Graph:
 
 
 def write_graph(graph: Graph, path: Path, weights: Mapping[str, str]) -> None:
-    """Writes the ONNX file and, beside it, what it was made of.
+    """Writes the ONNX file and, beside it, the weights that it contains.
 
     Args:
         graph: the network; it is set to evaluation.

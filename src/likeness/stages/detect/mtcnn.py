@@ -48,5 +48,5 @@ class MtcnnDetector:
                 batch, min_face, *self.nets, [0.6, 0.7, self.config.score], self.config.pyramid, self.device
             )
         scale = np.array([width / small[0], height / small[1]], np.float32)
-        found = zip(boxes, points, strict=True)
-        return [faces_of(b[:, :4], b[:, 4], p, scale) if len(b) else Faces.empty() for b, p in found]
+        detections = zip(boxes, points, strict=True)
+        return [faces_of(b[:, :4], b[:, 4], p, scale) if len(b) else Faces.empty() for b, p in detections]

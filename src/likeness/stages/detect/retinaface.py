@@ -29,7 +29,7 @@ NMS_OVERLAP = 0.4
 
 def anchors(height: int, width: int) -> Tensor:
     """(N, 4) centre x, centre y, width, height in pixels, in the order of the network's outputs."""
-    found = []
+    anchors = []
     for stride, edges in zip(STRIDES, ANCHORS, strict=True):
         rows, columns = -(-height // stride), -(-width // stride)
         y, x, edge = torch.meshgrid(
@@ -38,8 +38,8 @@ def anchors(height: int, width: int) -> Tensor:
             torch.tensor(edges, dtype=torch.float32),
             indexing="ij",
         )
-        found.append(torch.stack([x, y, edge, edge], -1).reshape(-1, 4))
-    return torch.cat(found)
+        anchors.append(torch.stack([x, y, edge, edge], -1).reshape(-1, 4))
+    return torch.cat(anchors)
 
 
 def decode(offsets: Tensor, points: Tensor, priors: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,8 +26,8 @@ class KnobsConfig:
     """How Expert-T restores.
 
     Attributes:
-        fidelity: 0..1; 0 = what the prior knows of faces, 1 = the input's own look.
-        quality: 0..1; 0 = the input's own surface (blur, noise), 1 = clean.
+        fidelity: 0..1; 0 = the prior, 1 = the input.
+        quality: 0..1; 0 = the input's blur and noise, 1 = clean.
         lookup: soft (mean of the likely codes), hard (the likeliest one: sharper, and off more often) or nearest.
         pool: clips: a face's quality tokens are averaged over its frames, sharper ones weigh more; None is false.
         code_smoothing: clips: distance, 0..2, from which a cell's code takes its new value at once; smaller changes
