@@ -72,6 +72,7 @@ def test_misspelt_options_and_wrong_values_are_refused() -> None:
     assert EvaluateConfig(recipe="all").recipes == ("gfpgan", "heavy", "mild", "clean")
 
 
+@pytest.mark.slow
 def test_evaluation_repeats_byte_for_byte(data: Path) -> None:
     backbone = Path("squeezenet1_1.safetensors")
     torch.manual_seed(0)

@@ -199,6 +199,7 @@ def test_flicker_is_measured_and_the_truth_has_none(clip: TrueClip, measures: Me
     assert other.values[Run("weak", "input", 256)] != values[Run("weak", "input", 256)]
 
 
+@pytest.mark.slow
 def test_command_writes_the_tables(clip: TrueClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIKENESS_DATA", str(tmp_path))

@@ -146,6 +146,7 @@ def test_a_graph_of_other_weights_is_refused(files: dict[str, str], folder: Path
         load_models(from_overrides([*options(files), "runtime=onnx", f"weights.onnx={tmp_path}"]))
 
 
+@pytest.mark.slow
 def test_the_released_expert_t_stands_on_the_released_expert_f(files: dict[str, str], tmp_path: Path) -> None:
     export_onnx(OnnxOptions(dst=str(tmp_path), expert_f=files["expert_f"]))
     made_of = {

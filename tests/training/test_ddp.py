@@ -52,6 +52,7 @@ PRIOR = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo's processes are not forked there")
 def test_two_processes_train_the_prior_and_its_discriminator(tmp_path: Path) -> None:
     """One random face each, soft or sharp: a process without a sharp face must not block the other."""
@@ -68,6 +69,7 @@ def test_two_processes_train_the_prior_and_its_discriminator(tmp_path: Path) -> 
     assert set(steps) == {6}  # of eight steps; the GAN starts after a quarter
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo's processes are not forked there")
 def test_two_processes_equal_one_with_twice_the_batch_size(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()

@@ -136,6 +136,7 @@ def test_second_stage_starts_from_the_first_and_updates_all(fidelity: Any) -> No
     assert {"transforms", "fidelity", "content", "quality", "renderer", "move"} <= updated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["codes", "fidelity"])
 def test_resumed_stage_equals_an_uninterrupted_one(
     stage: str, request: pytest.FixtureRequest, frozen: dict[str, str], tmp_path: Path
@@ -146,6 +147,7 @@ def test_resumed_stage_equals_an_uninterrupted_one(
     assert resumed == pytest.approx(metrics, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_temporal_consistency_leaves_out_faces_at_full_fidelity(
     fidelity: Any, frozen: dict[str, str], tmp_path: Path
 ) -> None:
@@ -166,6 +168,7 @@ def test_temporal_consistency_leaves_out_faces_at_full_fidelity(
     assert 0 < sum(some) < sum(every)
 
 
+@pytest.mark.slow
 def test_mask_token_is_trained_only_with_masks(fidelity: Any, frozen: dict[str, str], tmp_path: Path) -> None:
     start = load_weights(fidelity[3], "expert_t").tensors["content.unknown"]
     for probability in (0.0, 1.0):
@@ -210,6 +213,7 @@ def test_bad_token_option_is_refused(wrong: dict[str, Any]) -> None:
         TokenConfig(**wrong)
 
 
+@pytest.mark.slow
 def test_published_size_builds_and_takes_a_step(frozen: dict[str, str], tmp_path: Path) -> None:
     """One step of two faces at the paper's size, with a prior of its size."""
     size = PriorConfig(code_width=256, heads=1, widths=(512, 256, 128, 64), encoder=(2, 2, 4), decoder=(6, 2, 2))

@@ -192,6 +192,7 @@ def test_gan_trains_an_expert_after_the_head_start(tmp_path: Path) -> None:
     assert not torch.equal(with_it["net.leave256.weight"], without["net.leave256.weight"])
 
 
+@pytest.mark.slow
 def test_gan_does_not_change_an_expert_trained_on_soft_truths(tmp_path: Path) -> None:
     for name, weight in (("a", 0), ("b", 1)):
         options = ("data.mix.soft_truth=1", "model.gan.start=0", "model.gan.head_start=0", f"model.gan.weight={weight}")

@@ -35,6 +35,7 @@ def known_table(noise: float = 0.0) -> GateTable:
     return GateTable(features.astype(np.float32), costs, np.repeat(np.arange(40), 10))
 
 
+@pytest.mark.slow
 def test_gate_learns_the_deciding_feature_and_keeps_it_in_the_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -235,6 +235,7 @@ def test_export_contains_the_codebook(straight: Any, tmp_path: Path) -> None:
     assert same(dict(again.net.state_dict()), dict(net.state_dict()))
 
 
+@pytest.mark.slow
 def test_published_size_builds_and_takes_a_step(tmp_path: Path) -> None:
     """One step of one face at the papers' size, with the discriminator."""
     cfg = compose_train(

@@ -117,6 +117,7 @@ def test_export_and_init_use_the_averaged_weights(straight: Any, quick: Any, tmp
     assert not same_weights(fresh.net.state_dict(), average)
 
 
+@pytest.mark.slow
 def test_debug_overfit_lowers_the_loss_of_one_batch(quick: Any) -> None:
     size = "model.net.config."
     widths = (f"{size}widths=[24,32,32]", f"{size}skips=[12,24]")

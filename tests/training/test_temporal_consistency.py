@@ -55,6 +55,7 @@ def test_weight_without_frame_pairs_is_refused() -> None:
         Module(0.5).temporal_consistency({}, torch.zeros(1, 3, 512, 512), enlarge)
 
 
+@pytest.mark.slow
 def test_training_on_the_loss_alone_reduces_the_change_between_frames() -> None:
     torch.manual_seed(0)
     net, module = ExpertF(FIRST), Module(1.0)
