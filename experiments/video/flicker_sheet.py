@@ -20,7 +20,7 @@ from PIL import Image
 from likeness.errors import ConfigError, InputError, OutputError
 from likeness.media.files import kind_of
 from likeness.media.gif import GifReader
-from likeness.media.video import VideoReader
+from likeness.media.video_reader import VideoReader
 from likeness.ops.flow import carried, motion
 from likeness.tasks import arguments
 from likeness.types import FloatArray, Pixels

@@ -19,7 +19,7 @@ import numpy as np
 
 from likeness.errors import ConfigError, InputError, LikenessError
 from likeness.evaluation.report.provenance import write_markdown
-from likeness.media.video import VideoReader
+from likeness.media.video_reader import VideoReader
 from likeness.tasks import arguments
 from likeness.tasks.clips import moving, write_clip
 

@@ -24,7 +24,7 @@ from likeness.errors import DataError
 from likeness.evaluation.report.provenance import write_markdown
 from likeness.media.files import kind_of
 from likeness.media.gif import GifReader
-from likeness.media.video import VideoReader
+from likeness.media.video_reader import VideoReader
 from likeness.pipeline.config import from_json, time_range_of
 from likeness.stages.temporal.cuts import is_cut, thumbnail
 from likeness.tasks import arguments

@@ -134,7 +134,7 @@ def _apart(jobs: Mapping[Path, Path]) -> dict[Path, Path]:
 
 
 def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = None) -> int:
-    """Restores every input; a bad file is one line and the good ones finish.
+    """Restores every input. A bad file prints one line; the others still finish.
 
     Returns:
         0, or the exit code of the first file that failed.
@@ -190,7 +190,7 @@ def _tell(source: Path, result: FileResult) -> None:
 
 
 def _shown(text: str) -> str:
-    """Text that any terminal takes: bytes of a file name that are no UTF-8 are written as escapes."""
+    """Text that any terminal takes: bytes of a file name that are not valid UTF-8 become escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

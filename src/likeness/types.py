@@ -193,7 +193,7 @@ class Restored:
     Attributes:
         image: (size, size, 3) float32 in [0, 1], size = the expert's output size.
         confidence: (h, w) float32 in [0, 1], low where the network invents detail; None without such a head.
-        state: what a `TemporalExpert` needs to continue with the next frame of this face.
+        state: state for the next frame of this face, from experts that are steady over time; else None.
     """
 
     image: FloatArray
@@ -222,7 +222,8 @@ class Verdict:
 
     Attributes:
         verdict: "same", "reduced" or "undecided".
-        distance: four-view embedder distance between the input and the expert's output.
+        distance: between the input and the expert's output, by the guard's recogniser; each embedding is the mean of
+            its views.
         final_distance: the same after the guard acted.
         bound: largest distance that passes at this quality; None where the guard is undecided.
         alpha: fraction of the restored face that remains, 0..1.

@@ -23,7 +23,7 @@ from likeness.evaluation.protocol.measures import Measures
 from likeness.evaluation.protocol.video import ClipResult, degraded_clip, evaluate_clip, gather
 from likeness.evaluation.run import evaluate
 from likeness.evaluation.scores import Run
-from likeness.media.video import VideoReader
+from likeness.media.video_reader import VideoReader
 from likeness.ops import geometry
 from likeness.tasks.clips import write_clip
 from likeness.types import Faces, Frame, Pixels

@@ -14,7 +14,8 @@ import pytest
 
 from experiments.video.video_check import VideoCheckOptions, compare, main, run
 from likeness.errors import DataError
-from likeness.media.video import VideoReader, VideoWriter
+from likeness.media.video_reader import VideoReader
+from likeness.media.video_writer import VideoWriter
 from likeness.pipeline.config import RestorerConfig, time_range_of
 from likeness.tasks.clips import moving, write_clip
 from likeness.types import Frame

@@ -11,7 +11,8 @@ from PIL import Image
 
 from likeness.errors import InputError
 from likeness.media.gif import GifReader
-from likeness.media.video import VideoReader, VideoWriter
+from likeness.media.video_reader import VideoReader
+from likeness.media.video_writer import VideoWriter
 from likeness.types import TimeRange
 
 RATE = 10

@@ -12,8 +12,9 @@ import pytest
 
 from likeness.errors import InputError, OutputError
 from likeness.media.files import atomic_output
-from likeness.media.video import VideoReader, VideoWriter
+from likeness.media.video_reader import VideoReader
 from likeness.media.video_source import apply_matrix
+from likeness.media.video_writer import VideoWriter
 from likeness.types import Frame
 
 VARIABLE = [0, 20, 30, 70, 71, 200, 260, 275]  # ticks: a rate that changes with every frame

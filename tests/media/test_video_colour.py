@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from likeness.errors import InputError
-from likeness.media.video import VideoReader, VideoWriter
+from likeness.media.video_reader import VideoReader
+from likeness.media.video_writer import VideoWriter
 from likeness.types import Frame
 
 LIMITED, FULL = 1, 2

@@ -10,7 +10,8 @@ from PIL import Image
 
 from likeness.errors import InputError, OutputError
 from likeness.media.segments import SegmentEncoder
-from likeness.media.video import VideoReader, VideoWriter
+from likeness.media.video_reader import VideoReader
+from likeness.media.video_writer import VideoWriter
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.restorer import Restorer
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from likeness.errors import ConfigError, InputError
 from likeness.media.segments import SEGMENT_OPTIONS, SegmentEncoder
-from likeness.media.video import VideoReader, VideoWriter
+from likeness.media.video_reader import VideoReader
+from likeness.media.video_writer import VideoWriter
 from likeness.pipeline import resume
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.restorer import Restorer

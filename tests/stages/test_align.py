@@ -8,8 +8,8 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from likeness.errors import InputError
-from likeness.ops.geometry import TEMPLATE_512, invert, resized, transform
-from likeness.stages.align import align, align_with, face_width
+from likeness.ops.geometry import TEMPLATE_512, face_width, invert, resized, transform
+from likeness.stages.align import align, align_with
 from likeness.stages.composite import Patch, paste
 
 

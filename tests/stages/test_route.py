@@ -105,7 +105,7 @@ def test_other_bands():
 
 @pytest.mark.parametrize("bands", [(60, 50, 150), (50, 160, 150), (-1, 50, 60)])
 def test_bands_must_rise(bands):
-    with pytest.raises(ConfigError, match="rising"):
+    with pytest.raises(ConfigError, match="ascending"):
         RouteConfig(*bands)
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from likeness.errors import ConfigError
+from likeness.ops.color import grey8
 from likeness.stages.temporal.config import VideoConfig
 from likeness.stages.temporal.cuts import is_cut, thumbnail
 from likeness.stages.temporal.state import TrackState
-from likeness.stages.temporal.tracking import associate, follow_tracks, grey8, iou, track_landmarks
+from likeness.stages.temporal.tracking import associate, follow_tracks, iou, track_landmarks
 from likeness.types import Faces
 
 MATCH = VideoConfig().match

@@ -76,7 +76,9 @@ def target_name(source: Path, kind: MediaKind) -> str:
 
 @dataclass(frozen=True)
 class OutputNames:
-    """Paths of a result and of what lies beside it, named after the source.
+    """Paths of a result and of the files beside it, named after the source.
+
+    For `a.mp4`: a.mp4 restored, a_compare.mp4, a_faces.png, a_report.json, a_frames.jsonl.
 
     Attributes:
         source: the input.

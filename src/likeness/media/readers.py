@@ -8,7 +8,7 @@ from pathlib import Path
 from likeness.media.files import NothingToClose
 from likeness.media.gif import GifReader
 from likeness.media.images import read_image
-from likeness.media.video import VideoReader
+from likeness.media.video_reader import VideoReader
 from likeness.types import Frame, MediaInfo, MediaKind, TimeRange
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from likeness.metrics.images import check_batch, check_pair, luma
-from likeness.ops import sharpness
+from likeness.ops import filters
 
 
 def laplacian_variance(images: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def laplacian_variance(images: Tensor) -> Tensor:
         (B,) population variance.
     """
     check_batch(images)
-    return images.new_tensor([sharpness.laplacian_variance(grey) for grey in (luma(images) * 255).cpu().numpy()])
+    return images.new_tensor([filters.laplacian_variance(grey) for grey in (luma(images) * 255).cpu().numpy()])
 
 
 def sharpness_ratio(output: Tensor, truth: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -24,3 +25,10 @@ def to_integer(image: npt.NDArray[np.floating], dtype: npt.DTypeLike = np.uint8)
     """float in [0, 1] to uint8 or uint16, rounded and clipped."""
     top = np.iinfo(np.dtype(dtype)).max
     return np.rint(np.clip(image, 0, 1) * np.float32(top)).astype(dtype)
+
+
+def grey8(pixels: Pixels) -> Pixels:
+    """HWC frame to HW uint8, the input of the optical flow."""
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)

@@ -144,6 +144,15 @@ def warp(
     return np.asarray(out, np.float32)
 
 
+def face_width(landmarks: FloatArray) -> float:
+    """w: face width in source pixels, 2 x 62.96 / s with s the scale of source to 256-crop.
+
+    Twice the eye distance of a frontal face; unlike a detector's box it does not depend on the
+    detector, and unlike the raw eye distance it does not shrink when the head turns.
+    """
+    return 2 * EYE_DISTANCE_256 / scale_of(similarity(landmarks, 256))
+
+
 def enlarged(crop: FloatArray, size: int) -> FloatArray:
     """Bicubic enlargement of a square crop, clipped to [0, 1]; what the residual is taken against."""
     if crop.shape[0] == size:

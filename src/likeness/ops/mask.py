@@ -1,4 +1,4 @@
-"""Which part of an aligned crop is pasted: fixed in template coordinates, never derived from pixels."""
+"""The composite's mask: its shape is fixed in template coordinates, never derived from pixels."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 
 from likeness.types import FloatArray
 
-_MARGIN = 8  # pixels of a 256 crop around what is pasted: pictures are moved and softened beyond its edge
+_MARGIN = 8  # pixels of a 256 crop around the mask: warping and blurring read beyond its edge
 
 
 @lru_cache(maxsize=8)
 def template_mask(size: int) -> FloatArray:
     """The fixed soft mask: brow to chin, ear to ear, (size, size) float32 in [0, 1]; do not write to it.
 
-    A superellipse about the face of the FFHQ template, 1 inside 70 % of its radius, 0 beyond it. It
-    rises a little over the brows, or a cleaned brow would end in an untouched forehead at once.
+    The mask's shape is a superellipse around the face of the FFHQ template: 1 inside 70 % of its radius, 0 outside. It
+    reaches a little above the brows, so that a cleaned brow does not end abruptly in an untouched forehead.
     """
     axis = (np.arange(size) + 0.5) * 512 / size - 0.5
     x, y = np.meshgrid(axis, axis)
@@ -31,7 +31,7 @@ def template_mask(size: int) -> FloatArray:
 
 @lru_cache(maxsize=8)
 def pasted_part(size: int, factor: int = 1) -> tuple[slice, slice]:
-    """Rows and columns of a crop that the mask and a margin around it cover: two fifths of its pixels.
+    """Rows and columns of a crop under the mask and a margin around it, two fifths of its pixels.
 
     Args:
         size: edge of the crop.

@@ -35,7 +35,7 @@ def card_of(face: RoutedFace, frame: int | None = None) -> Card:
         f"face {face.track.id if face.track else face.number}{where}",
         f"width {p.width:.0f} px, sharpness {p.sharpness:.0f}, detail {p.detail:.1f} %, noise {p.noise:.1f}",
         *_wrap(f"route: {face.decision.route}: {face.decision.reason}"),
-        f"expert: {face.decision.expert or 'none, the background stands'}",
+        f"expert: {face.decision.expert or 'none (background kept)'}",
     ]
     after, confidence_map = before, None
     if isinstance(face, GuardedFace):

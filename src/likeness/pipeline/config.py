@@ -139,7 +139,7 @@ class RestorerConfig:
         if self.compare not in ("auto", "yes", "no"):
             raise ConfigError(f"compare: got {self.compare!r}, expected auto, yes or no")
         if self.resume and self.compare == "yes":
-            raise ConfigError("resume: got true with compare=yes, which is not made in pieces; leave one of them out")
+            raise ConfigError("resume: got true with compare=yes, which is not written in segments; leave one out")
         if not 0 <= self.cards <= 24:
             raise ConfigError(f"cards: got {self.cards}, expected 0 to 24")
         if self.gate.mode == "learned" and self.expert.name != "auto":
@@ -157,7 +157,7 @@ class RestorerConfig:
             raise ConfigError(f"precision: got {self.precision!r}, expected auto, fp32, bf16 or fast")
 
     def _steady(self) -> KnobsConfig:
-        """Expert-T's options with the open ones settled: it is steady over time where it can be."""
+        """Expert-T's options with unset ones resolved: smoothing over time where it is supported."""
         knobs = self.expert_t
         runs = self.expert.name in ("auto", "expert_t")
         pool = runs if knobs.pool is None else knobs.pool
@@ -241,7 +241,7 @@ def to_json(config: RestorerConfig) -> str:
 
 
 def from_json(text: str) -> RestorerConfig:
-    """The options that `to_json` wrote; what is not there is as the preset that it names has it.
+    """The options that `to_json` wrote; missing options come from the preset it names.
 
     Raises:
         ConfigError: for text that is no JSON object, an unknown key or a value of the wrong kind.

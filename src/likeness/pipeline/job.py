@@ -18,7 +18,7 @@ from likeness.media.images import ImageMeta, write_image
 from likeness.media.naming import OutputNames
 from likeness.media.prefetch import prefetch
 from likeness.media.readers import PhotoReader, Reader, open_reader
-from likeness.media.video import VideoReader
+from likeness.media.video_reader import VideoReader
 from likeness.pipeline.cards import Card, card_of, draw_cards
 from likeness.pipeline.config import RestorerConfig, time_range_of
 from likeness.pipeline.reference import Comparison

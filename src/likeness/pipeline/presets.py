@@ -1,4 +1,4 @@
-"""Named sets of options: the Hydra configs of the group `preset`, for who restores without Hydra, too."""
+"""Named sets of options: the Hydra configs of the group `preset`, also for those who restore without Hydra."""
 
 from __future__ import annotations
 

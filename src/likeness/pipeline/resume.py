@@ -23,8 +23,9 @@ from likeness.media.files import atomic_output
 from likeness.media.naming import OutputNames
 from likeness.media.prefetch import BackgroundWriter
 from likeness.media.segments import SEGMENT_OPTIONS, SegmentEncoder
-from likeness.media.video import VideoReader, VideoWriter
 from likeness.media.video_encoding import EncodedPacket
+from likeness.media.video_reader import VideoReader
+from likeness.media.video_writer import VideoWriter
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.writers import Checkpoint, restored_frame
 from likeness.types import Frame, Pixels

@@ -14,9 +14,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from likeness.nets.gate import FEATURES, Gate, gate_features
 from likeness.ops.geometry import enlarged, reduced, resized, scale_of
 from likeness.pipeline.batches import restore_in_batches
+from likeness.pipeline.identify import reidentify, with_embedding
+from likeness.pipeline.memory import next_state
+from likeness.pipeline.routing import decide
 from likeness.pipeline.state import (
     AlignedFace,
     ClipState,
@@ -30,16 +32,15 @@ from likeness.pipeline.state import (
     RoutedFace,
     promote,
 )
-from likeness.pipeline.tracking import detect_and_track, next_state, reidentify, with_embedding
+from likeness.pipeline.tracking import detect_and_track
 from likeness.stages.align import align, align_with
 from likeness.stages.composite import Patch, paste
 from likeness.stages.identity import distance, embed, guard, mix
 from likeness.stages.measure import measure
 from likeness.stages.restore.exposure import gain
-from likeness.stages.route import reroute, route, route_by_gate
 from likeness.stages.temporal.blending import blend
 from likeness.stages.temporal.propagation import propagate
-from likeness.types import Conditions, Crop, Decision, Faces, Frame, GateOutput, Profile, Restored, Verdict
+from likeness.types import Conditions, Crop, Faces, Frame, Restored, Verdict
 
 CROP = 256
 LIMITED_FROM = 768  # output pixels under a crop from which the restored detail visibly ends early
@@ -105,8 +106,7 @@ def route_face(face: AlignedFace, now: FrameContext) -> RoutedFace:
     else:
         with now.clock.stage("measure"):
             profile = measure(now.pixels, face.crop)
-        face, decision = _decide(face, profile, now)
-        decision = _chosen_by_user(decision, profile, face.number, now)
+        face, decision = decide(face, profile, now)
     if decision.expert is not None and config.expert.name != "auto":
         decision = replace(decision, expert=config.expert.name)
     exposure = None
@@ -229,43 +229,6 @@ def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResu
 def _repeated(result: FrameResult) -> FrameResult:
     """The last result, which takes no time again."""
     return replace(result, faces=tuple(replace(f, milliseconds=0.0) for f in result.faces), seconds={})
-
-
-def _decide(face: AlignedFace, profile: Profile, now: FrameContext) -> tuple[AlignedFace, Decision]:
-    """By the width bands, then by the gate."""
-    config, models = now.file.config, now.file.models
-    bounds, margin = models.route_bounds.overridden(config.route), config.video.hysteresis
-    before = face.track.assessment.decision if face.track and face.track.assessment else None
-    if before is None:
-        decision = route(profile, config.route, bounds)
-    else:
-        decision = reroute(before, profile, config.route, bounds, margin)
-    if models.gate is not None and decision.expert is not None:
-        with now.clock.stage("gate"):
-            face = with_embedding(face, models.embedder)
-            output = _gate_output(models.gate, face, profile)
-        threshold = config.gate.video_threshold if now.file.temporal else config.gate.threshold
-        decision = route_by_gate(decision, output, threshold, before, margin)
-    return face, decision
-
-
-def _gate_output(gate: Gate, face: AlignedFace, profile: Profile) -> GateOutput:
-    assert face.embedding is not None  # `_decide` computes it
-    features = gate_features(profile, float(face.embedding.norm()), face.face.landmarks[0])
-    (probability,) = gate.probability([features])
-    return GateOutput(float(probability), dict(zip(FEATURES, features.tolist(), strict=True)))
-
-
-def _chosen_by_user(decision: Decision, profile: Profile, number: int, now: FrameContext) -> Decision:
-    """Skips faces that the options exclude."""
-    f = now.file.config.faces
-    if f.min is not None and profile.width < f.min:
-        return Decision("skip", f"not chosen: width {profile.width:.0f} px < faces.min={f.min:g}")
-    if f.max is not None and profile.width > f.max:
-        return Decision("skip", f"not chosen: width {profile.width:.0f} px > faces.max={f.max:g}")
-    if f.only and number != (0 if f.only == "largest" else int(f.only)):
-        return Decision("skip", f"not chosen: faces.only={f.only}")
-    return decision
 
 
 def _crop_for(face: RoutedFace, size: int, now: FrameContext) -> Crop:

@@ -18,7 +18,8 @@ from likeness.media.images import write_image
 from likeness.media.naming import OutputNames, photo_suffix
 from likeness.media.prefetch import BackgroundWriter
 from likeness.media.readers import PhotoReader
-from likeness.media.video import VideoReader, VideoWriter
+from likeness.media.video_reader import VideoReader
+from likeness.media.video_writer import VideoWriter
 from likeness.pipeline.cards import Card, side_by_side
 from likeness.pipeline.report import Tally
 from likeness.pipeline.state import ClipState

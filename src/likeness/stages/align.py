@@ -8,17 +8,8 @@ import cv2
 import numpy as np
 
 from likeness.ops.color import to_float
-from likeness.ops.geometry import EYE_DISTANCE_256, Matrix, scale_of, similarity, transform, warp
+from likeness.ops.geometry import Matrix, scale_of, similarity, transform, warp
 from likeness.types import Crop, FloatArray, Pixels
-
-
-def face_width(landmarks: FloatArray) -> float:
-    """w: face width in source pixels, 2 x 62.96 / s with s the scale of source to 256-crop.
-
-    Twice the eye distance of a frontal face; unlike a detector's box it does not depend on the
-    detector, and unlike the raw eye distance it does not shrink when the head turns.
-    """
-    return 2 * EYE_DISTANCE_256 / scale_of(similarity(landmarks, 256))
 
 
 def align(pixels: Pixels, landmarks: FloatArray, size: int) -> Crop:

@@ -57,13 +57,13 @@ class Recogniser(Protocol):
 
 @dataclass(frozen=True)
 class GuardBounds:
-    """Largest distance input-restored that a true restoration reaches, by the input's sharpness.
+    """The identity bound: the largest distance from input to output at which the guard accepts a face.
 
-    Fitted by `likeness.tasks.calibrate`: a perfect restoration lies far from a poor input, so the
-    bound depends on quality.
+    Fitted by `likeness.tasks.calibrate`. Even a perfect restoration lies far from a poor input, so the bound depends on
+    the input's sharpness.
 
     Attributes:
-        sharpness: knots, rising; interpolation runs over log(1 + sharpness).
+        sharpness: knots, ascending; interpolation runs over log(1 + sharpness).
         same95: 95th percentile of d(degraded, clean) of one person.
         other05: 5th percentile of d(degraded, clean) of different people.
     """
@@ -75,7 +75,7 @@ class GuardBounds:
     def __post_init__(self) -> None:
         n = len(self.sharpness)
         if n < 2 or len(self.same95) != n or len(self.other05) != n or list(self.sharpness) != sorted(self.sharpness):
-            raise WeightsError(f"guard bounds: got {n} knots, expected at least two, rising; run calibrate again")
+            raise WeightsError(f"guard bounds: got {n} knots, expected at least two, ascending; run calibrate again")
 
     def at(self, sharpness: float) -> float | None:
         """The bound at a sharpness, or None where different people lie as close."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-import cv2
 import numpy as np
 
 from likeness.ops.color import grey
+from likeness.ops.filters import laplacian_variance, noise_response
 from likeness.ops.geometry import EYE_DISTANCE_256, invert, resized, scale_of, transform, warp
 from likeness.ops.resize import halve_and_double
-from likeness.ops.sharpness import laplacian_variance
 from likeness.types import Crop, FloatArray, Pixels, Profile
 
 QVOL_SIZE = 128
-_IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
 def measure(pixels: Pixels, crop: Crop) -> Profile:
@@ -45,13 +43,12 @@ def measure(pixels: Pixels, crop: Crop) -> Profile:
 def noise_sigma(image: FloatArray) -> float:
     """Immerkaer's estimate of the noise in an HW image (CVIU 1996, eq. 5), in the image's units.
 
-    The mask is blind to planes and straight ramps, so what is left is mostly noise.
+    The mask is blind to planes and straight ramps, so its response is mostly noise.
     """
     height, width = image.shape
     if height < 5 or width < 5:
         return 0.0
-    response = np.abs(cv2.filter2D(image, cv2.CV_32F, _IMMERKAER)[1:-1, 1:-1])
-    return float(math.sqrt(math.pi / 2) / 6 * response.mean())
+    return float(math.sqrt(math.pi / 2) / 6 * noise_response(image)[1:-1, 1:-1].mean())
 
 
 def noise_gain(scale: float) -> float:

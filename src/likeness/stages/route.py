@@ -63,7 +63,7 @@ class RouteConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.skip_below <= self.expert_t_below <= self.resize_from:
             raise ConfigError(
-                f"route: got bands {self.skip_below}, {self.expert_t_below}, {self.resize_from}; expected them rising"
+                f"route: got bands {self.skip_below}, {self.expert_t_below}, {self.resize_from}; expected ascending"
             )
 
 
@@ -126,10 +126,10 @@ def route(profile: Profile, config: RouteConfig, bounds: RouteBounds) -> Decisio
 
 
 def reroute(before: Decision, profile: Profile, config: RouteConfig, bounds: RouteBounds, margin: float) -> Decision:
-    """Routes a tracked face again; the route changes only where a share `margin` beyond the bound agrees.
+    """Routes a tracked face again; the route changes only if the figures pass the bound by the fraction `margin`.
 
-    Without it a face whose figures hover at a bound would flip, and flicker. All of them are moved
-    together, once towards the better and once towards the worse.
+    Without this hysteresis, a face whose figures hover at a bound would flicker between routes. All figures are scaled
+    together, once towards better and once towards worse.
     """
     now = route(profile, config, bounds)
     if now.route == before.route:

@@ -28,7 +28,7 @@ from likeness.log import get_logger
 from likeness.media.files import kind_of
 from likeness.media.folders import find_media
 from likeness.media.gif import GifReader, GifWriter
-from likeness.media.video import VideoReader
+from likeness.media.video_reader import VideoReader
 from likeness.metrics.clip_fault import FAULTS, Fault, clip_quality, fault
 from likeness.metrics.gmsd import gmsd
 from likeness.metrics.psnr import psnr

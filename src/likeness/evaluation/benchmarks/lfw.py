@@ -20,7 +20,7 @@ from likeness.errors import DataError
 from likeness.evaluation.benchmarks.base import CROP, Benchmark, Sample, View, content_hash, spread
 from likeness.metrics.landmarks import Detector, nearest_face
 from likeness.ops import color, geometry
-from likeness.stages.align import face_width
+from likeness.ops.geometry import face_width
 from likeness.types import Faces, Pixels
 
 VIEW_1, VIEW_2 = "pairsDevTest.txt", "pairs.txt"

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from likeness.errors import DataError
 from likeness.evaluation.benchmarks.base import spread
-from likeness.media.video import VideoReader
+from likeness.media.video_reader import VideoReader
 from likeness.metrics.landmarks import Detector
 from likeness.metrics.temporal import smooth
-from likeness.stages.align import face_width
+from likeness.ops.geometry import face_width
 from likeness.types import FloatArray, Pixels
 
 _BATCH = 8

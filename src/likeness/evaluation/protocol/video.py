@@ -26,7 +26,7 @@ from likeness.evaluation.methods.video import ClipMethod, Output
 from likeness.evaluation.protocol.measures import Measures
 from likeness.evaluation.scores import Run, Scores
 from likeness.media.files import atomic_output
-from likeness.media.video import VideoReader
+from likeness.media.video_reader import VideoReader
 from likeness.metrics.psnr import psnr
 from likeness.metrics.temporal import (
     identity_spread,
@@ -37,9 +37,9 @@ from likeness.metrics.temporal import (
     warping_error,
 )
 from likeness.ops.flow import Motion, motion
-from likeness.ops.geometry import EYE_DISTANCE_256, similarity
+from likeness.ops.geometry import EYE_DISTANCE_256, face_width, similarity
 from likeness.ops.tensors import stack_crops
-from likeness.stages.align import align_with, face_width
+from likeness.stages.align import align_with
 from likeness.types import FloatArray
 from likeness.weights.files import file_hash
 

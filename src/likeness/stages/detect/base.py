@@ -21,7 +21,7 @@ class DetectConfig:
         name: which detector; "mtcnn" (its weights come with facenet-pytorch) or "retinaface".
         file: RetinaFace's weights.
         min_face: smallest box looked for, in source pixels.
-        score: least score of a face, 0..1.
+        score: minimum score of a face, 0..1.
         max_side: longer frames are shrunk to this for detection only (small faces in huge frames
             are then looked for from a proportionally larger size).
         pyramid: factor between the scales that MTCNN searches.

@@ -28,10 +28,12 @@ class KnobsConfig:
     Attributes:
         fidelity: 0..1; 0 = the prior, 1 = the input.
         quality: 0..1; 0 = the input's blur and noise, 1 = clean.
-        lookup: soft (mean of the likely codes), hard (the likeliest one: sharper, and off more often) or nearest.
-        pool: clips: a face's quality tokens are averaged over its frames, sharper ones weigh more; None is false.
-        code_smoothing: clips: distance, 0..2, from which a cell's code takes its new value at once; smaller changes
-            are damped. 0 or None decides every frame anew.
+        lookup: soft (mean of the codes by probability), hard (the most probable code: sharper, but more often wrong)
+            or nearest.
+        pool: clips: average a face's quality tokens over its frames, sharper ones with more weight. Default: true
+            where Expert-T may run.
+        code_smoothing: clips: distance, 0..2, from which a code takes its new value at once; smaller changes are
+            damped. 0 turns it off. Default: 0.5 where Expert-T may run.
     """
 
     fidelity: float = 0.5

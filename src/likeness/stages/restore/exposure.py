@@ -10,17 +10,17 @@ import cv2
 import numpy as np
 
 from likeness.ops.color import grey
+from likeness.ops.filters import noise_response
 from likeness.ops.geometry import enlarged
 from likeness.ops.mask import template_mask
 from likeness.types import FloatArray
 
 REFERENCE = 0.5  # level to which darker faces are raised; 97 % of held-out faces reach it by themselves
 MOST = 5.0  # 8-bit steps are multiplied as well
-NOISIEST = 6 / 255  # noise, as `noise` states it, that a raised face may have: the experts know no more
+NOISIEST = 6 / 255  # most noise of a raised face, as `noise` measures it; the experts are trained on no more
 _EDGE = 64  # pixels of the picture that is measured: single highlights do not count
 _QUANTILE = 0.95
-_IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-_FOLLOWED = 0.1  # share of a change of the logarithm of gain that one frame of a clip takes over
+_FOLLOWED = 0.1  # fraction of a change of the logarithm of gain that one frame of a clip follows
 _NOTHING = 0.01  # a gain this close to 1 ends at 1, or it would never be reached
 
 
@@ -36,22 +36,22 @@ def level(crop: FloatArray) -> float:
 def noise(crop: FloatArray) -> float:
     """Noise of the face window averaged down to 64 pixels, as a standard deviation of the crop's values.
 
-    The mask of Immerkaer (CVIU 1996) with the median of its response, which the features of a face hardly move. At 64
-    pixels noise is seen that lies between the pixels of an enlarged face.
+    Median response to Immerkaer's mask (CVIU 1996), which facial features hardly change. At 64 pixels an enlarged
+    face's coarse noise is still measured.
 
     Args:
         crop: (S, S, 3) float32 in [0, 1], aligned.
     """
-    response = np.abs(cv2.filter2D(_small(crop), cv2.CV_32F, _IMMERKAER))[template_mask(_EDGE) > 0.5]
+    response = noise_response(_small(crop))[template_mask(_EDGE) > 0.5]
     return float(np.median(response)) / 0.6745 / 6
 
 
 def gain(crop: FloatArray, last: float | None = None) -> float:
-    """What a face is multiplied by, 1 to `MOST`; it rises from 1 without a step as a face gets darker.
+    """The factor that a face is multiplied by, 1 to `MOST`; it rises continuously from 1 as a face gets darker.
 
     Args:
         crop: (S, S, 3) float32 in [0, 1], aligned.
-        last: in clips, the gain of this face's last frame, which the new one leaves slowly; None at a track's start.
+        last: in clips, the gain of this face's last frame, from which the new one changes slowly; None for a new track.
     """
     bright = max(level(crop), 1e-3)
     clean = NOISIEST / max(noise(crop), 1e-6)

@@ -1,4 +1,4 @@
-"""Cuts: does a new shot begin with this frame?"""
+"""Scene cuts: whether a new shot begins with this frame."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class ReidConfig:
     def __post_init__(self) -> None:
         if self.distance < 0 or self.forget < 0:
             raise ConfigError(
-                f"video.reid: got distance={self.distance}, forget={self.forget}; expected both from 0 up"
+                f"video.reid: got distance={self.distance}, forget={self.forget}; expected both to be at least 0"
             )
 
 

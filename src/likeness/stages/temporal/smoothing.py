@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from likeness.errors import ConfigError
-from likeness.ops.geometry import EYE_DISTANCE_256, invert, similarity, template, transform
+from likeness.ops.geometry import EYE_DISTANCE_256, face_width, invert, similarity, template, transform
 from likeness.stages.temporal.state import Array, PoseFilter
 from likeness.types import FloatArray
 
@@ -36,7 +36,7 @@ class SmoothConfig:
     def __post_init__(self) -> None:
         if self.cutoff < 0 or self.response < 0:
             raise ConfigError(
-                f"video.smooth: got cutoff={self.cutoff}, response={self.response}; expected both from 0 up"
+                f"video.smooth: got cutoff={self.cutoff}, response={self.response}; expected both to be at least 0"
             )
 
 
@@ -60,7 +60,7 @@ def smooth_pose(
     """
     if seconds <= 0:
         raise ConfigError(f"smooth_pose: got {seconds} s since the last frame, expected more than 0")
-    unit = before.unit if before else _width(landmarks)
+    unit = before.unit if before else face_width(landmarks)
     values = _values(landmarks, unit)
     if before is None or config.cutoff == 0:
         pose = PoseFilter(values, np.zeros(4), unit)
@@ -76,10 +76,6 @@ def smooth_pose(
 def _weight(cutoff: float, seconds: float) -> float:
     """Weight of a new value in a first-order low-pass (Casiez et al. 2012, eq. 3 and 5)."""
     return 1 / (1 + 1 / (2 * math.pi * cutoff * seconds))
-
-
-def _width(landmarks: FloatArray) -> float:
-    return 2 * EYE_DISTANCE_256 / float(np.hypot(*similarity(landmarks, _SIZE)[:, 0]))
 
 
 def _values(landmarks: FloatArray, unit: float) -> Array:

@@ -92,13 +92,6 @@ def iou(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.asarray(overlap / np.maximum(area_a[:, None] + area_b[None] - overlap, 1e-6), np.float32)
 
 
-def grey8(pixels: Pixels) -> Pixels:
-    """HWC frame to HW uint8, the input of the optical flow."""
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-
-
 def track_landmarks(before: Pixels, now: Pixels, landmarks: FloatArray, width: float) -> FloatArray | None:
     """Moves five landmarks from one grey frame to the next.
 
