@@ -142,7 +142,8 @@ class SmallBlur(nn.Conv2d):
     sharpen it.
 
     Args:
-        filtered: remain the binomial blur, which no lattice passes; the weight is not used.
+        filtered: mix the channels by the weight's sums, then blur by the binomial, which no lattice passes. An
+            unfiltered layer keeps its gain when it becomes filtered.
     """
 
     spread: Tensor
@@ -158,15 +159,14 @@ class SmallBlur(nn.Conv2d):
                 cell, phase = divmod(pixel + tap - 1, 2)
                 spread[phase, cell + 1, tap] += 0.5
         self.register_buffer("spread", spread, persistent=False)
+        self.register_buffer("binomial", torch.outer(row, row), persistent=False)
         nn.init.zeros_(self.weight)
         for channel in range(3):
-            self.weight.data[channel, channel] = torch.outer(row, row)
-        self.register_buffer("binomial", self.weight.detach().clone(), persistent=False)
-        self.weight.requires_grad_(not filtered)
+            self.weight.data[channel, channel] = self.binomial
 
     def kernel(self) -> Tensor:
-        """(3, 3, 3, 3), the weight, or the binomial blur if `filtered`."""
-        return self.binomial if self.filtered else self.weight
+        """(3, 3, 3, 3): the weight, or the mixed binomial blurs if `filtered`."""
+        return self.weight.sum((2, 3), keepdim=True) * self.binomial if self.filtered else self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.kernel(), None)
