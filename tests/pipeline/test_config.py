@@ -29,7 +29,7 @@ SAME = [
     ["faces.min=null"],
     ["guard.enabled=false", "guard.strictness=2"],
     ["route.q_low=0", "route.large_but_bad=no"],
-    ["composite.method=feather", "composite.residual=False", "composite.grain=.5"],
+    ["composite.method=feather", "composite.grain=.5"],
     ["video.detect_every=3", "video.cut=1e1"],
     ["detect.score=0.5", "detect.max_side=800"],
     ["device=cuda:1", "precision=bf16", "cards=3"],

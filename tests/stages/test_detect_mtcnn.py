@@ -114,7 +114,7 @@ def test_what_is_no_frame_is_refused(detector, frame):
         detector.detect([frame])
 
 
-@pytest.mark.parametrize("options", [{"min_face": 5}, {"score": 1.0}, {"pyramid": 0.99}, {"max_side": 10}], ids=str)
+@pytest.mark.parametrize("options", [{"min_face": 5}, {"score": 1.0}, {"max_side": 10}], ids=str)
 def test_senseless_options_are_refused(options):
     with pytest.raises(ConfigError, match="detect"):
         DetectConfig(**options)

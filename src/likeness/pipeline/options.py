@@ -15,7 +15,6 @@ from likeness.pipeline.config import RestorerConfig
 ADVANCED = frozenset(
     {
         "detect.max_side",
-        "detect.pyramid",
         "route.q_low",
         "route.detail_low",
         "route.blockiness_high",
@@ -24,7 +23,6 @@ ADVANCED = frozenset(
         "expert_t.lookup",
         "expert_t.pool",
         "guard.every_frame",
-        "composite.residual",
         "background.tile",
         "video.cut",
         "video.match",
@@ -33,9 +31,7 @@ ADVANCED = frozenset(
         "video.reduce",
         "video.reid.forget",
         "video.smooth.response",
-        "video.blend.change",
         "video.blend.contrast",
-        "video.propagate.visible",
         "weights.prior",
         "weights.gate",
         "weights.lpips",

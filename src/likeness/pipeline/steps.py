@@ -127,7 +127,7 @@ def propagate_face(face: RoutedFace, now: FrameContext) -> RoutedFace:
     if face.decision.expert != track.assessment.decision.expert:
         return face
     with now.clock.stage("propagate"):
-        image = propagate(face.crop.image, track.blend, config)
+        image = propagate(face.crop.image, track.blend)
     if image is None:
         return face
     restored = Restored(image, track.blend.confidence, track.expert.memory)
@@ -208,7 +208,7 @@ def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResu
     """Pastes the faces onto the enlarged frame, smaller ones first: where two overlap, the larger one is in front."""
     config, upscale = now.file.config.composite, now.file.upscale
     with now.clock.stage("background"):
-        canvas = now.file.models.background(now.pixels, upscale)
+        canvas = background = now.file.models.background(now.pixels, upscale)
     method, done = config.method_for(now.file.kind), list(faces)
     for i in sorted(range(len(done)), key=lambda i: done[i].profile.width):
         face = done[i]
@@ -219,7 +219,7 @@ def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResu
             size, crop = face.final.shape[0], face.expert_crop
             matrix = resized(crop.matrix, target=size / crop.size)
             patch = Patch(face.final, enlarged(crop.image, size), matrix)
-            canvas, note = paste(canvas, patch, upscale, method, config.residual, config.grain)
+            canvas, note = paste(canvas, patch, upscale, method, config.grain, background)
         spent = face.milliseconds + 1000 * (time.perf_counter() - start)
         notes = [n for n in (note, _limited(face, now)) if n]
         done[i] = replace(face, milliseconds=spent, notes=(*face.notes, *notes))

@@ -29,12 +29,10 @@ class CompositeConfig:
 
     Attributes:
         method: "auto" (poisson for photos, feather for videos and GIFs), "poisson" or "feather".
-        residual: paste the difference to what the expert saw; false pastes its pixels directly.
         grain: add the background's grain, 0..1 of its measured strength, seeded by position and content.
     """
 
     method: str = "auto"
-    residual: bool = True
     grain: float = 0.0
 
     def __post_init__(self) -> None:
@@ -66,17 +64,22 @@ class Patch:
 
 
 def paste(
-    background: Pixels, patch: Patch, upscale: int, method: Method, residual: bool = True, grain: float = 0.0
+    canvas: Pixels,
+    patch: Patch,
+    upscale: int,
+    method: Method,
+    grain: float = 0.0,
+    background: Pixels | None = None,
 ) -> tuple[Pixels, str | None]:
-    """Pastes one face; pixels outside the mask equal the background exactly.
+    """Pastes one face; pixels outside the mask equal the canvas exactly.
 
     Args:
-        background: HWC uint8 or uint16, the source frame enlarged by `upscale`; not changed.
+        canvas: HWC uint8 or uint16, the source frame enlarged by `upscale`, with the faces pasted so far; not changed.
         patch: the face.
         upscale: 1, 2 or 4.
         method: poisson or feather.
-        residual: see `CompositeConfig`.
         grain: see `CompositeConfig`.
+        background: the canvas without faces, which this face's residual is relative to; None = `canvas` has none.
 
     Returns:
         A new picture, and a note where poisson had to fall back to feather.
@@ -84,24 +87,19 @@ def paste(
     size = patch.restored.shape[0]
     to_crop = resized(patch.matrix, source=upscale)  # background pixels to crop pixels
     back = invert(to_crop)
-    box = _box(back, size, background.shape[1], background.shape[0])
+    height, width = canvas.shape[:2]
+    box = _box(back, size, width, height)
     if box is None:
-        return background.copy(), None
+        return canvas.copy(), None
     x0, y0, x1, y1 = box
     shifted = back.copy()
     shifted[:, 2] -= (x0, y0)
     area = (x1 - x0, y1 - y0)
     mask = np.clip(warp(template_mask(size), shifted, area, border=cv2.BORDER_CONSTANT, linear=True), 0, 1)
     # The padded box may reach beyond the frame; there the background is its mirrored self.
-    height, width = background.shape[:2]
     inner = (slice(max(0, -y0), min(y1, height) - y0), slice(max(0, -x0), min(x1, width) - x0))
     frame = (slice(max(0, y0), min(y1, height)), slice(max(0, x0), min(x1, width)))
-    if residual:
-        change = warp(patch.restored - patch.source, shifted, area)
-    else:
-        pads = ((inner[0].start, area[1] - inner[0].stop), (inner[1].start, area[0] - inner[1].stop), (0, 0))
-        base = np.pad(to_float(background[frame]), pads, mode="edge")
-        change = np.clip(warp(patch.restored, shifted, area), 0, 1) - base
+    change = warp(patch.restored - patch.source, shifted, area)
     note = None
     if method == "poisson":
         note = _ill_posed(mask, inner)
@@ -111,11 +109,13 @@ def paste(
     else:
         added = change * mask[..., None]
     if grain > 0:
-        added = added + _grain(background[frame], mask, inner, grain, (x0, y0))
-    out = background.copy()
-    top = float(np.iinfo(background.dtype).max)
-    values = background[frame].astype(np.float32) + added[inner] * np.float32(top)
-    out[frame] = np.clip(np.rint(values), 0, top).astype(background.dtype)
+        added = added + _grain(canvas[frame], mask, inner, grain, (x0, y0))
+    out = canvas.copy()
+    top = float(np.iinfo(canvas.dtype).max)
+    values = canvas[frame].astype(np.float32) + added[inner] * np.float32(top)
+    if background is not None:  # a face in front replaces the residual of those behind
+        values += mask[inner][..., None] * (background[frame].astype(np.float32) - canvas[frame])
+    out[frame] = np.clip(np.rint(values), 0, top).astype(canvas.dtype)
     return out, note
 
 

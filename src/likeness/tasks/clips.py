@@ -49,6 +49,7 @@ def write_clip(path: Path, frames: Iterable[Pixels], crf: int, rate: int = 25) -
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
         video.pix_fmt = "yuv420p"
+        video.codec_context.thread_count = 1  # x264 writes another file with another number of threads
         audio = out.add_stream("aac", rate=SOUND_RATE, layout="mono")
         sounded = 0
         for i, frame in enumerate(frames):

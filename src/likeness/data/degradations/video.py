@@ -110,6 +110,7 @@ def write_degraded_clip(
     with av.open(str(file), "w") as out:
         stream = out.add_stream("libx264", rate=rate, options=options)
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1  # x264 writes another file with another number of threads
         for i, frame in enumerate(frames):
             height, width = frame.shape[:2]
             if height % (2 * factor) or width % (2 * factor):

@@ -24,7 +24,6 @@ class DetectConfig:
         score: minimum score of a face, 0..1.
         max_side: longer frames are shrunk to this for detection only (small faces in huge frames
             are then looked for from a proportionally larger size).
-        pyramid: factor between the scales that MTCNN searches.
     """
 
     name: str = "mtcnn"
@@ -32,17 +31,16 @@ class DetectConfig:
     min_face: float = 28.0
     score: float = 0.9
     max_side: int = 1920
-    pyramid: float = 0.709
 
     def __post_init__(self) -> None:
         if self.name == "retinaface" and not self.file:
             raise ConfigError("detect.file: got none, expected RetinaFace's weights; give detect.file=FILE")
         if self.name == "mtcnn" and self.file:
             raise ConfigError("detect.file: is for detect.name=retinaface; mtcnn brings its own")
-        if self.min_face < 12 or not 0 < self.score < 1 or not 0.3 < self.pyramid < 0.95 or self.max_side < 64:
+        if self.min_face < 12 or not 0 < self.score < 1 or self.max_side < 64:
             raise ConfigError(
-                f"detect: got min_face={self.min_face}, score={self.score}, pyramid={self.pyramid}, "
-                f"max_side={self.max_side}; expected min_face >= 12, score in 0..1, pyramid in .3...95, max_side >= 64"
+                f"detect: got min_face={self.min_face}, score={self.score}, max_side={self.max_side}; expected "
+                "min_face >= 12, score in 0..1, max_side >= 64"
             )
 
 

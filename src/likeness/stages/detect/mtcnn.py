@@ -21,6 +21,9 @@ def weight_files() -> dict[str, Path]:
     return {f"mtcnn_{name}": folder / f"{name}.pt" for name in ("pnet", "rnet", "onet")}
 
 
+PYRAMID = 0.709  # factor between the scales that are searched; facenet-pytorch's default
+
+
 class MtcnnDetector:
     """Boxes, scores and five landmarks."""
 
@@ -45,7 +48,7 @@ class MtcnnDetector:
             return [Faces.empty() for _ in frames]
         with torch.inference_mode():
             boxes, points = detect_face(
-                batch, min_face, *self.nets, [0.6, 0.7, self.config.score], self.config.pyramid, self.device
+                batch, min_face, *self.nets, [0.6, 0.7, self.config.score], PYRAMID, self.device
             )
         scale = np.array([width / small[0], height / small[1]], np.float32)
         detections = zip(boxes, points, strict=True)

@@ -19,6 +19,7 @@ from likeness.ops.mask import pasted_part
 from likeness.stages.temporal.state import BlendState
 from likeness.types import FloatArray, Restored
 
+_CHANGE = 12.0  # change of the input, in grey levels, at which the weight falls to 1/e
 _FINE, _AROUND = 2.0, 8.0  # sigmas in pixels of the restored face: of its finest detail, and of that detail's variance
 _MOST = 1.5  # largest gain of the finest detail
 
@@ -29,20 +30,18 @@ class BlendConfig:
 
     Attributes:
         weight: 0..1, where the confidence is 0. 0 turns blending off.
-        change: change of the input, in grey levels, at which the weight falls to 1/e.
         contrast: 0..1, how much of the fine contrast lost by mixing is restored: the mean of two textures is flatter
             than either.
     """
 
     weight: float = 0.6
-    change: float = 12.0
     contrast: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight < 1 or self.change <= 0 or not 0 <= self.contrast <= 1:
+        if not 0 <= self.weight < 1 or not 0 <= self.contrast <= 1:
             raise ConfigError(
-                f"video.blend: got weight={self.weight}, change={self.change}, contrast={self.contrast}; expected a "
-                "weight from 0 to below 1, a change above 0 and a contrast of 0 to 1"
+                f"video.blend: got weight={self.weight}, contrast={self.contrast}; expected a weight from 0 to below 1 "
+                "and a contrast of 0 to 1"
             )
 
 
@@ -69,7 +68,7 @@ def blend(crop: FloatArray, restored: Restored, before: BlendState | None, confi
     here, there = pasted_part(len(crop)), pasted_part(len(crop), len(image) // len(crop))
     now, last = crop[here], before.crop[here]
     flow = motion(before.crop * np.float32(255), crop * np.float32(255), fast=True).of(*here)
-    changed = np.abs(now - carried(last, flow)).mean(2) * 255 / config.change
+    changed = np.abs(now - carried(last, flow)).mean(2) * 255 / _CHANGE
     alpha = config.weight * flow.visible * np.exp(-np.square(changed))
     if restored.confidence is not None:
         alpha = alpha * (1 - cv2.resize(restored.confidence, crop.shape[1::-1])[here])

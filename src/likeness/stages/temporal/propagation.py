@@ -18,6 +18,8 @@ from likeness.ops.mask import pasted_part
 from likeness.stages.temporal.state import BlendState
 from likeness.types import FloatArray
 
+_VISIBLE = 0.85  # smallest fraction of the pasted region that both frames must show
+
 
 @dataclass
 class PropagateConfig:
@@ -25,27 +27,21 @@ class PropagateConfig:
 
     Attributes:
         every: the expert runs at least on every Nth frame of a face; 1 = on all.
-        visible: 0..1, smallest fraction of the pasted region that both frames must show; below it the face is restored.
     """
 
     every: int = 1
-    visible: float = 0.85
 
     def __post_init__(self) -> None:
-        if self.every < 1 or not 0 <= self.visible <= 1:
-            raise ConfigError(
-                f"video.propagate: got every={self.every}, visible={self.visible}; expected every from 1 up and "
-                "visible from 0 to 1"
-            )
+        if self.every < 1:
+            raise ConfigError(f"video.propagate: got every={self.every}, expected at least 1")
 
 
-def propagate(crop: FloatArray, before: BlendState, config: PropagateConfig) -> FloatArray | None:
+def propagate(crop: FloatArray, before: BlendState) -> FloatArray | None:
     """The restored face of a frame on which the expert does not run.
 
     Args:
         crop: (N, N, 3) float32 in [0, 1], of this frame.
         before: the last restored frame.
-        config: how much of the face must be visible.
 
     Returns:
         (S, S, 3) float32 in [0, 1], S as in `before`; outside the pasted region the enlarged input. None where both
@@ -58,7 +54,7 @@ def propagate(crop: FloatArray, before: BlendState, config: PropagateConfig) -> 
     size = before.image.shape[0]
     here, there = pasted_part(len(crop)), pasted_part(len(crop), size // len(crop))
     flow = motion(before.crop * np.float32(255), crop * np.float32(255), fast=True).of(*here)
-    if flow.visible.mean() < config.visible:
+    if flow.visible.mean() < _VISIBLE:
         return None
     residual = carried(before.image[there] - enlarged(before.crop, size)[there], flow, sharp=True)
     # Blurred, so that no edge of the visibility mask shows.
