@@ -11,7 +11,7 @@ import torch
 
 from likeness.nets.gate import FEATURES, Gate
 from likeness.ops.geometry import invert, resized, warp
-from likeness.ops.mask import template_mask
+from likeness.ops.mask import MASK_SHAPES, template_mask
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.report import face_record
 from likeness.pipeline.state import ClipState, Context, pasted
@@ -28,12 +28,13 @@ def run(scene, faces, models, *options, kind="photo", upscale=1):
 
 @pytest.mark.parametrize("kind", ["photo", "video"])
 @pytest.mark.parametrize("upscale", [1, 2])
-def test_background_is_unchanged_outside_the_faces(scene, face_at, make_models, kind, upscale):
-    result = run(scene, face_at(150, 110, 80), make_models(), kind=kind, upscale=upscale)
+@pytest.mark.parametrize("shape", MASK_SHAPES)
+def test_background_is_unchanged_outside_the_faces(scene, face_at, make_models, kind, upscale, shape):
+    result = run(scene, face_at(150, 110, 80), make_models(), f"composite.mask={shape}", kind=kind, upscale=upscale)
     background = lanczos(scene, upscale)
     (face,) = result.faces
     back = invert(resized(face.crop.matrix, source=upscale, target=2))
-    mask = warp(template_mask(512), back, background.shape[1::-1], border=cv2.BORDER_CONSTANT, linear=True)
+    mask = warp(template_mask(512, shape), back, background.shape[1::-1], border=cv2.BORDER_CONSTANT, linear=True)
     np.testing.assert_array_equal(result.pixels[mask == 0], background[mask == 0])
     assert (result.pixels != background).any(2).mean() > 0.02
 

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import spsolve
 
 from likeness.errors import ConfigError
 from likeness.ops.geometry import invert, resized, transform, warp
-from likeness.ops.mask import template_mask
+from likeness.ops.mask import MASK_SHAPES, MaskShape, template_mask
 from likeness.ops.poisson import solve_dirichlet
 from likeness.stages.align import align
 from likeness.stages.composite import CompositeConfig, Patch, paste
@@ -20,15 +20,20 @@ SIZE = 512
 METHODS = ["poisson", "feather"]
 
 
-def patch_for(pixels: Pixels, points: FloatArray, change: FloatArray | float) -> Patch:
+@pytest.fixture(params=MASK_SHAPES)
+def shape(request: pytest.FixtureRequest) -> MaskShape:
+    return request.param
+
+
+def patch_for(pixels: Pixels, points: FloatArray, change: FloatArray | float, shape: MaskShape = "face") -> Patch:
     crop = align(pixels, points, 256)
     seen = cv2.resize(crop.image, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-    return Patch((seen + change).astype(np.float32), seen, resized(crop.matrix, target=2))
+    return Patch((seen + change).astype(np.float32), seen, resized(crop.matrix, target=2), shape)
 
 
-def mask_in_frame(patch: Patch, upscale: int, shape: tuple[int, ...]) -> FloatArray:
+def mask_in_frame(patch: Patch, upscale: int, frame: tuple[int, ...]) -> FloatArray:
     back = invert(resized(patch.matrix, source=upscale))
-    return warp(template_mask(SIZE), back, (shape[1], shape[0]), border=cv2.BORDER_CONSTANT, linear=True)
+    return warp(template_mask(SIZE, patch.mask), back, (frame[1], frame[0]), border=cv2.BORDER_CONSTANT, linear=True)
 
 
 def texture(amplitude: float) -> FloatArray:
@@ -45,10 +50,10 @@ def enlarged(pixels: Pixels, upscale: int) -> Pixels:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("upscale", [1, 2, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_an_expert_that_changes_nothing_changes_nothing(portrait, points, method, upscale, dtype):
+def test_an_expert_that_changes_nothing_changes_nothing(portrait, points, method, upscale, dtype, shape):
     frame = portrait[:256, 60:380].astype(dtype) * (257 if dtype == np.uint16 else 1)
     background = enlarged(frame, upscale)
-    out, note = paste(background, patch_for(frame, points - np.float32([60, 0]), 0.0), upscale, method)
+    out, note = paste(background, patch_for(frame, points - np.float32([60, 0]), 0.0, shape), upscale, method)
     np.testing.assert_array_equal(out, background)
     assert out.dtype == dtype
     assert out is not background
@@ -57,10 +62,10 @@ def test_an_expert_that_changes_nothing_changes_nothing(portrait, points, method
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("upscale", [1, 2])
-def test_outside_the_mask_stands_the_background(portrait, points, method, upscale):
+def test_outside_the_mask_stands_the_background(portrait, points, method, upscale, shape):
     background = enlarged(portrait, upscale)
     kept = background.copy()
-    patch = patch_for(portrait, points, texture(0.2) + np.float32(0.1))
+    patch = patch_for(portrait, points, texture(0.2) + np.float32(0.1), shape)
     restored, seen = patch.restored.copy(), patch.source.copy()
     out, _ = paste(background, patch, upscale, method, grain=0.5)
     mask = mask_in_frame(patch, upscale, background.shape)
@@ -82,9 +87,33 @@ def test_the_mask_covers_the_face_alone():
         mask[0, 0] = 1
 
 
-def test_poisson_removes_an_offset_of_colour(portrait, points):
+def test_head_mask_covers_the_crop_but_its_edge():
+    mask = template_mask(SIZE, "head")
+    assert (mask[66:446, 66:446] > 0.99).mean() > 0.9
+    assert mask[0].max() == mask[-1].max() == mask[:, 0].max() == mask[:, -1].max() < 1e-3
+    np.testing.assert_allclose(mask, mask.T, atol=1e-6)
+    np.testing.assert_allclose(mask, mask[::-1], atol=1e-6)
+    radius = (2 * ((SIZE / 2 - 60) / SIZE) ** 4) ** 0.25 * 2  # of a point on the diagonal, 60 px from both edges
+    t = (1 - radius) / 0.25
+    assert mask[60, 60] == pytest.approx(t * t * (3 - 2 * t), abs=0.02)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_head_in_front_replaces_the_residual_of_one_behind(smooth, points, method):
+    frame = smooth(512, 512)
+    behind = patch_for(frame, points, 0.2, "head")
+    front = patch_for(frame, points + np.float32([60, 0]), 0.0, "head")
+    canvas, _ = paste(frame, behind, 1, "feather")
+    out, _ = paste(canvas, front, 1, method, background=frame)
+    core = mask_in_frame(front, 1, frame.shape) > 0.9999
+    assert np.abs(out[core].astype(int) - frame[core]).max() <= 1
+    alone = mask_in_frame(front, 1, frame.shape) == 0
+    np.testing.assert_array_equal(out[alone], canvas[alone])
+
+
+def test_poisson_removes_an_offset_of_colour(portrait, points, shape):
     offset = np.array([0.12, -0.08, 0.05], np.float32)
-    patch = patch_for(portrait, points, offset)
+    patch = patch_for(portrait, points, offset, shape)
     poisson, note = paste(portrait, patch, 1, "poisson")
     assert note is None
     assert np.abs(poisson.astype(int) - portrait).max() <= 1
@@ -93,9 +122,9 @@ def test_poisson_removes_an_offset_of_colour(portrait, points):
     assert np.abs((feather.astype(float) - portrait)[middle] / 255 - offset).mean() < 0.03
 
 
-def test_poisson_keeps_the_texture(smooth, points):
+def test_poisson_keeps_the_texture(smooth, points, shape):
     frame = smooth(512, 512)
-    patch = patch_for(frame, points, texture(0.15) + np.float32(0.1))
+    patch = patch_for(frame, points, texture(0.15) + np.float32(0.1), shape)
     out, _ = paste(enlarged(frame, 2), patch, 2, "poisson")
     change = (out.astype(float) - enlarged(frame, 2)).mean(2) / 255
     wanted = warp(texture(0.15).mean(2), invert(resized(patch.matrix, source=2)), (1024, 1024))
@@ -109,10 +138,10 @@ def test_poisson_keeps_the_texture(smooth, points):
     "shift", [(0, 0), (-225, 0), (290, 0), (0, -125), (20, 385), (-205, -100)],
     ids=["inside", "left", "right", "top", "bottom", "corner"],
 )  # fmt: skip
-def test_no_seam(smooth, points, method, shift):
+def test_no_seam(smooth, points, method, shift, shape):
     """Where the blend begins, the picture is nowhere steeper than the background by more than a trifle."""
     frame = smooth(512, 512)
-    patch = patch_for(frame, points + np.float32(shift), 0.12)
+    patch = patch_for(frame, points + np.float32(shift), 0.12, shape)
     out, _ = paste(frame, patch, 1, method)
     mask = mask_in_frame(patch, 1, frame.shape)
     edge = (mask > 0) & (mask < 0.15)
@@ -130,9 +159,9 @@ def test_no_seam(smooth, points, method, shift):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("upscale", [1, 4])
-def test_a_face_wholly_outside_changes_nothing(smooth, points, method, upscale):
+def test_a_face_wholly_outside_changes_nothing(smooth, points, method, upscale, shape):
     frame = smooth(300, 300)
-    patch = patch_for(frame, points + np.float32(3000), 0.3)
+    patch = patch_for(frame, points + np.float32(3000), 0.3, shape)
     out, note = paste(enlarged(frame, upscale), patch, upscale, method)
     np.testing.assert_array_equal(out, enlarged(frame, upscale))
     assert note is None
@@ -162,9 +191,9 @@ def test_residual_keeps_detail_that_the_crop_lost():
     assert patch.restored[..., 0].std() < 0.2 * frame[core].std() / 255  # the crop itself has lost it
 
 
-def test_sixteen_bits_get_the_change_at_full_depth(smooth, points):
+def test_sixteen_bits_get_the_change_at_full_depth(smooth, points, shape):
     frame = smooth(512, 512).astype(np.uint16) * 257 + 13
-    patch = patch_for(frame, points, np.float32(3 / 65535))
+    patch = patch_for(frame, points, np.float32(3 / 65535), shape)
     out, _ = paste(frame, patch, 1, "feather")
     core = mask_in_frame(patch, 1, frame.shape) > 0.9999
     change = out[core].astype(int) - frame[core]
@@ -172,8 +201,8 @@ def test_sixteen_bits_get_the_change_at_full_depth(smooth, points):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_grain_is_the_same_every_time_and_only_in_the_mask(portrait, points, method):
-    patch = patch_for(portrait, points, 0.0)
+def test_grain_is_the_same_every_time_and_only_in_the_mask(portrait, points, method, shape):
+    patch = patch_for(portrait, points, 0.0, shape)
     a, b = (paste(portrait, patch, 1, method, grain=1.0)[0] for _ in range(2))
     np.testing.assert_array_equal(a, b)
     assert (a != portrait).any()
@@ -200,10 +229,10 @@ def test_solver_agrees_with_a_sparse_one():
      ("video", "poisson", "poisson"), ("photo", "feather", "feather")],
 )  # fmt: skip
 def test_method_for(kind, option, expected):
-    assert CompositeConfig(option).method_for(kind) == expected
+    assert CompositeConfig(method=option).method_for(kind) == expected
 
 
-@pytest.mark.parametrize("options", [{"method": "glue"}, {"grain": 1.5}, {"grain": -0.1}], ids=str)
+@pytest.mark.parametrize("options", [{"method": "glue"}, {"mask": "hat"}, {"grain": 1.5}, {"grain": -0.1}], ids=str)
 def test_senseless_options(options):
     with pytest.raises(ConfigError, match=r"composite\."):
         CompositeConfig(**options)

@@ -127,7 +127,7 @@ def propagate_face(face: RoutedFace, now: FrameContext) -> RoutedFace:
     if face.decision.expert != track.assessment.decision.expert:
         return face
     with now.clock.stage("propagate"):
-        image = propagate(face.crop.image, track.blend)
+        image = propagate(face.crop.image, track.blend, now.file.config.composite.shape)
     if image is None:
         return face
     restored = Restored(image, track.blend.confidence, track.expert.memory)
@@ -168,7 +168,7 @@ def blend_face(face: RoutedFace, now: FrameContext) -> RoutedFace:
     if config.blend.weight == 0 and config.propagate.every == 1:
         return sized
     with now.clock.stage("blend"):
-        blended = blend(face.expert_crop.image, sized.restored, before, config.blend)
+        blended = blend(face.expert_crop.image, sized.restored, before, config.blend, now.file.config.composite.shape)
     return replace(sized, restored=replace(sized.restored, image=blended.image), blend=blended)
 
 
@@ -218,7 +218,7 @@ def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResu
         with now.clock.stage("composite"):
             size, crop = face.final.shape[0], face.expert_crop
             matrix = resized(crop.matrix, target=size / crop.size)
-            patch = Patch(face.final, enlarged(crop.image, size), matrix)
+            patch = Patch(face.final, enlarged(crop.image, size), matrix, config.shape)
             canvas, note = paste(canvas, patch, upscale, method, config.grain, background)
         spent = face.milliseconds + 1000 * (time.perf_counter() - start)
         notes = [n for n in (note, _limited(face, now)) if n]

@@ -16,7 +16,7 @@ import numpy as np
 from likeness.errors import ConfigError
 from likeness.ops.color import to_float
 from likeness.ops.geometry import Matrix, invert, resized, transform, warp
-from likeness.ops.mask import template_mask
+from likeness.ops.mask import MASK_SHAPES, MaskShape, template_mask
 from likeness.ops.poisson import blend_residual
 from likeness.types import FloatArray, Pixels
 
@@ -28,18 +28,27 @@ class CompositeConfig:
     """How faces are pasted.
 
     Attributes:
+        mask: "head" (hair, ears and neck too) or "face" (brow to chin).
         method: "auto" (poisson for photos, feather for videos and GIFs), "poisson" or "feather".
         grain: add the background's grain, 0..1 of its measured strength, seeded by position and content.
     """
 
+    mask: str = "head"
     method: str = "auto"
     grain: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.mask not in MASK_SHAPES:
+            raise ConfigError(f"composite.mask: got {self.mask!r}, expected {' or '.join(MASK_SHAPES)}")
         if self.method not in ("auto", "poisson", "feather"):
             raise ConfigError(f"composite.method: got {self.method!r}, expected auto, poisson or feather")
         if not 0 <= self.grain <= 1:
             raise ConfigError(f"composite.grain: got {self.grain}, expected 0 to 1")
+
+    @property
+    def shape(self) -> MaskShape:
+        """The mask's shape."""
+        return "head" if self.mask == "head" else "face"
 
     def method_for(self, kind: str) -> Method:
         """Resolves "auto" for a kind of media."""
@@ -56,11 +65,13 @@ class Patch:
         restored: (S, S, 3) float32 in [0, 1].
         source: (S, S, 3) the expert's input at the same size.
         matrix: (2, 3), source frame pixels to these S pixels.
+        mask: which part of it is pasted.
     """
 
     restored: FloatArray
     source: FloatArray
     matrix: Matrix
+    mask: MaskShape = "face"
 
 
 def paste(
@@ -88,14 +99,15 @@ def paste(
     to_crop = resized(patch.matrix, source=upscale)  # background pixels to crop pixels
     back = invert(to_crop)
     height, width = canvas.shape[:2]
-    box = _box(back, size, width, height)
+    template = template_mask(size, patch.mask)
+    box = _box(back, template, width, height)
     if box is None:
         return canvas.copy(), None
     x0, y0, x1, y1 = box
     shifted = back.copy()
     shifted[:, 2] -= (x0, y0)
     area = (x1 - x0, y1 - y0)
-    mask = np.clip(warp(template_mask(size), shifted, area, border=cv2.BORDER_CONSTANT, linear=True), 0, 1)
+    mask = np.clip(warp(template, shifted, area, border=cv2.BORDER_CONSTANT, linear=True), 0, 1)
     # The padded box may reach beyond the frame; there the background is its mirrored self.
     inner = (slice(max(0, -y0), min(y1, height) - y0), slice(max(0, -x0), min(x1, width) - x0))
     frame = (slice(max(0, y0), min(y1, height)), slice(max(0, x0), min(x1, width)))
@@ -119,9 +131,9 @@ def paste(
     return out, note
 
 
-def _box(back: Matrix, size: int, width: int, height: int) -> tuple[int, int, int, int] | None:
+def _box(back: Matrix, mask: FloatArray, width: int, height: int) -> tuple[int, int, int, int] | None:
     """The mask's bounding box in the background, padded by 4 px; None if it lies outside the frame."""
-    ys, xs = np.nonzero(template_mask(size))
+    ys, xs = np.nonzero(mask)
     corners = np.array([[x, y] for x in (xs.min(), xs.max()) for y in (ys.min(), ys.max())], np.float64)
     p = transform(back, corners)
     x0, y0 = np.floor(p.min(0)).astype(int) - 4

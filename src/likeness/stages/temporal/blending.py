@@ -15,7 +15,7 @@ import numpy as np
 from likeness.errors import ConfigError
 from likeness.ops.color import grey
 from likeness.ops.flow import carried, motion
-from likeness.ops.mask import pasted_part
+from likeness.ops.mask import MaskShape, pasted_part
 from likeness.stages.temporal.state import BlendState
 from likeness.types import FloatArray, Restored
 
@@ -45,7 +45,9 @@ class BlendConfig:
             )
 
 
-def blend(crop: FloatArray, restored: Restored, before: BlendState | None, config: BlendConfig) -> BlendState:
+def blend(
+    crop: FloatArray, restored: Restored, before: BlendState | None, config: BlendConfig, mask: MaskShape = "face"
+) -> BlendState:
     """Mixes the last frame's restored face into this one's.
 
     Args:
@@ -53,6 +55,7 @@ def blend(crop: FloatArray, restored: Restored, before: BlendState | None, confi
         restored: the expert's output, (S, S, 3), S a whole multiple of N.
         before: the last frame's; None at the start of a track and after a cut.
         config: weights.
+        mask: what is pasted.
 
     Returns:
         The blended face, which is also the next frame's `before`. Its image is `restored.image` outside the pasted
@@ -63,9 +66,9 @@ def blend(crop: FloatArray, restored: Restored, before: BlendState | None, confi
         return BlendState(crop, image, restored.confidence)
     if np.array_equal(crop, before.crop):
         return before
-    # Only the pasted region is moved and mixed, less than half of the crop. The flow is computed on the whole crop,
-    # since that region does not show what enters it.
-    here, there = pasted_part(len(crop)), pasted_part(len(crop), len(image) // len(crop))
+    # Only the pasted region is moved and mixed. The flow is computed on the whole crop, since that region does not show
+    # what enters it.
+    here, there = pasted_part(len(crop), 1, mask), pasted_part(len(crop), len(image) // len(crop), mask)
     now, last = crop[here], before.crop[here]
     flow = motion(before.crop * np.float32(255), crop * np.float32(255), fast=True).of(*here)
     changed = np.abs(now - carried(last, flow)).mean(2) * 255 / _CHANGE

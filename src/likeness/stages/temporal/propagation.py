@@ -14,7 +14,7 @@ import numpy as np
 from likeness.errors import ConfigError
 from likeness.ops.flow import carried, motion
 from likeness.ops.geometry import enlarged
-from likeness.ops.mask import pasted_part
+from likeness.ops.mask import MaskShape, pasted_part
 from likeness.stages.temporal.state import BlendState
 from likeness.types import FloatArray
 
@@ -36,12 +36,13 @@ class PropagateConfig:
             raise ConfigError(f"video.propagate: got every={self.every}, expected at least 1")
 
 
-def propagate(crop: FloatArray, before: BlendState) -> FloatArray | None:
+def propagate(crop: FloatArray, before: BlendState, mask: MaskShape = "face") -> FloatArray | None:
     """The restored face of a frame on which the expert does not run.
 
     Args:
         crop: (N, N, 3) float32 in [0, 1], of this frame.
         before: the last restored frame.
+        mask: what is pasted.
 
     Returns:
         (S, S, 3) float32 in [0, 1], S as in `before`; outside the pasted region the enlarged input. None where both
@@ -52,7 +53,7 @@ def propagate(crop: FloatArray, before: BlendState) -> FloatArray | None:
     if crop.shape != before.crop.shape:
         return None
     size = before.image.shape[0]
-    here, there = pasted_part(len(crop)), pasted_part(len(crop), size // len(crop))
+    here, there = pasted_part(len(crop), 1, mask), pasted_part(len(crop), size // len(crop), mask)
     flow = motion(before.crop * np.float32(255), crop * np.float32(255), fast=True).of(*here)
     if flow.visible.mean() < _VISIBLE:
         return None
