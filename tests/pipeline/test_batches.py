@@ -79,5 +79,5 @@ def test_the_report_says_so(scene, face_at, together, make_models):
     result = restore_image(scene, Context(models, RestorerConfig(), "photo", 1), two)
     assert all("memory ran out: the batch was halved 1 times" in r.notes for r in result.faces)
     tally = Tally()
-    tally.add(result.faces, {})
+    tally.add(result)
     assert tally.fallbacks["memory ran out"] == 2

@@ -16,6 +16,8 @@ from likeness.ops.tensors import to_tensor
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.report import Spread, Tally, summary
 from likeness.pipeline.restorer import Restorer
+from likeness.pipeline.state import FrameResult
+from likeness.stages.background.base import BackgroundPlan
 from likeness.types import Faces
 
 SCHEMA = json.loads((files("likeness.pipeline") / "report.schema.json").read_text())
@@ -270,5 +272,6 @@ def test_the_spread_is_the_distance_to_the_mean():
 
 def test_an_empty_tally():
     tally = Tally()
-    assert tally.add((), {"detect": 0.5}) == []
+    plan = BackgroundPlan("lanczos", "test")
+    assert tally.add(FrameResult(np.zeros((1, 1, 3), np.uint8), (), plan, {"detect": 0.5})) == []
     assert (tally.frames, tally.changed, tally.seconds["detect"]) == (1, False, 0.5)

@@ -9,7 +9,7 @@ import torch
 
 from likeness.errors import ConfigError, InputError, WeightsError
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
-from likeness.stages.background.base import BackgroundConfig, choose_upscale
+from likeness.stages.background.base import WITHOUT_FILE, BackgroundConfig, choose_upscale
 from likeness.stages.background.lanczos import lanczos
 from likeness.stages.restore.expert_f import ExpertFExpert, load_expert_f
 from likeness.weights.files import file_hash, save_weights
@@ -41,9 +41,10 @@ def test_other_factors_are_refused(option):
         choose_upscale(option, "photo", 10, 10)
 
 
-def test_lanczos_takes_no_file():
-    with pytest.raises(ConfigError, match="lanczos has no weights"):
-        BackgroundConfig("lanczos", "a.pth")
+@pytest.mark.parametrize("name", WITHOUT_FILE)
+def test_named_backgrounds_read_no_file(name):
+    with pytest.raises(ConfigError, match=f"{name} reads none"):
+        BackgroundConfig(name, file="a.pth")
 
 
 @pytest.mark.parametrize("factor", [2, 4])

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from likeness.ops.geometry import TEMPLATE_512, rescale_points
+from likeness.ops.quality import blockiness, detail, noise_sigma
 from likeness.stages.align import align, align_with
-from likeness.stages.measure import QVOL_SIZE, blockiness, detail, measure, noise_gain, noise_sigma
+from likeness.stages.measure import QVOL_SIZE, measure, noise_gain
 
 
 def noisy(image: np.ndarray, sigma: float, seed: int = 0) -> np.ndarray:

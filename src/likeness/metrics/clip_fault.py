@@ -12,8 +12,8 @@ import numpy as np
 
 from likeness.errors import InputError
 from likeness.ops.color import grey
+from likeness.ops.quality import noise_sigma
 from likeness.ops.resize import halve_and_double
-from likeness.stages.measure import noise_sigma
 from likeness.types import FloatArray, Pixels
 
 Fault = Literal["noisy", "blurry", "low_res"]

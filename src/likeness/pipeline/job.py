@@ -163,7 +163,8 @@ class Job:
 
     def _stream(self, reader: Reader, reference: Iterator[Frame] | None, writer: ResultWriter, upscale: int) -> None:
         """All frames that no earlier run wrote: restored, counted, written and compared."""
-        state, context = ClipState(), Context(self.models, self.config, self.kind, upscale)
+        tiles = self.progress if self.kind == "photo" else None
+        state, context = ClipState(), Context(self.models, self.config, self.kind, upscale, tiles)
         if writer.checkpoint:
             state, self.tally, self.cards = writer.checkpoint.state, writer.checkpoint.tally, writer.checkpoint.cards
             self.notes.append(f"resumed after {self.tally.frames} frames, where the last finished segment ended")
@@ -186,7 +187,7 @@ class Job:
             key = face.track.id if face.track else face.number
             if key not in self.cards and len(self.cards) < self.config.cards:
                 self.cards[key] = card_of(face, None if self.kind == "photo" else frame.index)
-        return self.tally.add(result.faces, result.seconds)
+        return self.tally.add(result)
 
     def _compare(self, frame: Frame, result: FrameResult, reference: Iterator[Frame]) -> None:
         truth = next(reference, None)
@@ -199,7 +200,7 @@ class Job:
         """Whether the result equals the source, so that the file is copied."""
         complete = self.time_range is None or self.kind == "photo"
         same = upscale == 1 and self.names.restored.suffix == self.names.source.suffix
-        return complete and same and not self.tally.changed and self.config.background.name == "lanczos"
+        return complete and same and not self.tally.changed
 
     def _note(self, opened: list[str], read: list[str], written: list[str]) -> None:
         """Collects notes for the report; those that reading added, such as "2 damaged packets", count as errors."""

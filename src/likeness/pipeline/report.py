@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.state import GuardedFace, RoutedFace, pasted
+from likeness.pipeline.state import FrameResult, GuardedFace, RoutedFace, pasted
+from likeness.stages.background.base import BackgroundPlan
 from likeness.types import FloatArray, Frame, MediaInfo
 
 SCHEMA_VERSION = 1
@@ -106,7 +107,8 @@ class Tally:
         errors: how often each was met and passed over.
         faces: last record of every face (photos) or track (clips), by number.
         spreads: of the restored face's embeddings, by the same number.
-        changed: whether any face was restored.
+        changed: whether any face was restored, or the background.
+        background: what was done to it.
     """
 
     frames: int = 0
@@ -116,13 +118,16 @@ class Tally:
     faces: dict[int, dict[str, Any]] = field(default_factory=dict)
     spreads: dict[int, Spread] = field(default_factory=dict)
     changed: bool = False
+    background: BackgroundPlan | None = None
 
-    def add(self, faces: Sequence[RoutedFace], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    def add(self, result: FrameResult) -> list[dict[str, Any]]:
         """Adds one frame; returns its face records."""
         self.frames += 1
-        self.seconds.update(seconds)
-        records = [face_record(face) for face in faces]
-        for record, face in zip(records, faces, strict=True):
+        self.seconds.update(result.seconds)
+        self.background = result.background
+        self.changed = self.changed or result.background.strength > 0
+        records = [face_record(face) for face in result.faces]
+        for record, face in zip(records, result.faces, strict=True):
             self.fallbacks.update(note.partition(":")[0] for note in face.notes)  # figures would make each unique
             used = pasted(face)
             self.changed = self.changed or used is not None
@@ -207,6 +212,7 @@ def build(run: Run) -> dict[str, Any]:
         "outputs": dict(run.outputs),
         "settings": asdict(run.config),
         "upscale": run.upscale,
+        "background": tally.background and asdict(tally.background),
         "weights": dict(run.weights),
         "device": run.device,
         "machine": platform.machine(),

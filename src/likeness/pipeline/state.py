@@ -14,8 +14,8 @@ import torch
 from likeness.nets.face_embedder import FaceEmbedder
 from likeness.nets.gate import Gate
 from likeness.pipeline.config import RestorerConfig
-from likeness.stages.background.base import Background
-from likeness.stages.background.lanczos import lanczos
+from likeness.stages.background.base import Background, BackgroundPlan, Progress
+from likeness.stages.background.lanczos import Lanczos
 from likeness.stages.detect.base import Detector
 from likeness.stages.identity import GuardBounds, Recogniser
 from likeness.stages.restore.base import Expert
@@ -42,7 +42,7 @@ class Models:
     recogniser: Recogniser
     guard_bounds: GuardBounds
     route_bounds: RouteBounds
-    background: Background = lanczos
+    background: Background = field(default_factory=Lanczos)
     gate: Gate | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,12 +56,14 @@ class Context:
         config: all options.
         kind: photos have no memory; it also decides between Poisson and feathered compositing.
         upscale: 1, 2 or 4.
+        progress: of the background of a photo, in tiles.
     """
 
     models: Models
     config: RestorerConfig
     kind: MediaKind
     upscale: int
+    progress: Progress | None = None
 
     @property
     def temporal(self) -> bool:
@@ -98,12 +100,14 @@ class FrameContext:
         detected: whether the detector ran; else the last assessments hold.
         file: what stays the same over the file's frames.
         clock: of this frame.
+        background: what is done to the background of the file.
     """
 
     pixels: Pixels
     detected: bool
     file: Context
     clock: Clock
+    background: BackgroundPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,11 +213,13 @@ class FrameResult:
     Attributes:
         pixels: HWC, enlarged.
         faces: largest first; those that an expert restored are `GuardedFace`s.
+        background: what was done to the background.
         seconds: by stage.
     """
 
     pixels: Pixels
     faces: tuple[RoutedFace, ...]
+    background: BackgroundPlan
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from likeness.ops.geometry import enlarged, reduced, resized, scale_of
+from likeness.ops.geometry import Matrix, enlarged, reduced, resized, scale_of
 from likeness.pipeline.batches import restore_in_batches
 from likeness.pipeline.identify import reidentify, with_embedding
 from likeness.pipeline.memory import next_state
@@ -34,13 +34,14 @@ from likeness.pipeline.state import (
 )
 from likeness.pipeline.tracking import detect_and_track
 from likeness.stages.align import align, align_with
-from likeness.stages.composite import Patch, paste
+from likeness.stages.background.base import BackgroundPlan
+from likeness.stages.composite import Patch, cut, paste
 from likeness.stages.identity import distance, embed, guard, mix
 from likeness.stages.measure import measure
 from likeness.stages.restore.exposure import gain
 from likeness.stages.temporal.blending import blend
 from likeness.stages.temporal.propagation import propagate
-from likeness.types import Conditions, Crop, Faces, Frame, Restored, Verdict
+from likeness.types import Conditions, Crop, Faces, FloatArray, Frame, Pixels, Restored, Verdict
 
 CROP = 256
 LIMITED_FROM = 768  # output pixels under a crop from which the restored detail visibly ends early
@@ -66,7 +67,8 @@ def restore_frame(
         return _repeated(state.last.result), state
     clock = Clock()
     tracked = detect_and_track(frame, state, context, clock, faces)
-    now = FrameContext(frame.pixels, tracked.detected, context, clock)
+    background = state.last.result.background if state.last else plan_background(frame, context, clock)
+    now = FrameContext(frame.pixels, tracked.detected, context, clock, background)
     aligned = [align_face(face, now) for face in tracked.faces]
     tracked, identified = reidentify(tracked, aligned, state, frame, context)
     routed = [route_face(face, now) for face in identified]
@@ -76,6 +78,12 @@ def restore_frame(
     guarded = [guard_face(face, now) for face in blended]
     result = composite_faces(guarded, now)
     return result, next_state(state, frame, tracked, result)
+
+
+def plan_background(frame: Frame, context: Context, clock: Clock) -> BackgroundPlan:
+    """Decides on the first frame of a file how its background is enlarged."""
+    with clock.stage("background"):
+        return context.models.background.plan(frame.pixels, context.kind)
 
 
 def timed(step: Callable[[Given, FrameContext], Done]) -> Callable[[Given, FrameContext], Done]:
@@ -208,7 +216,8 @@ def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResu
     """Pastes the faces onto the enlarged frame, smaller ones first: where two overlap, the larger one is in front."""
     config, upscale = now.file.config.composite, now.file.upscale
     with now.clock.stage("background"):
-        canvas = background = now.file.models.background(now.pixels, upscale)
+        enlarge = now.file.models.background.enlarge
+        canvas = background = enlarge(now.pixels, upscale, now.background, now.file.progress)
     method, done = config.method_for(now.file.kind), list(faces)
     for i in sorted(range(len(done)), key=lambda i: done[i].profile.width):
         face = done[i]
@@ -218,12 +227,12 @@ def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResu
         with now.clock.stage("composite"):
             size, crop = face.final.shape[0], face.expert_crop
             matrix = resized(crop.matrix, target=size / crop.size)
-            patch = Patch(face.final, enlarged(crop.image, size), matrix, config.shape)
+            patch = Patch(face.final, _beneath(face, background, matrix, now), matrix, config.shape)
             canvas, note = paste(canvas, patch, upscale, method, config.grain, background)
         spent = face.milliseconds + 1000 * (time.perf_counter() - start)
         notes = [n for n in (note, _limited(face, now)) if n]
         done[i] = replace(face, milliseconds=spent, notes=(*face.notes, *notes))
-    return FrameResult(canvas, tuple(done), now.clock.seconds)
+    return FrameResult(canvas, tuple(done), now.background, now.clock.seconds)
 
 
 def _repeated(result: FrameResult) -> FrameResult:
@@ -261,6 +270,19 @@ def _verdict(face: RestoredFace, now: FrameContext) -> Verdict | None:
         return None
     bound = models.guard_bounds.at(face.profile.sharpness)
     return guard(models.recogniser, face.expert_crop.image, face.restored.image, bound, config.strictness)
+
+
+def _beneath(face: GuardedFace, background: Pixels, matrix: Matrix, now: FrameContext) -> FloatArray:
+    """What a face's residual is relative to: its input crop, or what a network made of that region.
+
+    With a network, the face and its surroundings then meet without an edge in sharpness or colour.
+    """
+    assert face.final is not None
+    size, source = face.final.shape[0], face.expert_crop.image
+    if now.background.strength == 0:
+        return enlarged(source, size)
+    beneath = cut(background, matrix, now.file.upscale, size)
+    return mix(enlarged(source, size), beneath, face.alpha * (face.track.opacity if face.track else 1.0))
 
 
 def _covered(face: RoutedFace, now: FrameContext) -> float:

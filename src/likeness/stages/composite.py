@@ -131,6 +131,26 @@ def paste(
     return out, note
 
 
+def cut(background: Pixels, matrix: Matrix, upscale: int, size: int) -> FloatArray:
+    """The enlarged background in a crop's place, (size, size, 3) float32 in [0, 1], mirrored beyond the frame.
+
+    Args:
+        background: HWC, the source frame enlarged by `upscale`.
+        matrix: source frame pixels to the crop's `size` pixels.
+        upscale: 1, 2 or 4.
+        size: edge of the crop.
+    """
+    to_crop = resized(matrix, source=upscale)
+    box = _box(invert(to_crop), np.ones((size, size), np.float32), background.shape[1], background.shape[0])
+    if box is None:
+        return np.zeros((size, size, 3), np.float32)
+    x0, y0, x1, y1 = max(0, box[0]), max(0, box[1]), box[2], box[3]
+    shifted = to_crop.copy()
+    shifted[:, 2] += to_crop[:, :2] @ (x0, y0)
+    part = to_float(background[y0:y1, x0:x1])
+    return np.clip(warp(part, shifted, (size, size)), 0, 1)
+
+
 def _box(back: Matrix, mask: FloatArray, width: int, height: int) -> tuple[int, int, int, int] | None:
     """The mask's bounding box in the background, padded by 4 px; None if it lies outside the frame."""
     ys, xs = np.nonzero(mask)

@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 
 from likeness.ops.color import grey
-from likeness.ops.filters import laplacian_variance, noise_response
+from likeness.ops.filters import laplacian_variance
 from likeness.ops.geometry import EYE_DISTANCE_256, invert, resized, scale_of, transform, warp
-from likeness.ops.resize import halve_and_double
+from likeness.ops.quality import blockiness, detail, noise_sigma
 from likeness.types import Crop, FloatArray, Pixels, Profile
 
 QVOL_SIZE = 128
@@ -40,17 +40,6 @@ def measure(pixels: Pixels, crop: Crop) -> Profile:
     )
 
 
-def noise_sigma(image: FloatArray) -> float:
-    """Immerkaer's estimate of the noise in an HW image (CVIU 1996, eq. 5), in the image's units.
-
-    The mask is blind to planes and straight ramps, so its response is mostly noise.
-    """
-    height, width = image.shape
-    if height < 5 or width < 5:
-        return 0.0
-    return float(math.sqrt(math.pi / 2) / 6 * noise_response(image)[1:-1, 1:-1].mean())
-
-
 def noise_gain(scale: float) -> float:
     """What one unit of white noise variance adds to the Laplacian variance after a warp by `scale`.
 
@@ -74,32 +63,6 @@ def _gain_at(step: int) -> float:
     out = round(min(QVOL_SIZE, side * scale * 0.8))
     matrix = np.hstack([linear, (np.array([out / 2, out / 2]) - linear @ centre)[:, None]])
     return laplacian_variance(warp(noise, matrix, (max(8, out), max(8, out))))
-
-
-def detail(image: FloatArray) -> float:
-    """Percent of the contrast that is lost when an HW image is halved and doubled again.
-
-    Sharp faces lose 7 to 17 percent, soft ones under 5; a flat image has none to lose.
-    """
-    contrast = float(image.std())
-    return 100 * float((image - halve_and_double(image)).std()) / contrast if contrast > 1e-3 else 0.0
-
-
-def blockiness(image: FloatArray) -> float:
-    """Excess of the gradients on an 8 x 8 grid over those off it, in grey levels, at least 0.
-
-    The grid's phase is unknown in a cut-out picture, so the strongest of the eight counts; the
-    smaller of both axes is returned, because edges in one direction are no blocks.
-    """
-    if min(image.shape) < 24:
-        return 0.0
-    excess = []
-    for axis in (0, 1):
-        steps = np.abs(np.diff(image, axis=axis)).mean(axis=1 - axis)
-        phases = np.array([steps[p::8].mean() for p in range(8)])
-        best = int(phases.argmax())
-        excess.append(float(phases[best] - np.delete(phases, best).mean()))
-    return max(0.0, min(excess))
 
 
 def _face_window(crop: FloatArray) -> FloatArray:
