@@ -24,6 +24,7 @@ READS_FACES = {  # options that are needed before the faces are read
     "gate_curves": [],
     "loss_gradients": [],
     "no_harm": [],
+    "noise_levels": [],
     "prior_codes": [],
     "token_probe": [],
 }

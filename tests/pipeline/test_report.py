@@ -100,7 +100,11 @@ def test_photo(restore, photo, face_at, together):
     )
     assert report["totals"]["peak_memory_mb"] > 100
     assert sum(report["totals"]["seconds_by_stage"].values()) <= report["totals"]["seconds"] + 0.02
-    assert report["summary"] == result.summary == "3 faces: 1 restored, 1 too small (30 px), 1 already good"
+    assert (
+        report["summary"]
+        == result.summary
+        == ("3 faces: 1 restored, 1 too small (30 px), 1 already good; route.skip_below=30 includes small ones")
+    )
     assert {role for role, path in result.outputs.items() if path.is_file()} == {
         "restored",
         "compare",
@@ -242,8 +246,12 @@ CHOSEN = {"route": "skip", "restored": 0, "reason": "not chosen: faces.only=larg
         ([], "no faces found"),
         ([face()], "1 face: 1 restored"),
         ([face(guard=REDUCED), face()], "2 faces: 2 restored (1 kept closer to the original)"),
-        ([face(), face(**SMALL), face("resize", 0)], "3 faces: 1 restored, 1 too small (38 px), 1 already good"),
-        ([face(**SMALL)] * 6, "6 faces: 6 too small (38, 38, 38, 38 px)"),
+        (
+            [face(), face(**SMALL), face("resize", 0)],
+            "3 faces: 1 restored, 1 too small (38 px), 1 already good; route.skip_below=35 includes small ones",
+        ),
+        ([face(**SMALL)] * 6, "6 faces: 6 too small (38, 38, 38, 38 px); route.skip_below=35 includes small ones"),
+        ([face(**SMALL | {"w": 19.9})], "1 face: 1 too small (19 px)"),
         ([face(**CHOSEN)], "1 face: 1 not chosen"),
         ([face(restored=0)], "1 face: 1 left as it was"),
         (

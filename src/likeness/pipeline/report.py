@@ -19,6 +19,7 @@ from likeness.stages.background.base import BackgroundPlan
 from likeness.types import FloatArray, Frame, MediaInfo
 
 SCHEMA_VERSION = 1
+SMALLEST = 20  # width in source pixels from which the summary says how to include a small face
 
 
 def face_record(face: RoutedFace) -> dict[str, Any]:
@@ -235,7 +236,7 @@ def build(run: Run) -> dict[str, Any]:
 
 
 def summary(faces: Sequence[Mapping[str, Any]]) -> str:
-    """One line for a person, such as "5 faces: 3 restored, 1 too small (38 px), 1 already good"."""
+    """One line for a person: "2 faces: 1 restored, 1 too small (38 px); route.skip_below=35 includes small ones"."""
     if not faces:
         return "no faces found"
     restored = [f for f in faces if f["restored_frames"] > 0]
@@ -261,4 +262,6 @@ def summary(faces: Sequence[Mapping[str, Any]]) -> str:
     others = len(rest) - len(small) - good - unused
     if others:
         parts.append(f"{others} not chosen")
-    return f"{len(faces)} face{'s' if len(faces) != 1 else ''}: {', '.join(parts)}"
+    line = f"{len(faces)} face{'s' if len(faces) != 1 else ''}: {', '.join(parts)}"
+    included = [f["w"] for f in small if f["w"] >= SMALLEST]
+    return f"{line}; route.skip_below={5 * int(min(included) // 5)} includes small ones" if included else line

@@ -18,9 +18,10 @@ from likeness.types import FloatArray, MediaKind, Pixels
 
 _SECOND = 4  # source pixels of context for the second pass, which reads 7 of twice the size
 _PART = 1024  # edge of the middle of a picture that is measured
-# Noise and blockiness, in grey levels, at which the levels 1, 2 and 3 begin; between the first two `auto` fades in.
-_NOISE = (0.6, 1.2, 2.0)
-_BLOCKS = (1.0, 2.0, 4.0)
+# Noise and blockiness, in grey levels, at which the noise levels 1, 2 and 3 begin, and the range in which `auto`
+# fades in. From training faces under noise and JPEG, see experiments/background.
+_NOISE, _NOISE_FADE = (0.6, 1.2, 2.0), (0.6, 1.0)
+_BLOCKS, _BLOCKS_FADE = (1.4, 2.6, 4.5), (0.7, 1.0)
 
 
 class Waifu2x:
@@ -84,9 +85,8 @@ def noise_level(pixels: Pixels) -> tuple[int, str]:
 def poorness(pixels: Pixels) -> float:
     """0 for a picture without noise and blocks, 1 for a poor one. Blur does not count: waifu2x does not remove it."""
     picture = _middle(pixels)
-    noise = (flat_noise(picture) - _NOISE[0]) / (_NOISE[1] - _NOISE[0])
-    blocks = (blockiness(picture) - _BLOCKS[0]) / (_BLOCKS[1] - _BLOCKS[0])
-    return float(np.clip(max(noise, blocks), 0, 1))
+    noise, blocks = (flat_noise(picture), _NOISE_FADE), (blockiness(picture), _BLOCKS_FADE)
+    return float(max(np.interp(value, fade, (0, 1)) for value, fade in (noise, blocks)))
 
 
 def _middle(pixels: Pixels) -> FloatArray:
