@@ -21,12 +21,12 @@ class BenchmarkConfig:
     """Which faces.
 
     Attributes:
-        name: faces, fairness, lfw, lfw_frames, real or video.
-        count: lfw, lfw_frames: how many images of the sorted list.
+        name: faces, fairness, lfw, lfw_frames, pictures, real or video.
+        count: lfw, lfw_frames, pictures: how many images of the sorted list.
         verification: lfw: View 2's protocol as well, which takes about as long again.
         frames: video: so many of each clip; None = all.
         groups: video: file name to group, where clips share people.
-        variants: video: name of a row to the options of infer.py by which it differs from `pipeline`.
+        variants: video, pictures: name of a row to the options of infer.py by which it differs from the defaults.
         widths: faces: instead of the crops, photos of faces of these widths in pixels, so that every route is taken.
     """
 

@@ -1,4 +1,4 @@
-"""waifu2x: removes noise and blocks, and enlarges; and `auto`, which runs it on noisy or blocky pictures only."""
+"""waifu2x: removes noise and blocks, and enlarges; and `auto`, which leaves good pictures alone."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ _PART = 1024  # edge of the middle of a picture that is measured
 # fades in. From training faces under noise and JPEG, see experiments/background.
 _NOISE, _NOISE_FADE = (0.6, 1.2, 2.0), (0.6, 1.0)
 _BLOCKS, _BLOCKS_FADE = (1.4, 2.6, 4.5), (0.7, 1.0)
+_DETAIL_FADE, _BLUR_STRENGTH = (
+    (3.0, 5.0),
+    0.7,
+)  # percent; a good but smooth picture has as little detail as a blurred one
 
 
 class Waifu2x:
@@ -59,7 +63,7 @@ class Waifu2x:
 
 
 class Auto(Waifu2x):
-    """waifu2x for noisy or blocky photos, as strongly as they are; Lanczos for others, and for clips on a CPU."""
+    """waifu2x for photos with noise, blocks or little detail; Lanczos for others, and for clips on a CPU."""
 
     def plan(self, pixels: Pixels, kind: MediaKind) -> BackgroundPlan:
         """See `Background`."""
@@ -83,10 +87,12 @@ def noise_level(pixels: Pixels) -> tuple[int, str]:
 
 
 def poorness(pixels: Pixels) -> float:
-    """0 for a picture without noise and blocks, 1 for a poor one. Blur does not count: waifu2x does not remove it."""
+    """0 for a good picture, 1 for a noisy or blocky one; at most 0.7 for one that only lacks detail."""
     picture = _middle(pixels)
-    noise, blocks = (flat_noise(picture), _NOISE_FADE), (blockiness(picture), _BLOCKS_FADE)
-    return float(max(np.interp(value, fade, (0, 1)) for value, fade in (noise, blocks)))
+    noise = np.interp(flat_noise(picture), _NOISE_FADE, (0, 1))
+    blocks = np.interp(blockiness(picture), _BLOCKS_FADE, (0, 1))
+    blur = np.interp(detail(picture), _DETAIL_FADE, (_BLUR_STRENGTH, 0))
+    return float(max(noise, blocks, blur))
 
 
 def _middle(pixels: Pixels) -> FloatArray:
