@@ -62,4 +62,4 @@ def test_the_demo_restores_and_measures_photo_and_clip(tmp_path, capsys):
         assert {"output", "input"} <= report["reference"].keys()
         assert str(folder) in out
     assert (tmp_path / "demo" / "clip" / "clip_compare.mp4").is_file()
-    assert np.asarray(Image.open(tmp_path / "demo" / "before_after.png")).shape == (360, 1080, 3)
+    assert (tmp_path / "demo" / "photo" / "photo_compare.png").is_file()

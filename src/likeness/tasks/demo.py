@@ -1,14 +1,12 @@
-"""The demo: a public-domain portrait, made poor on purpose, restored as a photo and as a clip with sound.
+"""The demo: a public-domain portrait, degraded and restored as a photo and as a clip with sound.
 
-The picture is `skimage.data.astronaut()` (NASA, public domain). Since the truth is known, the demo
-can say what the restoration measured.
+The picture is `skimage.data.astronaut()` (NASA, public domain). Its truth is known, so figures against it are printed.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +52,7 @@ def panning(image: Pixels) -> list[Pixels]:
 
 
 def make_sample(folder: Path) -> dict[str, Path]:
-    """Writes poor and true photo and clip; returns their paths."""
+    """Writes degraded and true photo and clip; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     truth = np.ascontiguousarray(astronaut())
     files = {n: folder / n for n in ("photo.png", "photo_truth.png", "clip.mp4", "clip_truth.mp4")}
@@ -67,7 +65,7 @@ def make_sample(folder: Path) -> dict[str, Path]:
 
 
 def run_demo(output: Path, config: RestorerConfig) -> int:
-    """Makes the sample, restores it, prints where the results lie and what they measured; exit code 0."""
+    """Makes the sample, restores it, prints the paths of the results and their figures; exit code 0."""
     folder = output / "demo"
     files = make_sample(folder / "input")
     restorer = Restorer(replace(config, compare="yes"))
@@ -85,29 +83,4 @@ def run_demo(output: Path, config: RestorerConfig) -> int:
         totals = result.report["totals"]
         print(f"  {totals['frames']} frame(s), {totals['frames_per_second']} frames/s on {result.report['device']}")
         print(f"  {result.summary}")
-        if source.suffix == ".png" and result.report["faces"]:
-            picture = close_up([source, result.outputs["restored"], files[truth]], result.report["faces"][0]["box"])
-            Image.fromarray(picture).save(folder / "before_after.png")
-            print(f"  close-up, input | restored | truth: {folder / 'before_after.png'}")
     return 0
-
-
-def close_up(pictures: Sequence[Path], box: Sequence[float], height: int = 360) -> Pixels:
-    """The region about a face in several versions of one picture, side by side, HWC uint8.
-
-    Args:
-        pictures: files of any size; the first gives the coordinates of the box.
-        box: xyxy in pixels of the first.
-        height: of the result.
-    """
-    panels = []
-    with Image.open(pictures[0]) as first:
-        width = first.width
-    x, y, side = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, 1.5 * (box[3] - box[1])
-    for path in pictures:
-        with Image.open(path) as picture:
-            k = picture.width / width
-            left, top, edge = (x - side / 2) * k, (y - side / 2) * k, side * k
-            region = (left, top, left + edge, top + edge)
-            panels.append(np.asarray(picture.convert("RGB").resize((height, height), Image.Resampling.BICUBIC, region)))
-    return np.concatenate(panels, axis=1)
