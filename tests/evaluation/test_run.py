@@ -158,7 +158,7 @@ def test_kept_parts_serve_another_gate(tmp_path: Path) -> None:
         pytest.param(
             ["benchmark.name=celeba"],
             ConfigError,
-            "expected one of faces, fairness, lfw, lfw_frames, real, video",
+            "expected one of faces, fairness, lfw, lfw_frames, pictures, real, video",
             id="unknown benchmark",
         ),
         pytest.param(["limit=1", "output=taken"], OutputError, "cannot write to taken", id="output is a file"),

@@ -16,7 +16,7 @@ from skimage.data import astronaut
 import likeness
 from likeness.pipeline import models as pipeline_models
 from likeness.pipeline import restorer as pipeline_restorer
-from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.config import from_overrides
 from likeness.pipeline.state import Models
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def loaded() -> Models:
-    return pipeline_models.load_models(RestorerConfig(device="cpu"))
+    return pipeline_models.load_models(from_overrides(["device=cpu", "background.name=lanczos"]))
 
 
 @pytest.fixture

@@ -205,7 +205,10 @@ def test_a_word_with_an_equals_sign_may_be_a_file(portrait_file, tmp_path, monke
 
 def test_nothing_to_restore_is_copied_byte_for_byte(portrait_file, tmp_path, capsys):
     source = portrait_file("in/a.jpg")
-    assert main(["restore", str(source), f"output={tmp_path / 'o'}", "upscale=1", "faces.min=200"]) == 0
+    assert (
+        main(["restore", str(source), f"output={tmp_path / 'o'}", "upscale=1", "faces.min=200", "background=lanczos"])
+        == 0
+    )
     assert (tmp_path / "o" / "a" / "a.jpg").read_bytes() == source.read_bytes()
     assert "copied" in capsys.readouterr().out
 

@@ -308,7 +308,10 @@ def test_a_bitmap_with_alpha_is_written_as_png(restorer_with, scene, face_at, tm
 def test_loaded_models_report_the_hashes_of_all_weights():
     models = load_models(from_overrides(["device=cpu"]))
     detector = {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"}
-    assert set(models.hashes) == {"expert_f", "expert_t", "gate", "prior", "embedder", "calibration", *detector}
+    background = {f"waifu2x_{level}" for level in ("up", 0, 1, 2, 3)}
+    assert set(models.hashes) == {
+        "expert_f", "expert_t", "gate", "prior", "embedder", "calibration", *detector, *background
+    }  # fmt: skip
     assert all(len(h) == 64 for h in models.hashes.values())
 
 

@@ -42,5 +42,6 @@ def wandb_logger(project: str, save_dir: str, offline: bool | None = None, **opt
         if offline:
             log.info("W&B: no key found, logging offline to %s (upload later with `wandb sync`)", save_dir)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
-    with needs_extra("train", "logger=wandb"):
-        return WandbLogger(project=project, save_dir=save_dir, offline=offline, **options)
+    with needs_extra("train", "logger=wandb (logger=csv needs none)"):
+        import wandb  # noqa: F401
+    return WandbLogger(project=project, save_dir=save_dir, offline=offline, **options)
