@@ -8,7 +8,7 @@ import pytest
 from skimage.data import astronaut
 
 from likeness.errors import ConfigError
-from likeness.ops.mask import pasted_part
+from likeness.ops.mask import MASK_SHAPES, MaskShape, pasted_part
 from likeness.stages.temporal.blending import BlendConfig, blend
 from likeness.stages.temporal.state import BlendState
 from likeness.types import Restored
@@ -74,19 +74,21 @@ def test_unrelated_textures_keep_their_contrast() -> None:
     np.testing.assert_allclose(same, state.image, atol=2e-3)
 
 
-def test_flicker_shrinks_by_the_weight() -> None:
+@pytest.mark.parametrize("mask", MASK_SHAPES)
+def test_flicker_shrinks_by_the_weight(mask: MaskShape) -> None:
+    inside = pasted_part(256, 2, mask)
     images = [np.clip(LARGE * 0.8 + 0.1 + d, 0, 1) for d in (0.05, -0.05)]
     before = images[0].copy()
-    state = blend(CROP, Restored(images[0], UNSURE), None, CONFIG)
-    blended = blend(OTHER, Restored(images[1], UNSURE), state, CONFIG)
+    state = blend(CROP, Restored(images[0], UNSURE), None, CONFIG, mask)
+    blended = blend(OTHER, Restored(images[1], UNSURE), state, CONFIG, mask)
     change = blended.image - images[1]
-    np.testing.assert_allclose(change[INSIDE], 0.8 * 0.1, atol=1e-4)
-    change[INSIDE] = 0
+    np.testing.assert_allclose(change[inside], 0.8 * 0.1, atol=1e-4)
+    change[inside] = 0
     assert not change.any()  # outside the pasted region nothing changes
     np.testing.assert_array_equal(images[0], before)
-    half = blend(OTHER, Restored(images[1], np.full((64, 64), 0.5, np.float32)), state, CONFIG)
-    np.testing.assert_allclose((half.image - images[1])[INSIDE], 0.4 * 0.1, atol=1e-4)
-    none = blend(OTHER, Restored(images[1]), state, CONFIG)  # without confidence the full weight applies
+    half = blend(OTHER, Restored(images[1], np.full((64, 64), 0.5, np.float32)), state, CONFIG, mask)
+    np.testing.assert_allclose((half.image - images[1])[inside], 0.4 * 0.1, atol=1e-4)
+    none = blend(OTHER, Restored(images[1]), state, CONFIG, mask)  # without confidence the full weight applies
     np.testing.assert_allclose(none.image, blended.image, atol=1e-6)
 
 
