@@ -21,7 +21,7 @@ from likeness.errors import ConfigError, InputError, OutputError
 from likeness.media.files import kind_of
 from likeness.media.gif import GifReader
 from likeness.media.video_reader import VideoReader
-from likeness.ops.flow import carried, motion
+from likeness.ops.flow import motion, warp_by_motion
 from likeness.tasks import arguments
 from likeness.types import FloatArray, Pixels
 
@@ -73,7 +73,7 @@ def flicker(before: FloatArray, now: FloatArray, restored_before: FloatArray, re
     moved = motion(before, now)
     size = restored_now.shape[1::-1]
     visible = cv2.resize(moved.visible.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    difference: FloatArray = np.abs(restored_now - carried(restored_before, moved)) * visible[..., None]
+    difference: FloatArray = np.abs(restored_now - warp_by_motion(restored_before, moved)) * visible[..., None]
     return difference
 
 

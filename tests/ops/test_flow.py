@@ -7,7 +7,7 @@ import pytest
 from skimage.data import astronaut
 
 from likeness.errors import InputError
-from likeness.ops.flow import Motion, carried, motion
+from likeness.ops.flow import Motion, motion, warp_by_motion
 
 PICTURE = astronaut()[40:240, 140:340].astype(np.float32)
 
@@ -32,15 +32,15 @@ def test_flow_finds_a_translation_and_what_leaves_the_picture(x: int, y: int, fa
 
 def test_at_rest_a_picture_is_carried_exactly() -> None:
     still = motion(PICTURE, PICTURE)
-    np.testing.assert_array_equal(carried(PICTURE, still), PICTURE)
+    np.testing.assert_array_equal(warp_by_motion(PICTURE, still), PICTURE)
     large = np.random.default_rng(0).random((400, 400, 3)).astype(np.float32)
-    np.testing.assert_array_equal(carried(large, still), large)
+    np.testing.assert_array_equal(warp_by_motion(large, still), large)
 
 
 @pytest.mark.parametrize("factor", [1, 2])
 def test_an_earlier_picture_is_carried_to_where_the_scene_is_now(factor: int) -> None:
     before, now = (np.repeat(np.repeat(p, factor, 0), factor, 1) for p in (PICTURE, moved(4, -2)))
-    found = carried(before, motion(PICTURE, moved(4, -2)))
+    found = warp_by_motion(before, motion(PICTURE, moved(4, -2)))
     part = np.s_[40 * factor : 160 * factor, 40 * factor : 160 * factor]
     assert np.abs(found - now)[part].mean() < 0.15 * np.abs(before - now)[part].mean()
 
@@ -55,7 +55,7 @@ def test_between_pixels_sharpness_is_kept_where_it_is_asked_for() -> None:
 
     half = Motion(np.stack([x + 0.5, y], -1), np.ones((128, 128), bool))
     inside, truth = np.s_[8:-8, 8:-8], texture(0.5)
-    sharp, soft = carried(texture(0), half, sharp=True), carried(texture(0), half)
+    sharp, soft = warp_by_motion(texture(0), half, sharp=True), warp_by_motion(texture(0), half)
     assert np.abs(sharp - truth)[inside].max() < 0.01
     assert soft[inside].std(1).mean() < 0.9 * truth[inside].std(1).mean()
     assert sharp[inside].std(1).mean() == pytest.approx(truth[inside].std(1).mean(), rel=0.02)
@@ -65,7 +65,7 @@ def test_colours_that_do_not_move_with_brightness_are_carried_too() -> None:
     picture = np.zeros((64, 64, 3), np.float32)
     picture[:, 20:40] = (0.9, 0.1, 0.2)
     grid = np.stack(np.meshgrid(np.arange(64), np.arange(64)), -1).astype(np.float32)
-    found = carried(picture, Motion(grid + np.float32((4, 0)), np.ones((64, 64), bool)), sharp=True)
+    found = warp_by_motion(picture, Motion(grid + np.float32((4, 0)), np.ones((64, 64), bool)), sharp=True)
     np.testing.assert_allclose(found[:, :50], picture[:, 4:54], atol=1e-5)
 
 

@@ -43,4 +43,4 @@ def test_scenes_hold_as_many_faces_as_they_say() -> None:
 def test_a_clip_s_row_counts_its_faces() -> None:
     row, stages = clip(SCENES[1], "speed", 8)
     assert "| 8 of 8 |" in row
-    assert {"restore", "carry", "detect"} <= set(stages)
+    assert {"restore", "propagate", "detect"} <= set(stages)

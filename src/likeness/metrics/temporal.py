@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from likeness.errors import InputError
-from likeness.ops.flow import Motion, carried
+from likeness.ops.flow import Motion, warp_by_motion
 from likeness.types import FloatArray
 
 Points = npt.NDArray[np.floating]
@@ -43,7 +43,7 @@ def warping_error(before: FloatArray, now: FloatArray, moved: Motion) -> float:
     _check(before, now)
     if not moved.visible.any():
         return float("nan")
-    return float(np.square(now - carried(before, moved))[moved.visible].mean())
+    return float(np.square(now - warp_by_motion(before, moved))[moved.visible].mean())
 
 
 def jitter(landmarks: Points) -> float:

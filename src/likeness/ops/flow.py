@@ -60,7 +60,7 @@ def motion(before: FloatArray, now: FloatArray, fast: bool = False) -> Motion:
     return Motion(where, inside & (gap < _MEET_SHARE * length + _MEET_PIXELS))
 
 
-def carried(picture: FloatArray, moved: Motion, sharp: bool = False) -> FloatArray:
+def warp_by_motion(picture: FloatArray, moved: Motion, sharp: bool = False) -> FloatArray:
     """An earlier HWC picture moved along to the later frame; of the motion's size, or a whole multiple of it.
 
     Args:
@@ -74,7 +74,7 @@ def carried(picture: FloatArray, moved: Motion, sharp: bool = False) -> FloatArr
     where = moved.where
     if factor > 1:
         large = width * factor, height * factor
-        # The displacements are enlarged, not the places: at rest they are 0, and the picture is carried exactly.
+        # The displacements are enlarged, not the places: at rest they are 0, and the picture is moved exactly.
         where = _grid(*large) + np.float32(factor) * cv2.resize(where - _grid(width, height), large)
     if not sharp:
         return _read(picture, where, cv2.INTER_LINEAR)

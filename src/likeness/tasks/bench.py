@@ -198,9 +198,11 @@ def clip(scene: Scene, preset: str, count: int) -> tuple[str, dict[str, float]]:
         report = restorer.video(source, target)
     totals, faces = report["totals"], report["faces"]
     frames, rate = totals["frames"], totals["frames_per_second"]
-    tracked, restored, carried = (sum(f[k] for f in faces) for k in ("frames", "restored_frames", "carried_frames"))
+    tracked, restored, propagated = (
+        sum(f[k] for f in faces) for k in ("frames", "restored_frames", "propagated_frames")
+    )
     experts = sorted({f["expert"] for f in faces if f["expert"]})
-    counted = f"{restored} of {tracked} | {carried / max(restored, 1):.0%} | {totals['peak_memory_mb']:.0f}"
+    counted = f"{restored} of {tracked} | {propagated / max(restored, 1):.0%} | {totals['peak_memory_mb']:.0f}"
     row = f"| {scene.what} | {preset} | {', '.join(experts)} | **{rate:.1f}** | {1000 / rate:.0f} | {counted} |"
     stages = {stage: 1000 * spent / frames for stage, spent in totals["seconds_by_stage"].items()}
     return row, stages
@@ -222,7 +224,7 @@ def clips(count: int) -> list[str]:
     return [
         f"{count} frames of 640x480, upscale 1, decoding and encoding included. Peak memory is the process's so far.",
         "",
-        "| clip | preset | experts | frames a second | ms a frame | faces restored | of these carried | peak MB |",
+        "| clip | preset | experts | frames a second | ms a frame | faces restored | of these propagated | peak MB |",
         "|---|---|---|---|---|---|---|---|",
         *rows,
         "",

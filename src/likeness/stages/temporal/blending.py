@@ -14,7 +14,7 @@ import numpy as np
 
 from likeness.errors import ConfigError
 from likeness.ops.color import grey
-from likeness.ops.flow import carried, motion
+from likeness.ops.flow import motion, warp_by_motion
 from likeness.ops.mask import MaskShape, pasted_part
 from likeness.stages.temporal.state import BlendState
 from likeness.types import FloatArray, Restored
@@ -71,14 +71,16 @@ def blend(
     here, there = pasted_part(len(crop), 1, mask), pasted_part(len(crop), len(image) // len(crop), mask)
     now, last = crop[here], before.crop[here]
     flow = motion(before.crop * np.float32(255), crop * np.float32(255), fast=True).of(*here)
-    changed = np.abs(now - carried(last, flow)).mean(2) * 255 / _CHANGE
+    changed = np.abs(now - warp_by_motion(last, flow)).mean(2) * 255 / _CHANGE
     alpha = config.weight * flow.visible * np.exp(-np.square(changed))
     if restored.confidence is not None:
         alpha = alpha * (1 - cv2.resize(restored.confidence, crop.shape[1::-1])[here])
     new = image[there]
     # Blurred, so that no edge of the visibility mask shows.
     alpha = cv2.resize(cv2.GaussianBlur(alpha.astype(np.float32), (0, 0), 2.0), new.shape[1::-1])
-    old = carried(before.image[there], flow, sharp=True)  # linear sampling, repeated in every frame, would blur it
+    old = warp_by_motion(
+        before.image[there], flow, sharp=True
+    )  # linear sampling, repeated in every frame, would blur it
     mixed = image.copy()
     mixed[there] = _restore_contrast(new + alpha[..., None] * (old - new), new, config.contrast)
     return BlendState(crop, mixed, restored.confidence)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from likeness.errors import ConfigError
-from likeness.ops.flow import carried, motion
+from likeness.ops.flow import motion, warp_by_motion
 from likeness.ops.geometry import enlarged
 from likeness.ops.mask import MaskShape, pasted_part
 from likeness.stages.temporal.state import BlendState
@@ -57,7 +57,7 @@ def propagate(crop: FloatArray, before: BlendState, mask: MaskShape = "face") ->
     flow = motion(before.crop * np.float32(255), crop * np.float32(255), fast=True).of(*here)
     if flow.visible.mean() < _VISIBLE:
         return None
-    residual = carried(before.image[there] - enlarged(before.crop, size)[there], flow, sharp=True)
+    residual = warp_by_motion(before.image[there] - enlarged(before.crop, size)[there], flow, sharp=True)
     # Blurred, so that no edge of the visibility mask shows.
     alpha = cv2.resize(cv2.GaussianBlur(flow.visible.astype(np.float32), (0, 0), 2.0), residual.shape[1::-1])
     image = enlarged(crop, size).copy()
