@@ -105,7 +105,9 @@ def test_metric_equals_its_reference(
 
 
 @pytest.mark.parametrize(
-    ("metric", "perfect"), [(psnr, torch.inf), (ssim, 1.0), (gmsd, 0.0), (sharpness_ratio, 1.0)], ids=lambda v: str(v)
+    ("metric", "perfect"),
+    [(psnr, torch.inf), (ssim, 1.0), (gmsd, 0.0), (sharpness_ratio, 1.0)],
+    ids=["psnr", "ssim", "gmsd", "sharpness"],
 )
 def test_equal_images_have_the_best_value_and_images_of_a_batch_are_separate(
     metric: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
