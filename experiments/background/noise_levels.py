@@ -1,6 +1,7 @@
 """What each noise level of waifu2x gains under noise and JPEG: `python experiments/background/noise_levels.py`.
 
-Training faces stand in for pictures. The table shows what the thresholds of `stages/background/waifu2x.py` rest on.
+Training faces stand in for pictures, at their own size and at twice the size. The baseline is Lanczos' kernel. The
+tables show what the thresholds of `stages/background/waifu2x.py` rest on.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from likeness.evaluation.benchmarks.faces import face_folder
 from likeness.evaluation.report.provenance import write_markdown
 from likeness.metrics.lpips import load_lpips
 from likeness.metrics.psnr import psnr
-from likeness.ops.color import grey8, to_float
-from likeness.ops.quality import blockiness, flat_noise
+from likeness.ops.color import to_float
 from likeness.ops.tensors import to_tensor
 from likeness.stages.background.base import BackgroundConfig, BackgroundPlan
-from likeness.stages.background.waifu2x import Waifu2x
+from likeness.stages.background.waifu2x import Waifu2x, find_faults
 from likeness.tasks import arguments
 from likeness.types import Pixels
 from likeness.weights.published import WAIFU2X, load_waifu2x
 
 LEVELS = (0, 1, 2, 3)
+SETTINGS = ((0.0, None), *((1.0, level) for level in LEVELS))  # strength and level; the first is Lanczos alone
+COLUMNS = ("input", "noise", "blockiness", "detail %", "PSNR dB", "LPIPS", *(f"level {n}: dB, LPIPS" for n in LEVELS))
+HEAD = (f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|")
 JPEG = {"jpeg 75": 75, "jpeg 50": 50, "jpeg 30": 30}
+NOISE = {"noise 2": 2.0, "noise 5": 5.0, "noise 10": 10.0}  # sigma in grey levels
 RECIPES = ("slight", "mild", "gfpgan")
 
 
@@ -41,7 +45,7 @@ class NoiseLevelsOptions:
     Attributes:
         root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
         dst: the Markdown file to write.
-        faces: real ones of `train` with at least 448 native pixels, drawn by `seed`.
+        faces: real ones of `train` with at least 512 native pixels, drawn by `seed`.
         seed: of the draw and of the degradations.
     """
 
@@ -52,7 +56,9 @@ class NoiseLevelsOptions:
 
 
 def spoiled(face: Pixels, how: str, rng: np.random.Generator) -> Pixels:
-    """A face under a recipe, or under JPEG alone."""
+    """A face under a recipe, or under JPEG or noise alone."""
+    if how in NOISE:
+        return np.clip(np.rint(face + rng.normal(0, NOISE[how], face.shape)), 0, 255).astype(np.uint8)
     if how in JPEG:
         _, stored = cv2.imencode(".jpg", face[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG[how]])
         return cv2.cvtColor(cv2.imdecode(stored, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
@@ -67,31 +73,28 @@ def run(options: NoiseLevelsOptions) -> None:
         DataError: where no faces are named.
     """
     root = face_folder(options.root)
-    records = [r for r in read_manifest(root) if r.split == "train" and r.kind == "real" and r.native_px >= 448]
+    records = [r for r in read_manifest(root) if r.split == "train" and r.kind == "real" and r.native_px >= 512]
     draw = np.random.default_rng(options.seed).choice(len(records), options.faces, replace=False)
     background = Waifu2x({level: load_waifu2x(level) for level in WAIFU2X}, BackgroundConfig("waifu2x"))
     lpips = load_lpips()
-    head = ["input", "noise", "blockiness", "PSNR dB", "LPIPS", *(f"level {n}: dB, LPIPS" for n in LEVELS)]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for k, how in enumerate(("clean", *JPEG, *RECIPES)):
-        rows = []
-        for i in draw:
-            truth = read_face(root, records[i], 256)
-            poor = spoiled(truth, how, np.random.default_rng([options.seed, int(i), k]))
-            grey, target = grey8(poor).astype(np.float32), to_tensor(to_float(truth))
-            row = [flat_noise(grey), blockiness(grey)]
-            for level in (None, *LEVELS):
-                plan = BackgroundPlan("waifu2x", "", 1.0, level)
-                picture = poor if level is None else background.enlarge(poor, 1, plan)
-                image = to_tensor(to_float(picture))
-                row += [min(60.0, float(psnr(image, target))), float(lpips(image, target))]
-            rows.append(row)
-        mean = np.mean(rows, 0)
-        base = mean[2:4]
-        gains = [f"{mean[4 + 2 * n] - base[0]:+.2f}, {mean[5 + 2 * n] - base[1]:+.3f}" for n in range(len(LEVELS))]
-        figures = [how, f"{mean[0]:.2f}", f"{mean[1]:.2f}", f"{base[0]:.2f}", f"{base[1]:.3f}"]
-        lines.append(f"| {' | '.join([*figures, *gains])} |")
-    write_markdown(Path(options.dst), "Noise levels of waifu2x at the picture's own size", lines)
+    lines: list[str] = []
+    for factor in (1, 2):
+        lines += ["", f"## At {'their own' if factor == 1 else 'twice their'} size", "", *HEAD]
+        for k, how in enumerate(("clean", *NOISE, *JPEG, *RECIPES)):
+            rows = []
+            for i in draw:
+                truth = read_face(root, records[i], 256 * factor)
+                poor = spoiled(read_face(root, records[i], 256), how, np.random.default_rng([options.seed, int(i), k]))
+                faults, target = find_faults(poor), to_tensor(to_float(truth))
+                plans = [BackgroundPlan("waifu2x", "", strength, level) for strength, level in SETTINGS]
+                images = [to_tensor(to_float(background.enlarge(poor, factor, plan))) for plan in plans]
+                figures = [(min(60.0, float(psnr(x, target))), float(lpips(x, target))) for x in images]
+                rows.append([faults.noise, faults.blocks, faults.detail, *np.ravel(figures)])
+            noise, blocks, fine, db, distance, *others = np.mean(rows, 0)
+            gains = [f"{a - db:+.2f}, {b - distance:+.3f}" for a, b in zip(others[::2], others[1::2], strict=True)]
+            cells = [how, f"{noise:.2f}", f"{blocks:.2f}", f"{fine:.1f}", f"{db:.2f}", f"{distance:.3f}", *gains]
+            lines.append(f"| {' | '.join(cells)} |")
+    write_markdown(Path(options.dst), "Noise levels of waifu2x", lines[1:])
 
 
 def main(words: Sequence[str] | None = None) -> int:

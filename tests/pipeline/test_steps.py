@@ -16,7 +16,8 @@ from likeness.pipeline.config import from_overrides
 from likeness.pipeline.report import face_record
 from likeness.pipeline.state import ClipState, Context, pasted
 from likeness.pipeline.steps import restore_frame
-from likeness.stages.background.lanczos import lanczos
+from likeness.stages.background.base import BackgroundPlan
+from likeness.stages.background.lanczos import Lanczos, lanczos
 from likeness.types import Faces, Frame
 
 
@@ -49,6 +50,32 @@ def test_no_change_equals_plain_enlarging(scene, face_at, make_models, stub_expe
     models = make_models(expert=expert, same=0.0 if change == "guard" else 5.0)
     result = run(scene, face_at(150, 110, width), models, *options, upscale=upscale)
     np.testing.assert_array_equal(result.pixels, lanczos(scene, upscale))
+
+
+class Brighter(Lanczos):
+    """A background network that adds 20 grey levels."""
+
+    def plan(self, pixels, kind):
+        return BackgroundPlan("external", "test", 1.0)
+
+    def enlarge(self, pixels, factor, plan, progress=None):
+        return np.clip(lanczos(pixels, factor).astype(int) + 20, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5, 0.0])
+def test_face_is_mixed_with_what_the_network_made_of_the_background(scene, face_at, make_models, stub_expert, strength):
+    dim = np.ascontiguousarray(scene // 2)  # nothing is clipped
+    models = replace(make_models(expert=stub_expert(0)), background=Brighter())
+    options = ("composite.method=feather", "guard.enabled=false", f"strength={strength}")
+    result = run(dim, face_at(150, 110, 80), models, *options)
+    (face,) = result.faces
+    back = invert(resized(face.crop.matrix, target=2))
+    mask = warp(template_mask(512, "head"), back, dim.shape[1::-1], border=cv2.BORDER_CONSTANT, linear=True)
+    np.testing.assert_array_equal(result.pixels[mask == 0], dim[mask == 0] + 20)
+    core = mask > 0.9999
+    # The expert returns its input, which is 20 levels darker than the network's background.
+    added = (result.pixels.astype(float) - dim)[core].mean()
+    assert added == pytest.approx(20 * (1 - strength), abs=1)
 
 
 def test_strength_zero_changes_nothing(scene, face_at, make_models):

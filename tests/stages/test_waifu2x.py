@@ -10,7 +10,7 @@ import torch
 from likeness.ops.color import to_float
 from likeness.stages.background.base import BackgroundConfig, BackgroundPlan
 from likeness.stages.background.lanczos import lanczos
-from likeness.stages.background.waifu2x import Auto, Waifu2x
+from likeness.stages.background.waifu2x import Auto, Faults, Waifu2x
 from likeness.types import Pixels
 from likeness.weights.published import WAIFU2X, load_waifu2x
 
@@ -104,6 +104,25 @@ def test_auto_leaves_a_good_picture_alone(nets, portrait, how, name):
     assert "noise" in plan.reason
     if how == "good":
         np.testing.assert_array_equal(auto.enlarge(picture, 2, plan), lanczos(picture, 2))
+
+
+@pytest.mark.parametrize(
+    ("faults", "level", "poorness"),
+    [
+        (Faults(0.2, 0.3, 9.0), 0, 0.0),
+        (Faults(2.0, 0.3, 9.0), 3, 0.5),
+        (Faults(3.0, 0.3, 9.0), 3, 1.0),
+        (Faults(0.2, 1.6, 9.0), 1, 0.5),
+        (Faults(0.2, 3.0, 9.0), 2, 1.0),
+        (Faults(0.2, 5.0, 9.0), 3, 1.0),
+        (Faults(0.2, 0.3, 2.0), 1, 0.7),
+        (Faults(0.2, 0.3, 4.0), 1, 0.35),
+    ],
+    ids=str,
+)
+def test_level_and_strength_follow_the_faults(faults, level, poorness):
+    assert faults.level == level
+    assert faults.poorness == pytest.approx(poorness)
 
 
 @pytest.mark.parametrize(("clips", "name"), [(None, "lanczos"), (False, "lanczos"), (True, "waifu2x")])

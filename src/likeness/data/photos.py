@@ -1,12 +1,14 @@
-"""Simulates the photo of one face whose width in the photo is known, from an aligned face."""
+"""Degraded photos: of one aligned face at a known width, and whole frames at the scale of their face."""
 
 from __future__ import annotations
+
+import hashlib
 
 import cv2
 import numpy as np
 
 from likeness.data.degradations.stills import degrade
-from likeness.ops.geometry import EYE_DISTANCE_256, rescale_points, template
+from likeness.ops.geometry import EYE_DISTANCE_256, Matrix, rescale_points, scale_of, template
 from likeness.ops.resize import resize
 from likeness.types import FloatArray, Pixels
 
@@ -41,3 +43,22 @@ def simulate_photo(truth: Pixels, width: float, recipe: str, rng: np.random.Gene
     else:
         photo = resize(degrade(resize(truth, 256, 256), recipe, rng)[0], size, size)
     return photo, rescale_points(template(512), size / 512).astype(np.float32)
+
+
+def draw_rng(seed: int, recipe: str, name: str) -> np.random.Generator:
+    """The generator of a picture's degradation, from seed, recipe and name, so that order and limit do not matter."""
+    digest = hashlib.sha256(f"{recipe}/{name}".encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+
+
+def degraded_frame(frame: Pixels, matrix: Matrix, recipe: str, rng: np.random.Generator) -> Pixels:
+    """A frame degraded at the scale of its face's 256 crop, for which recipes are stated; at that scale, not its own.
+
+    Args:
+        frame: HWC uint8.
+        matrix: frame pixels to the crop.
+        recipe: a named degradation.
+        rng: of the draw.
+    """
+    (height, width), scale = frame.shape[:2], scale_of(matrix)
+    return degrade(resize(frame, round(width * scale), round(height * scale)), recipe, rng)[0]

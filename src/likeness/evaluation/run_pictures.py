@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,11 +67,12 @@ def evaluate_pictures(options: EvaluateConfig) -> None:
     lpips = load_lpips(backbone)
     values: Table = defaultdict(list)
     seconds: dict[str, list[float]] = defaultdict(list)
-    count = 0
+    count, digest = 0, hashlib.sha256()
     with progress_bar() as bar:
         advance = add_task(bar, "pictures", None)
         for picture in _pictures(options):
             count += 1
+            digest.update(picture.name.encode() + picture.truth.tobytes())
             truth = _regions(picture.truth, picture)
             for recipe in options.recipes:
                 poor = picture.degraded(recipe, options.seed)
@@ -87,7 +89,7 @@ def evaluate_pictures(options: EvaluateConfig) -> None:
         raise DataError("pictures: found none; set LIKENESS_DATA, or data.root=DIR with DIR/lfw and DIR/clips_good")
     hashes = {name: digest for r in restorers.values() for name, digest in r.weights_hashes().items()}
     hashes["lpips"] = file_hash(backbone)
-    facts = provenance.describe(options, {"pictures": count}, "", hashes, [], options.recipes)
+    facts = provenance.describe(options, {"pictures": count}, digest.hexdigest(), hashes, [], options.recipes)
     facts["variants"] = {name: list(o) for name, o in options.benchmark.variants.items()}
     _write(options, values, seconds, facts)
 

@@ -64,10 +64,8 @@ def load_external(path: Path | str, option: str, device: torch.device | str = "c
     except Exception as error:  # architectures raise whatever their constructors do
         reason = str(error).splitlines()[0] if str(error) else "no architecture has these tensors"
         raise WeightsError(f"{option}: {path} is no network that spandrel can load ({reason}); give another") from error
-    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or (
-        descriptor.input_channels,
-        descriptor.output_channels,
-    ) != (3, 3):
+    channels = descriptor.input_channels, descriptor.output_channels
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or channels != (3, 3):
         raise WeightsError(f"{option}: {path} is a {descriptor.architecture.name}, expected a network from RGB to RGB")
     target = torch.device(device)
     model = descriptor.to(target).eval()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from skimage.data import astronaut
 
-from likeness.data.degradations.stills import degrade
+from likeness.data.photos import degraded_frame, draw_rng
 from likeness.evaluation.benchmarks.base import CROP, Benchmark
 from likeness.evaluation.benchmarks.video import TrueClip, true_frames
 from likeness.metrics.landmarks import Detector
-from likeness.ops.geometry import Matrix, face_width, scale_of, similarity
+from likeness.ops.geometry import Matrix, face_width, similarity
 from likeness.ops.resize import resize
 from likeness.types import Pixels
 
@@ -25,7 +24,7 @@ NARROWEST = 100.0  # face width in a frame of a clip
 
 @dataclass(frozen=True)
 class Picture:
-    """A photograph with its largest face.
+    """A photograph with one face, the largest or, on LFW, the one nearest to the centre.
 
     Attributes:
         name: of the picture, from which its degradation is drawn.
@@ -46,10 +45,10 @@ class Picture:
 
         Drawn from seed, recipe and name alone.
         """
-        digest = hashlib.sha256(f"{recipe}/{self.name}".encode()).digest()
-        rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
-        (height, width), scale = self.truth.shape[:2], scale_of(self.matrix)
-        small = degrade(resize(self.truth, round(width * scale), round(height * scale)), recipe, rng)[0]
+        (height, width), rng = self.truth.shape[:2], draw_rng(seed, recipe, self.name)
+        if recipe == "clean":  # not resampled twice
+            return resize(self.truth, width // self.upscale, height // self.upscale)
+        small = degraded_frame(self.truth, self.matrix, recipe, rng)
         return resize(small, width // self.upscale, height // self.upscale)
 
 
@@ -62,11 +61,11 @@ def lfw_pictures(frames: Benchmark) -> Iterator[Picture]:
 
 
 def clip_pictures(clips: Sequence[TrueClip], detector: Detector, each: int) -> Iterator[Picture]:
-    """Up to `each` frames of every clip, a second apart, whose largest face is at least `NARROWEST` wide."""
+    """Up to `each` frames of every clip, 30 frames apart, whose largest face is at least `NARROWEST` wide."""
     for clip in clips:
         for number, frame in enumerate(islice(true_frames(clip), 0, each * 30, 30)):
             name = f"{Path(clip.file).name} {number}"
-            yield from _with_face(name, "clips", frame, detector, CLIP_FACTOR)
+            yield from _with_face(name, "clips", frame, detector, CLIP_FACTOR, NARROWEST)
 
 
 def astronaut_picture(detector: Detector) -> Iterator[Picture]:
@@ -74,7 +73,9 @@ def astronaut_picture(detector: Detector) -> Iterator[Picture]:
     yield from _with_face("astronaut", "skimage", np.ascontiguousarray(astronaut()), detector, 1)
 
 
-def _with_face(name: str, source: str, truth: Pixels, detector: Detector, upscale: int) -> Iterator[Picture]:
+def _with_face(
+    name: str, source: str, truth: Pixels, detector: Detector, upscale: int, narrowest: float = 0.0
+) -> Iterator[Picture]:
     (faces,) = detector.detect([truth])
-    if len(faces) and face_width(faces.landmarks[0]) >= NARROWEST:
+    if len(faces) and face_width(faces.landmarks[0]) >= narrowest:
         yield Picture(name, source, truth, similarity(faces.landmarks[0], CROP), upscale)

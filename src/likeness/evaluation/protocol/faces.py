@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from likeness.data.degradations.stills import degrade
-from likeness.data.photos import simulate_photo
+from likeness.data.photos import degraded_frame, draw_rng, simulate_photo
 from likeness.evaluation import scores as stored
 from likeness.evaluation.benchmarks.base import CROP, LARGE, Benchmark, Sample
 from likeness.evaluation.methods.base import INPUT, Method, at_both_sizes, clipped_batch
@@ -21,7 +21,6 @@ from likeness.evaluation.protocol.guard import ACCEPTED
 from likeness.evaluation.protocol.measures import Measures, Truth
 from likeness.evaluation.scores import TRUTH, Places, Run, Scores
 from likeness.ops.color import to_float, to_integer
-from likeness.ops.geometry import scale_of
 from likeness.ops.resize import resize
 from likeness.stages.align import align, align_with
 from likeness.stages.measure import measure
@@ -48,17 +47,14 @@ def degraded_face(sample: Sample, recipe: str, seed: int) -> tuple[FloatArray, P
 
     Drawn from seed, recipe and name, so order and limit do not matter.
     """
-    digest = hashlib.sha256(f"{recipe}/{sample.name}".encode()).digest()
-    rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+    rng = draw_rng(seed, recipe, sample.name)
     if sample.photo is not None:
         photo, landmarks = simulate_photo(sample.photo, sample.width, recipe, rng)
         crop = align(photo, landmarks, CROP)
         return crop.image, measure(photo, crop)
     if sample.frame is not None and sample.matrix is not None:
-        # The recipe's numbers are for a crop of 256: the frame is brought to that scale, and back.
-        (height, width), scale = sample.frame.shape[:2], scale_of(sample.matrix)
-        small = degrade(resize(sample.frame, round(width * scale), round(height * scale)), recipe, rng)[0]
-        frame = resize(small, width, height)
+        height, width = sample.frame.shape[:2]
+        frame = resize(degraded_frame(sample.frame, sample.matrix, recipe, rng), width, height)
         return to_float(frame), measure(frame, align_with(frame, sample.matrix, CROP))
     pixels = degrade(sample.truth_256, recipe, rng)[0]
     image = to_float(pixels)

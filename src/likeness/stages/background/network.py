@@ -12,6 +12,7 @@ from likeness.ops.color import to_float, to_integer
 from likeness.ops.resize import enlarge
 from likeness.ops.tiles import tiles
 from likeness.stages.background.base import Progress
+from likeness.stages.background.lanczos import lanczos
 from likeness.types import FloatArray, Pixels
 
 
@@ -45,13 +46,15 @@ def run_network(
         strength: 0..1, fraction of the network's picture; the rest is Lanczos.
         progress: is told the number of tiles done.
     """
+    if strength == 0:
+        return lanczos(pixels, factor)
     height, width = pixels.shape[:2]
-    border = max(net.context, 8)  # Lanczos' kernel and the second pass of resampling read some pixels, too
+    border = max(net.context, 8)  # Lanczos' kernel reads some pixels, too
     padded = np.pad(pixels, ((border, border), (border, border), (0, 0)), "edge")
     out = np.empty((height * factor, width * factor, 3), pixels.dtype)
-    places = list(tiles(height, width, tile, 0))
-    for done, place in enumerate(places):
-        top, left, bottom, right = place.core
+    places = list(tiles(height, width, tile))
+    for done, (rows, columns) in enumerate(places):
+        top, bottom, left, right = rows.start, rows.stop, columns.start, columns.stop
         part = to_float(padded[top : bottom + 2 * border, left : right + 2 * border])
         inner = border - net.context
         size = ((right - left) * factor, (bottom - top) * factor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,20 +13,16 @@ from likeness.ops.color import grey8
 from likeness.ops.quality import blockiness, detail, flat_noise
 from likeness.ops.tensors import to_tensor
 from likeness.stages.background.base import BackgroundConfig, BackgroundPlan, Progress
-from likeness.stages.background.lanczos import lanczos
 from likeness.stages.background.network import Network, run_network
 from likeness.types import FloatArray, MediaKind, Pixels
 
 _SECOND = 4  # source pixels of context for the second pass, which reads 7 of twice the size
 _PART = 1024  # edge of the middle of a picture that is measured
-# Noise and blockiness, in grey levels, at which the noise levels 1, 2 and 3 begin, and the range in which `auto`
-# fades in. From training faces under noise and JPEG, see experiments/background.
-_NOISE, _NOISE_FADE = (0.6, 1.2, 2.0), (0.6, 1.0)
-_BLOCKS, _BLOCKS_FADE = (1.4, 2.6, 4.5), (0.7, 1.0)
-_DETAIL_FADE, _BLUR_STRENGTH = (
-    (3.0, 5.0),
-    0.7,
-)  # percent; a good but smooth picture has as little detail as a blurred one
+# Where `auto` fades in, from tables of training faces (experiments/background).
+_NOISE_FADE, _BLOCKS_FADE = (1.5, 2.5), (1.2, 2.0)  # grey levels
+_DETAIL_FADE = (3.0, 5.0)  # percent
+_BLUR_STRENGTH = 0.7  # a good but smooth picture has as little detail as a blurred one
+_BLOCKS = (2.6, 4.5)  # blockiness from which noise levels 2 and 3 are taken
 
 
 class Waifu2x:
@@ -41,13 +38,11 @@ class Waifu2x:
 
     def plan(self, pixels: Pixels, kind: MediaKind) -> BackgroundPlan:
         """See `Background`."""
-        level, figures = noise_level(pixels)
-        return BackgroundPlan("waifu2x", f"chosen by background.name; {figures}", self.config.strength, level)
+        faults = find_faults(pixels)
+        return BackgroundPlan("waifu2x", f"chosen by background.name; {faults}", self.config.strength, faults.level)
 
     def enlarge(self, pixels: Pixels, factor: int, plan: BackgroundPlan, progress: Progress | None = None) -> Pixels:
         """See `Background`; a factor of 4 takes two passes, of which the second only enlarges."""
-        if plan.strength == 0:
-            return lanczos(pixels, factor)
         first, second = self.nets[plan.noise_level], self.nets[None]
 
         def once(image: FloatArray) -> FloatArray:
@@ -71,33 +66,54 @@ class Auto(Waifu2x):
         clips = on_gpu if self.config.clips is None else self.config.clips
         if kind != "photo" and not clips:
             return BackgroundPlan("lanczos", "a clip, and background.clips is off on a CPU")
-        level, figures = noise_level(pixels)
-        strength = self.config.strength * poorness(pixels)
+        faults = find_faults(pixels)
+        strength = self.config.strength * faults.poorness
         if strength < 0.05:
-            return BackgroundPlan("lanczos", f"a good picture: {figures}")
-        return BackgroundPlan("waifu2x", f"a poor picture: {figures}", round(strength, 2), level)
+            return BackgroundPlan("lanczos", f"a good picture: {faults}")
+        return BackgroundPlan("waifu2x", f"a poor picture: {faults}", round(strength, 2), faults.level)
 
 
-def noise_level(pixels: Pixels) -> tuple[int, str]:
-    """waifu2x's noise level for a picture, 0 to 3, and the figures that decided it, as text."""
-    picture = _middle(pixels)
-    noise, blocks = flat_noise(picture), blockiness(picture)
-    level = max(int(np.searchsorted(_NOISE, noise, "right")), int(np.searchsorted(_BLOCKS, blocks, "right")))
-    return level, f"noise {noise:.1f}, blockiness {blocks:.1f}, detail {detail(picture):.1f} %"
+@dataclass(frozen=True)
+class Faults:
+    """What was measured of a picture's middle.
+
+    Attributes:
+        noise: in its flattest parts, in grey levels.
+        blocks: its blockiness, in grey levels.
+        detail: in percent, see `ops.quality.detail`.
+    """
+
+    noise: float
+    blocks: float
+    detail: float
+
+    def __str__(self) -> str:
+        return f"noise {self.noise:.1f}, blockiness {self.blocks:.1f}, detail {self.detail:.1f} %"
+
+    @property
+    def level(self) -> int:
+        """waifu2x's noise level: 3 for noise, 1 to 3 by blockiness, 1 for missing detail, else 0."""
+        if self.noise >= _NOISE_FADE[0]:
+            return 3
+        if self.blocks >= _BLOCKS_FADE[0]:
+            return 1 + int(np.searchsorted(_BLOCKS, self.blocks, "right"))
+        return int(self.detail < _DETAIL_FADE[1])
+
+    @property
+    def poorness(self) -> float:
+        """0 for a good picture, 1 for a noisy or blocky one; at most 0.7 for one that only lacks detail."""
+        noise = np.interp(self.noise, _NOISE_FADE, (0, 1))
+        blocks = np.interp(self.blocks, _BLOCKS_FADE, (0, 1))
+        blur = np.interp(self.detail, _DETAIL_FADE, (_BLUR_STRENGTH, 0))
+        return float(max(noise, blocks, blur))
 
 
-def poorness(pixels: Pixels) -> float:
-    """0 for a good picture, 1 for a noisy or blocky one; at most 0.7 for one that only lacks detail."""
-    picture = _middle(pixels)
-    noise = np.interp(flat_noise(picture), _NOISE_FADE, (0, 1))
-    blocks = np.interp(blockiness(picture), _BLOCKS_FADE, (0, 1))
-    blur = np.interp(detail(picture), _DETAIL_FADE, (_BLUR_STRENGTH, 0))
-    return float(max(noise, blocks, blur))
-
-
-def _middle(pixels: Pixels) -> FloatArray:
+def find_faults(pixels: Pixels) -> Faults:
+    """Measures the middle of an HWC picture, at most 1024 x 1024 pixels."""
     top, left = (max(0, (n - _PART) // 2) for n in pixels.shape[:2])
-    return grey8(np.ascontiguousarray(pixels[top : top + _PART, left : left + _PART])).astype(np.float32)
+    part = np.ascontiguousarray(pixels[top : top + _PART, left : left + _PART])
+    picture = grey8(part).astype(np.float32)
+    return Faults(flat_noise(picture), blockiness(picture), detail(picture))
 
 
 def _run(net: UpConv7, image: FloatArray) -> FloatArray:
