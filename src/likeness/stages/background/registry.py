@@ -49,7 +49,9 @@ _READS, _WRITES = "pixels, a factor and a plan", "enlarged pixels"
 BACKGROUNDS: Registry[BackgroundOptions, Background] = Registry("background.name")
 BACKGROUNDS.add(Entry("auto", _READS, _WRITES, "at most waifu2x's", _auto, _waifu2x_files))
 BACKGROUNDS.add(Entry("lanczos", _READS, _WRITES, "nothing", lambda _: Lanczos()))
-BACKGROUNDS.add(Entry("waifu2x", _READS, _WRITES, "about 13 s a megapixel of input on two cores", _waifu2x, _waifu2x_files))
+BACKGROUNDS.add(
+    Entry("waifu2x", _READS, _WRITES, "about 13 s a megapixel of input on two cores", _waifu2x, _waifu2x_files)
+)
 BACKGROUNDS.add(
     Entry("realesrgan", _READS, _WRITES, "about 7 min a megapixel on two cores", _realesrgan,
           lambda _: {"realesrgan": REALESRGAN.binary()})
