@@ -27,18 +27,19 @@ class DiscriminatorOutput(NamedTuple):
 
 
 class PatchDiscriminator(nn.Module):
-    """(B, 3, S, S) in [0, 1] to (B, 1, S/8 - 2, S/8 - 2) scores, positive = real.
+    """(B, C, S, S) in [0, 1] to (B, 1, S/8 - 2, S/8 - 2) scores, positive = real.
 
     Spectral normalisation (Miyato et al., ICLR 2018) instead of batch normalisation, for which a batch of eight is too
     small.
 
     Args:
         width: channels of the first convolution; each of the two that follow doubles them.
+        channels: C of the input.
     """
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, channels: int = 3) -> None:
         super().__init__()
-        widths = (3, width, 2 * width, 4 * width)
+        widths = (channels, width, 2 * width, 4 * width)
         self.down = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in pairwise(widths))
         self.mix = spectral_norm(nn.Conv2d(4 * width, 4 * width, 4, padding=1))
         self.score = spectral_norm(nn.Conv2d(4 * width, 1, 4, padding=1))

@@ -2,8 +2,9 @@
 
 Alignment puts eyes and mouth at the same place in every crop, so their windows are fixed; windows of skin, hair and
 background are random. Each kind has its own discriminator, whose features also serve for feature matching and for the
-style loss. Each adversarial gradient is scaled to the gradient of the reconstruction losses in the same windows (Esser
-et al. 2021, eq. 7), so that a weight has the same effect throughout the training.
+style loss. They read luma: trained with RGB, Expert-F drew coloured dots of 3 to 4 px in eyes and lips. Each
+adversarial gradient is scaled to the gradient of the reconstruction losses in the same windows (Esser et al. 2021, eq.
+7), so that a weight has the same effect throughout the training.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from likeness.errors import ConfigError
+from likeness.metrics.images import luma
 from likeness.nets.discriminator import (
     DiscriminatorOutput,
     PatchDiscriminator,
@@ -103,7 +105,7 @@ class Windows:
         self.fixed_corners = [tuple(round(float(c)) - size // 2 for c in reversed(centre)) for centre in centres]
 
     def cut(self, images: Tensor) -> dict[str, Tensor]:
-        """Windows of (B, 3, 512, 512) by kind: (2 B, 3, S, S), (B, 3, S, S), (B x texture_windows, 3, S, S).
+        """Windows of (B, C, 512, 512) by kind: (2 B, C, S, S), (B, C, S, S), (B x texture_windows, C, S, S).
 
         Right eyes are mirrored to look like left ones.
         """
@@ -131,16 +133,17 @@ class WindowGan(nn.Module):
     def __init__(self, config: GanConfig) -> None:
         super().__init__()
         self.config = config
-        self.kinds = nn.ModuleDict({kind: PatchDiscriminator(config.width) for kind in KINDS})
+        self.kinds = nn.ModuleDict({kind: PatchDiscriminator(config.width, channels=1) for kind in KINDS})
 
     def compare(self, image: Tensor, truth: Tensor, windows: Windows) -> Outputs:
-        """Scores and features of the windows of `image` and of `truth`, by kind.
+        """Scores and features of the windows of the luma of `image` and of `truth`, by kind.
 
         Args:
             image, truth: (B, 3, 512, 512) in [0, 1].
             windows: of this batch.
         """
-        fake, real, outputs = windows.cut(image), windows.cut(truth), {}
+        fake, real = (windows.cut(luma(images).unsqueeze(1)) for images in (image, truth))
+        outputs = {}
         for kind, discriminator in self.kinds.items():
             both = discriminator(torch.cat([fake[kind], real[kind]]))
             scores, *features = (t.chunk(2) for t in (both.scores, *both.features))
