@@ -21,7 +21,7 @@ def made(count: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return features, has
 
 
-def test_the_probe_finds_the_features_that_tell() -> None:
+def test_probe_finds_the_informative_features() -> None:
     features, has = made(400, 0)
     every = np.ones(400, np.bool_)
     probe = fit(standardised(features, every), has, every, [(name,) for name in NAMES], 0)

@@ -92,7 +92,7 @@ def reach(block: torch.nn.Module, size: int) -> Tensor:
     return x.grad[0].abs().sum(0) > 0
 
 
-def test_fourier_unit_sees_everything_a_residual_block_its_surroundings() -> None:
+def test_fourier_unit_reads_the_whole_image_a_residual_block_its_surroundings() -> None:
     torch.manual_seed(0)
     unit = FourierUnit(4, 8)
     torch.nn.init.normal_(unit.leave.weight)

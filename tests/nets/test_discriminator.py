@@ -35,7 +35,7 @@ def test_adaptive_weight_makes_both_pull_alike() -> None:
     assert float(adaptive_weight(torch.zeros(2), b)) == 0
 
 
-def test_a_score_sees_seventy_pixels() -> None:
+def test_a_score_reads_seventy_pixels() -> None:
     torch.manual_seed(0)
     net = PatchDiscriminator(8)
     image = torch.rand(1, 3, 128, 128, requires_grad=True)
@@ -61,7 +61,7 @@ def test_every_layer_is_held_to_a_gain_of_one() -> None:
         assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) == pytest.approx(1, abs=0.05)
 
 
-def test_it_learns_to_tell_noise_from_smooth() -> None:
+def test_discriminator_learns_to_separate_noise_from_smooth_images() -> None:
     torch.manual_seed(0)
     net = PatchDiscriminator(8)
     optimizer = torch.optim.AdamW(net.parameters(), 2e-3)

@@ -66,7 +66,7 @@ def test_same_as_dlib_on_real_faces(embedder: FaceEmbedder, data_root: Path) -> 
 
 
 @pytest.mark.data
-def test_real_people_are_told_apart(embedder: FaceEmbedder, data_root: Path) -> None:
+def test_photos_of_different_people_lie_further_away_than_of_one(embedder: FaceEmbedder, data_root: Path) -> None:
     root = data_root / "faces"
     records = [r for r in split_records(read_manifest(root), "val") if r.kind == "real"][::12][:10]
     faces = tensor(*(read_face(root, r) for r in records))

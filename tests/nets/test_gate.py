@@ -69,7 +69,7 @@ def test_probabilities_are_tempered_logits() -> None:
 
 
 @pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
-def test_the_temperature_that_made_the_outcomes_is_found(true: float) -> None:
+def test_fit_recovers_the_temperature_of_the_outcomes(true: float) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(20_000, generator=generator)
     better = (torch.rand(20_000, generator=generator) < (logits / true).sigmoid()).float()

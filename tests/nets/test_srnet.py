@@ -37,5 +37,5 @@ def test_an_empty_body_is_refused() -> None:
         SRNetConfig(blocks=0)
 
 
-def test_the_size_is_told_in_plain_data() -> None:
+def test_config_holds_the_size_as_plain_data() -> None:
     assert SRNetConfig(**SRNetConfig(16, 3).to_dict()) == SRNetConfig(16, 3)

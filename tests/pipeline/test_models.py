@@ -68,7 +68,7 @@ CHOOSERS = {
 
 
 @pytest.mark.parametrize("name", CHOOSERS)
-def test_the_gate_chooses_where_it_knows_both_experts(name: str) -> None:
+def test_gate_chooses_only_between_its_two_experts(name: str) -> None:
     words, expected = CHOOSERS[name]
     files = {name: str(released(name)) for name in ("expert_f", "gate")}
     loaded = models.load_models(from_overrides(["device=cpu", *(w.format(**files) for w in words)]))

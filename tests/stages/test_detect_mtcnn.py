@@ -19,7 +19,7 @@ def detector() -> MtcnnDetector:
     return MtcnnDetector()
 
 
-def test_landmarks_lie_where_the_eye_sees_them(detector, portrait, points):
+def test_landmarks_match_those_marked_by_hand(detector, portrait, points):
     (faces,) = detector.detect([portrait])
     assert len(faces) == 1
     assert faces.scores[0] > 0.99

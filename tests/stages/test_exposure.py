@@ -166,7 +166,7 @@ def foreign() -> ExternalExpert:
 
 def graph_t() -> OnnxExpert:
     state = {n: np.zeros((1, 4), np.float32) for n in STATE}
-    return OnnxExpert("expert_t", Graph(len(STATE)), state, steady=True)
+    return OnnxExpert("expert_t", Graph(len(STATE)), state, temporal=True)
 
 
 EXPERTS: dict[str, Callable[[], Any]] = {

@@ -1,4 +1,4 @@
-"""The guard: who it lets pass, whom it pulls back, and when it cannot tell."""
+"""The guard: who it lets pass, whom it reduces, and when it is undecided."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_strictness_divides_the_bound(embedder, face, stranger):
     assert verdict.final_distance <= 0.3
 
 
-def test_cannot_tell_does_nothing_and_says_so(embedder, face, stranger):
+def test_an_undecided_verdict_changes_nothing_and_is_reported(embedder, face, stranger):
     verdict = guard(embedder, face, stranger, None)
     assert (verdict.verdict, verdict.alpha, verdict.bound) == ("undecided", 1.0, None)
     assert verdict.distance == verdict.final_distance > 0.6
@@ -109,7 +109,7 @@ def test_a_512_face_counts_as_its_256_mean(embedder, face, portrait, points):
         (5000.0, 0.4),  # beyond the last knot the last bound stands
         (100.0, 0.5),
         (float(np.exp((np.log1p(100) + np.log1p(1000)) / 2) - 1), 0.45),  # halfway in log(1 + s)
-        (10.0, None),  # .7 of one person, .6 of others: cannot tell
+        (10.0, None),  # 0.7 of one person, 0.6 of others: undecided
         (0.0, None),
     ],
 )

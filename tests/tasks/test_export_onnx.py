@@ -201,5 +201,5 @@ def test_the_matrix_is_the_transform() -> None:
         torch.testing.assert_close(other(x), net(x), atol=1e-5, rtol=1e-4)
 
 
-def test_what_a_file_was_made_of_is_stated(folder: Path) -> None:
+def test_export_notes_name_the_source(folder: Path) -> None:
     assert set(json.loads((folder / "expert_t.json").read_text())["weights"]) == {"expert_t", "prior", "expert_f"}

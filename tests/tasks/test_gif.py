@@ -39,7 +39,7 @@ def test_a_gif_s_frames_are_even_in_time(clips: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_clips_spoiled_on_purpose_are_told(kind: str) -> None:
+def test_damaged_clips_are_reported(kind: str) -> None:
     frames = list(moving(3, (480, 400), 130))
     for seed in range(4):
         poor = spoiled(frames, kind, np.random.default_rng(seed))  # type: ignore[arg-type]
@@ -139,7 +139,7 @@ def test_the_confusion_matrix_counts(clips: Path, tmp_path: Path, capsys: pytest
         (["dst=x", "src={empty}"], "no video in"),
     ],
 )
-def test_what_is_missing_or_wrong_is_said(
+def test_error_names_what_is_missing_or_wrong(
     words: list[str], said: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()

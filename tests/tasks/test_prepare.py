@@ -135,7 +135,7 @@ def test_avif_is_small_and_near(photos: Path, tmp_path: Path, detector: KnownFac
         assert (tmp_path / "avif" / b.file).stat().st_size < 0.5 * (tmp_path / "png" / a.file).stat().st_size
 
 
-def test_what_was_skipped_is_said(
+def test_summary_counts_skipped_photos(
     photos: Path, tmp_path: Path, detector: KnownFaces, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "likeness.tasks.prepare"):

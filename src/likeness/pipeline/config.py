@@ -125,7 +125,7 @@ class RestorerConfig:
             registry[name]  # raises for an unknown name
         if self.expert.name not in ("auto", *EXPERTS.names):
             raise ConfigError(f"expert.name: got {self.expert.name!r}, expected auto, {', '.join(EXPERTS.names)}")
-        self.expert_t = self._steady()
+        self.expert_t = self._with_temporal_defaults()
         if self.upscale not in UPSCALES:
             raise ConfigError(f"upscale: got {self.upscale!r}, expected auto, 1, 2 or 4")
         if not 0 <= self.strength <= 1:
@@ -156,7 +156,7 @@ class RestorerConfig:
         if self.precision not in ("auto", "fp32", "bf16", "fast"):
             raise ConfigError(f"precision: got {self.precision!r}, expected auto, fp32, bf16 or fast")
 
-    def _steady(self) -> KnobsConfig:
+    def _with_temporal_defaults(self) -> KnobsConfig:
         """Expert-T's options with unset ones resolved: smoothing over time where it is supported."""
         knobs = self.expert_t
         runs = self.expert.name in ("auto", "expert_t")

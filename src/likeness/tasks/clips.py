@@ -38,8 +38,8 @@ def moving(count: int, size: tuple[int, int] = (640, 480), face: float = 120.0) 
 
 def four_moving(count: int, size: tuple[int, int] = (640, 480), face: float = 80.0) -> Iterator[Pixels]:
     """The same with four faces, each in a quarter of the frame and at another point of its circle."""
-    quarter, apart = (size[0] // 2, size[1] // 2), 40
-    four = [islice(moving(count + apart * i, quarter, face), apart * i, None) for i in range(4)]
+    quarter, delay = (size[0] // 2, size[1] // 2), 40
+    four = [islice(moving(count + delay * i, quarter, face), delay * i, None) for i in range(4)]
     for a, b, c, d in zip(*four, strict=True):
         yield np.vstack([np.hstack([a, b]), np.hstack([c, d])])
 

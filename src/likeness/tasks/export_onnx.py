@@ -79,11 +79,11 @@ def export_onnx(options: OnnxOptions) -> list[Path]:
     for name, (graph, weights) in graphs.items():
         path = Path(options.dst) / f"{name}.onnx"
         write_graph(graph, path, weights)
-        apart = difference(graph, path)
-        if apart > PARITY:
+        error = difference(graph, path)
+        if error > PARITY:
             path.unlink()
-            raise WeightsError(f"{path}: differs from torch by {apart:.2g}, expected at most {PARITY}; not kept")
-        log.info("%s: %.1f MB, differs from torch by %.1g at most", path, path.stat().st_size / 1e6, apart)
+            raise WeightsError(f"{path}: differs from torch by {error:.2g}, expected at most {PARITY}; not kept")
+        log.info("%s: %.1f MB, differs from torch by %.1g at most", path, path.stat().st_size / 1e6, error)
         written.append(path)
     return written
 
@@ -91,7 +91,7 @@ def export_onnx(options: OnnxOptions) -> list[Path]:
 def difference(graph: Graph, path: Path) -> float:
     """The largest difference of the first output, between torch and ONNX Runtime, on the graph's examples."""
     with torch.inference_mode():
-        found = graph.net(*graph.inputs.values())
-    ours = (found[0] if isinstance(found, tuple) else found).numpy()
+        outputs = graph.net(*graph.inputs.values())
+    ours = (outputs[0] if isinstance(outputs, tuple) else outputs).numpy()
     theirs = open_graph(path)({name: tensor.numpy() for name, tensor in graph.inputs.items()})[0]
     return float(np.abs(ours - theirs).max())

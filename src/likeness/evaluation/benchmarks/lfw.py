@@ -187,11 +187,11 @@ def open_lfw_frames(folder: Path | None, finder: LandmarkFinder, count: int, lim
     root = _root(folder, VIEW_1)
     every = _view_1(root, count, limit)
     every_file = [find_image(root, n) for n in every]
-    found = [(n, f, p) for n, f, p in zip(every, every_file, finder.find(every_file), strict=True) if p is not None]
-    names, files = [n for n, _, _ in found], [f for _, f, _ in found]
+    faces = [(n, f, p) for n, f, p in zip(every, every_file, finder.find(every_file), strict=True) if p is not None]
+    names, files = [n for n, _, _ in faces], [f for _, f, _ in faces]
 
     def load(index: int) -> Sample:
-        name, file, points = found[index]
+        name, file, points = faces[index]
         frame, matrix = read_frame(file), geometry.similarity(points, CROP)
         width = face_width(points.astype(np.float32))
         return Sample(name, "lfw", align(frame, points), width=width, frame=frame, matrix=matrix)

@@ -98,7 +98,7 @@ class _Series:
         self.seconds += time.perf_counter() - start
         return [np.asarray(pixels, np.float32) for pixels, _ in outputs], [points for _, points in outputs]
 
-    def exchange(self, present: Sequence[Present], crops: Sequence[FloatArray]) -> list[FloatArray | None]:
+    def replace_crops(self, present: Sequence[Present], crops: Sequence[FloatArray]) -> list[FloatArray | None]:
         """The last crop of each face; keeps the new ones."""
         last = []
         for (_, face, _), crop in zip(present, crops, strict=True):
@@ -233,7 +233,7 @@ def _next_chunk(truth: _Series, frames: Sequence[FloatArray], faces: Sequence[Tr
         if (points := face.at(start + i)) is not None
     ]
     crops = _crops(frames, present)
-    last_crops = truth.exchange(present, crops)
+    last_crops = truth.replace_crops(present, crops)
     return _Chunk(
         frames, last_frames, _motions(last_frames, frames), present, crops, last_crops, _motions(last_crops, crops)
     )
@@ -257,7 +257,7 @@ def _measure(chunk: _Chunk, truth: _Series, series: Sequence[_Series], measures:
             values, vectors = measures.compare(_batch(crops), true_crops)
             for metric, figures in values.items():
                 one.face_values.setdefault(metric, []).extend(figures.tolist())
-            last_crops = one.exchange(chunk.present, crops)
+            last_crops = one.replace_crops(chunk.present, crops)
             for j, (last, now) in enumerate(zip(last_crops, crops, strict=True)):
                 temporal = _temporal(last, now, chunk.last_crops[j], chunk.crops[j], chunk.crop_motions[j])
                 _append(one.face_values, temporal)

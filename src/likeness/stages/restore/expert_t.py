@@ -82,13 +82,13 @@ class ExpertTExpert(BaseExpert):
 
     def _restore(self, crops: Sequence[FloatArray], conditions: Sequence[Conditions] | None) -> list[Restored]:
         batch = stack_crops(crops, self.device)
-        steady = conditions if self.pool or self.code_smoothing else None
+        temporal = conditions if self.pool or self.code_smoothing else None
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            if steady is None:
+            if temporal is None:
                 out = self.net(batch, self.frozen, self.knobs)
                 return split_faces(out.image, out.log_scale, self.half)
-            state = stack_states([c.state for c in steady], self.net.initial_state())
-            weights = torch.tensor([c.weight for c in steady], device=self.device).to(state.weight)
+            state = stack_states([c.state for c in temporal], self.net.initial_state())
+            weights = torch.tensor([c.weight for c in temporal], device=self.device).to(state.weight)
             smoothing = CodeSmoothing(state, weights, self.pool, self.code_smoothing)
             out, state = self.net.restore_sequence(batch, self.frozen, self.knobs, smoothing)
         restored = split_faces(out.image, out.log_scale, self.half)

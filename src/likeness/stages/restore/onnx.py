@@ -30,9 +30,9 @@ class OnnxExpert(BaseExpert):
     Args:
         name: expert_f or expert_t.
         run: the graph: named inputs to the image (1, 3, 512, 512), the logarithm of the error's scale and, where it is
-            steady over time, the state for the next frame.
+            temporal, the state for the next frame.
         inputs: further inputs of the graph, by name; for a new face also its state.
-        steady: pass the state from frame to frame.
+        temporal: pass the state from frame to frame.
         sha256: of the file.
         half: the scale at which confidence is 0.5.
     """
@@ -44,15 +44,15 @@ class OnnxExpert(BaseExpert):
         name: str,
         run: Run,
         inputs: Mapping[str, Array] | None = None,
-        steady: bool = False,
+        temporal: bool = False,
         sha256: str = "",
         half: float = 0.02,
     ) -> None:
-        self.name, self.run, self.inputs, self.steady = name, run, dict(inputs or {}), steady
+        self.name, self.run, self.inputs, self.temporal = name, run, dict(inputs or {}), temporal
         self.sha256, self.half = sha256, half
 
     def _restore(self, crops: Sequence[FloatArray], conditions: Sequence[Conditions] | None) -> list[Restored]:
-        if conditions is None or not self.steady:
+        if conditions is None or not self.temporal:
             return [self._one(crop, {}) for crop in crops]
         return [self._one(crop, self._inputs(c)) for crop, c in zip(crops, conditions, strict=True)]
 
@@ -64,7 +64,7 @@ class OnnxExpert(BaseExpert):
         face = stack_crops([crop], torch.device("cpu")).numpy()
         image, log_scale, *state = self.run({"face": face, **self.inputs, **inputs})
         (restored,) = split_faces(torch.from_numpy(image), torch.from_numpy(log_scale), self.half)
-        return replace(restored, state=tuple(state)) if self.steady and inputs else restored
+        return replace(restored, state=tuple(state)) if self.temporal and inputs else restored
 
 
 def open_graph(path: Path) -> Run:
