@@ -38,6 +38,7 @@ from likeness.metrics.temporal import (
 )
 from likeness.ops.flow import Motion, motion
 from likeness.ops.geometry import EYE_DISTANCE_256, face_width, similarity
+from likeness.ops.mask import template_mask
 from likeness.ops.tensors import stack_crops
 from likeness.stages.align import align_with
 from likeness.types import FloatArray
@@ -259,8 +260,9 @@ def _measure(chunk: _Chunk, truth: _Series, series: Sequence[_Series], measures:
                 one.face_values.setdefault(metric, []).extend(figures.tolist())
             last_crops = one.replace_crops(chunk.present, crops)
             for j, (last, now) in enumerate(zip(last_crops, crops, strict=True)):
-                temporal = _temporal(last, now, chunk.last_crops[j], chunk.crops[j], chunk.crop_motions[j])
-                _append(one.face_values, temporal)
+                moved = chunk.crop_motions[j]
+                _append(one.face_values, _temporal(last, now, chunk.last_crops[j], chunk.crops[j], moved))
+                _append(one.face_values, _regional_warping(last, now, moved))
             one.add_vectors(chunk.present, vectors)
         for i, _, points in chunk.present:
             distances = [np.linalg.norm(points.mean(0) - p.mean(0)) for p in restored_faces[i]]
@@ -283,6 +285,18 @@ def _temporal(
         "tmse_excess": tmse - temporal_mse(true_last, true_now),
         "tmse_gt": temporal_error(last, now, true_last, true_now),
         "warping": warping_error(last, now, true_motion),
+    }
+
+
+def _regional_warping(last: FloatArray | None, now: FloatArray, moved: Motion | None) -> dict[str, float]:
+    """Shimmer at the head mask's rim shows as a warping error above the face's."""
+    if last is None or moved is None:
+        return {}
+    head, face = template_mask(CROP, "head"), template_mask(CROP, "face")
+    regions = {"warping_rim": (head > 0) & (head < 1), "warping_face": face > 0}
+    return {
+        name: warping_error(last, now, moved._replace(visible=moved.visible & region))
+        for name, region in regions.items()
     }
 
 

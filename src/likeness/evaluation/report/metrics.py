@@ -48,6 +48,8 @@ CLIP_METRICS = (
     MetricInfo("tmse_excess", "T-MSE excess", "→ 0", 2),
     MetricInfo("tmse", "T-MSE", "-", 2),
     MetricInfo("warping", "warping error", "↓", 2, "percent"),
+    MetricInfo("warping_rim", "warping, head mask's rim", "↓", 2, "percent"),
+    MetricInfo("warping_face", "warping, face", "↓", 2, "percent"),
     MetricInfo("jitter", "landmark jitter over the truth's", "→ 1", 3),
     MetricInfo("neighbour", "embedder distance of neighbours", "↓", 4, "percent"),
     MetricInfo("judge_neighbour", "judge distance of neighbours", "↓", 4, "percent"),
