@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all lint docs clean
+.PHONY: demo test test-all lint docs schema clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +29,9 @@ test-all: lint  ## the slow tests too
 
 docs: $(STAMP)  ## build the documentation into site/, offline
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+schema: $(STAMP)  ## the report's JSON schema, from its types
+	$(BIN)/python -m likeness.tasks.report_schema > docs/report.schema.json
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache

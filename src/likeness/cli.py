@@ -53,6 +53,11 @@ def split_paths(arguments: Sequence[str]) -> tuple[Paths, list[str]]:
 
     Returns:
         The paths, and the other arguments in their order.
+
+    Examples:
+        >>> paths, options = split_paths(["input=a [1].jpg", "output=results", "upscale=2"])
+        >>> str(paths.inputs[0]), str(paths.output), options
+        ('a [1].jpg', 'results', ['upscale=2'])
     """
     taken: dict[str, list[str]] = {name: [] for name in VERBATIM}
     rest = []
@@ -83,6 +88,10 @@ def spell_out(words: Sequence[str], quote: bool = False) -> list[str]:
     Args:
         words: `key=value`; what has no short form passes.
         quote: write a short form's value so that Hydra's parser gives it back as it was typed.
+
+    Examples:
+        >>> spell_out(["expert=external", "upscale=2"])
+        ['expert.name=external', 'upscale=2']
     """
     return [_spelt(*word.partition("="), quote) for word in words]
 

@@ -41,6 +41,15 @@ class Registry(Generic[Options, Loaded]):
 
     Args:
         option: the option that names one, for messages.
+
+    Examples:
+        >>> numbers: Registry[None, int] = Registry("number")
+        >>> numbers.add(Entry("one", "nothing", "an integer", "nothing", lambda options: 1))
+        >>> numbers["one"].load(None)
+        1
+        >>> numbers["two"]
+        Traceback (most recent call last):
+        likeness.errors.ConfigError: number: got 'two', expected one
     """
 
     def __init__(self, option: str) -> None:

@@ -64,14 +64,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_the_wheel_holds_configs_weights_and_schema(wheel):
+def test_the_wheel_holds_configs_and_weights(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "likeness/_assets/configs/infer.yaml",
         "likeness/_assets/configs/train.yaml",
         "likeness/_assets/weights/expert_f.safetensors",
         "likeness/_assets/weights/calibration.json",
-        "likeness/pipeline/report.schema.json",
     } <= names
     for file in (ROOT / "configs").rglob("*.yaml"):
         assert f"likeness/_assets/configs/{file.relative_to(ROOT / 'configs').as_posix()}" in names

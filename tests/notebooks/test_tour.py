@@ -25,6 +25,7 @@ def test_a_notebook_runs_without_data(file: Path, monkeypatch: pytest.MonkeyPatc
     assert pictures > 10
     for route in ("skip", "expert_f"):  # the gate sends this good portrait to Expert-F at every restorable size
         assert f": {route} (" in said, said
+    assert "mask head: background by waifu2x (a poor picture" in said, said
 
 
 @pytest.mark.parametrize("file", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda f: f.stem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -18,11 +18,13 @@ from likeness.pipeline.report import Spread, Tally, summary
 from likeness.pipeline.restorer import Restorer
 from likeness.pipeline.state import FrameResult
 from likeness.stages.background.base import BackgroundPlan
+from likeness.tasks.report_schema import report_schema
 from likeness.types import Faces
 
-SCHEMA = json.loads((files("likeness.pipeline") / "report.schema.json").read_text())
+FILE = Path(__file__).parents[2] / "docs" / "report.schema.json"
+SCHEMA = json.loads(FILE.read_text("utf-8"))
 REPORT = jsonschema.Draft202012Validator(SCHEMA)
-LINE = jsonschema.Draft202012Validator({"$ref": "#/$defs/frame", "$defs": SCHEMA["$defs"]})
+LINE = jsonschema.Draft202012Validator({"$ref": "#/$defs/FrameRecord", "$defs": SCHEMA["$defs"]})
 
 
 @pytest.fixture
@@ -50,6 +52,10 @@ def every_face_once(face_at, together) -> Faces:
     return together(face_at(150, 110, 160), face_at(250, 90, 90), face_at(40, 180, 30))
 
 
+def test_the_schema_is_that_of_the_types():
+    assert report_schema() == SCHEMA, "the types have changed: make schema"
+
+
 def test_the_schema_is_one_and_describes_everything():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
@@ -57,8 +63,7 @@ def test_the_schema_is_one_and_describes_everything():
         if isinstance(node, dict) and "properties" in node:
             assert node.get("additionalProperties") is False, path
             for name, child in node["properties"].items():
-                described = child.get("description") or path.endswith("outputs")
-                assert described or "$ref" in child, f"{path}/{name} lacks a description"
+                assert child.get("description") or "$ref" in child, f"{path}/{name} lacks a description"
                 walk(child, f"{path}/{name}")
         for name in ("items", "$defs"):
             if isinstance(node, dict) and name in node:
@@ -188,7 +193,9 @@ def test_the_schema_refuses_what_is_wrong(restore, photo, face_at):
         {k: v for k, v in report.items() if k != "device"},
         report | {"faces": [report["faces"][0] | {"route": "maybe"}]},
         report | {"faces": [report["faces"][0] | {"w": "wide"}]},
-        report | {"weights": {"expert_f": "abc"}},
+        report | {"weights": {"expert_f": 1}},
+        report | {"settings": report["settings"] | {"strengh": 1}},
+        report | {"faces": [report["faces"][0] | {"score": 1.5}]},
     ]
     for one in broken:
         assert not REPORT.is_valid(one)

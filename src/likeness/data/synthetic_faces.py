@@ -18,6 +18,10 @@ def draw_face(size: int, seed: int) -> Pixels:
 
     Returns:
         (size, size, 3) uint8.
+
+    Examples:
+        >>> draw_face(64, seed=1).shape
+        (64, 64, 3)
     """
     rng = np.random.default_rng(seed)
     big = 2 * size  # drawn at twice the size, then averaged, for smooth edges

@@ -20,7 +20,13 @@ Embed = Callable[[Tensor], Tensor]  # aligned crops (B, 3, S, S) in [0, 1] to em
 
 
 def embedding_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances (B,) of two (B, D) embeddings; for dlib's recogniser the same person lies below 0.6."""
+    """Euclidean distances (B,) of two (B, D) embeddings; for dlib's recogniser the same person lies below 0.6.
+
+    Examples:
+        >>> import torch
+        >>> embedding_distance(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]]))
+        tensor([5.])
+    """
     return (a - b).square().sum(1).sqrt()
 
 

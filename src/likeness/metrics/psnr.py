@@ -19,6 +19,12 @@ def psnr(output: Tensor, truth: Tensor) -> Tensor:
 
     Raises:
         InputError: if shapes differ or values leave [0, 1].
+
+    Examples:
+        >>> import torch
+        >>> truth = torch.full((1, 3, 8, 8), 0.5)
+        >>> round(float(psnr(truth + 0.1, truth)), 3)
+        20.0
     """
     check_pair(output, truth)
     return -10 * (output - truth).square().mean((1, 2, 3)).log10()

@@ -25,6 +25,12 @@ def ssim(output: Tensor, truth: Tensor) -> Tensor:
 
     Raises:
         InputError: if shapes differ or values leave [0, 1].
+
+    Examples:
+        >>> import torch
+        >>> picture = torch.rand(1, 3, 16, 16)
+        >>> round(float(ssim(picture, picture)), 4)
+        1.0
     """
     check_pair(output, truth)
     values = piq.ssim(output, truth, data_range=1.0, reduction="none", downsample=False)

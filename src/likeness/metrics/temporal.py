@@ -57,6 +57,11 @@ def jitter(landmarks: Points) -> float:
 
     Raises:
         InputError: if the shape is wrong.
+
+    Examples:
+        >>> steady = np.arange(6.0)[:, None, None] * np.ones((1, 5, 2))  # a pixel a frame
+        >>> jitter(steady)
+        0.0
     """
     if landmarks.ndim != 3 or landmarks.shape[1:] != (5, 2):
         raise InputError(f"landmarks: got {landmarks.shape}, expected (T, 5, 2)")

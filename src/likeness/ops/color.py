@@ -22,7 +22,14 @@ def to_float(pixels: Pixels) -> FloatArray:
 
 
 def to_integer(image: npt.NDArray[np.floating], dtype: npt.DTypeLike = np.uint8) -> Pixels:
-    """float in [0, 1] to uint8 or uint16, rounded and clipped."""
+    """float in [0, 1] to uint8 or uint16, rounded and clipped.
+
+    Examples:
+        >>> to_integer(np.array([-0.1, 0.5, 1.0]))
+        array([  0, 128, 255], dtype=uint8)
+        >>> to_integer(np.array([0.5]), np.uint16)
+        array([32768], dtype=uint16)
+    """
     top = np.iinfo(np.dtype(dtype)).max
     return np.rint(np.clip(image, 0, 1) * np.float32(top)).astype(dtype)
 

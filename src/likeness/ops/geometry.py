@@ -32,7 +32,12 @@ EYE_DISTANCE_256 = 62.96  # pixels between the template's eyes at 256
 
 
 def rescale_points(points: npt.NDArray[np.floating], factor: float) -> Matrix:
-    """Moves (..., 2) points along when their image is resized by `factor` (half-pixel convention)."""
+    """Moves (..., 2) points along when their image is resized by `factor` (half-pixel convention).
+
+    Examples:
+        >>> rescale_points(np.array([[0, 0], [511, 511]]), 0.5).tolist()
+        [[-0.25, -0.25], [255.25, 255.25]]
+    """
     return (np.asarray(points, np.float64) + 0.5) * factor - 0.5
 
 
@@ -70,6 +75,12 @@ def similarity(landmarks: npt.NDArray[np.floating], size: int) -> Matrix:
 
     Raises:
         InputError: if the points are not finite or coincide.
+
+    Examples:
+        >>> landmarks = 2 * template(512) + 10  # a face twice as large, elsewhere in the picture
+        >>> matrix = similarity(landmarks, 512)
+        >>> round(scale_of(matrix), 6), matrix[:, 2].round(6).tolist()
+        (0.5, [-5.0, -5.0])
     """
     source = np.asarray(landmarks, np.float64)
     if source.shape != (5, 2) or not np.isfinite(source).all():
@@ -91,7 +102,13 @@ def scale_of(matrix: Matrix) -> float:
 
 
 def invert(matrix: Matrix) -> Matrix:
-    """The inverse affine map, (2, 3)."""
+    """The inverse affine map, (2, 3).
+
+    Examples:
+        >>> matrix = similarity(2 * template(512), 512)
+        >>> bool(np.allclose(transform(invert(matrix), transform(matrix, template(512))), template(512)))
+        True
+    """
     linear = np.linalg.inv(matrix[:, :2])
     return np.hstack([linear, -linear @ matrix[:, 2:]])
 
@@ -149,6 +166,10 @@ def face_width(landmarks: FloatArray) -> float:
 
     Twice the eye distance of a frontal face; unlike a detector's box it does not depend on the
     detector, and unlike the raw eye distance it does not shrink when the head turns.
+
+    Examples:
+        >>> round(face_width(template(256)), 2)
+        125.92
     """
     return 2 * EYE_DISTANCE_256 / scale_of(similarity(landmarks, 256))
 

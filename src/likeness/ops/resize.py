@@ -16,6 +16,10 @@ def resize(image: npt.NDArray[Any], width: int, height: int) -> npt.NDArray[Any]
 
     Pixels are averaged over their area where the width shrinks, else interpolated bicubically. A picture of that size
     is returned as it is.
+
+    Examples:
+        >>> resize(np.zeros((40, 30), np.uint8), width=15, height=20).shape
+        (20, 15)
     """
     if image.shape[:2] == (height, width):
         return image

@@ -202,7 +202,12 @@ class RestorerConfig:
 
 
 def time_range_of(config: RestorerConfig) -> TimeRange | None:
-    """The part of a clip that the options select; None for all of it."""
+    """The part of a clip that the options select; None for all of it.
+
+    Examples:
+        >>> time_range_of(from_overrides(["start=1.5", "preview=2"]))
+        TimeRange(start=Fraction(3, 2), end=Fraction(7, 2))
+    """
     if config.start is None and config.end is None and config.preview is None:
         return None
     start = Fraction(str(config.start or 0))
@@ -221,6 +226,14 @@ def from_overrides(overrides: Sequence[str]) -> RestorerConfig:
 
     Raises:
         ConfigError: for an unknown key or a value of the wrong kind.
+
+    Examples:
+        >>> config = from_overrides(["preset=speed", "faces.min=60"])
+        >>> config.faces.min, config.video.effort
+        (60.0, 'fast')
+        >>> from_overrides(["faces.mim=60"])
+        Traceback (most recent call last):
+        likeness.errors.ConfigError: options: faces.mim=60: Key 'mim' not in 'FacesConfig'; see `likeness --help`
     """
     named = [word.partition("=")[2] for word in overrides if word.startswith("preset=")]
     node = OmegaConf.merge(OmegaConf.structured(RestorerConfig), read_preset(named[-1] if named else DEFAULT))

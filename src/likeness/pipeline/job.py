@@ -23,6 +23,7 @@ from likeness.pipeline.cards import Card, card_of, draw_cards
 from likeness.pipeline.config import RestorerConfig, time_range_of
 from likeness.pipeline.reference import Comparison
 from likeness.pipeline.report import Run, Tally, build, frame_record
+from likeness.pipeline.report_types import FaceRecord, Report
 from likeness.pipeline.resume import SegmentedWriter, Segments
 from likeness.pipeline.state import ClipState, Clock, Context, FrameResult, Models
 from likeness.pipeline.video import restore_video
@@ -40,7 +41,7 @@ class FileResult:
 
     Attributes:
         outputs: paths by role ("restored", "compare", "cards", "report", "frames").
-        report: as report.schema.json describes it.
+        report: a `Report`; docs/report.schema.json describes it.
     """
 
     outputs: Mapping[str, Path]
@@ -109,7 +110,7 @@ class Job:
             partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
         return FileResult(outputs, report)
 
-    def restore(self, companions: bool) -> tuple[dict[str, Any], dict[str, Path]]:
+    def restore(self, companions: bool) -> tuple[Report, dict[str, Path]]:
         """Reads, restores and writes the file frame by frame; a photo is a clip of one frame.
 
         Args:
@@ -181,7 +182,7 @@ class Job:
                 if self.progress and self.kind != "photo":
                     self.progress(self.tally.frames, reader.info.frames)
 
-    def _count(self, frame: Frame, result: FrameResult) -> list[dict[str, Any]]:
+    def _count(self, frame: Frame, result: FrameResult) -> list[FaceRecord]:
         """Adds a frame to the totals and the cards; returns the records of its faces."""
         for face in result.faces:
             key = face.track.id if face.track else face.number
@@ -211,7 +212,7 @@ class Job:
             self.notes.append(note)
         self.notes.extend(n for n in written if n not in self.notes)
 
-    def _report(self, info: MediaInfo, outputs: Mapping[str, Path], upscale: int) -> dict[str, Any]:
+    def _report(self, info: MediaInfo, outputs: Mapping[str, Path], upscale: int) -> Report:
         hashes = dict(self.models.hashes)
         self.tally.seconds.update(self.clock.seconds)
         reference = None

@@ -86,7 +86,7 @@ def option_help(everything: bool = False) -> str:
 
 
 def _walk(config: Any, prefix: str, group: str) -> Iterator[Option]:
-    texts = _attributes(type(config))
+    texts = attribute_texts(type(config))
     nested = []
     for field in fields(config):
         value = getattr(config, field.name)
@@ -99,7 +99,7 @@ def _walk(config: Any, prefix: str, group: str) -> Iterator[Option]:
         yield from _walk(value, f"{prefix}{name}.", group or f"{name}: {summary}")
 
 
-def _attributes(kind: type) -> dict[str, str]:
+def attribute_texts(kind: type) -> dict[str, str]:
     """Descriptions by field name, from the `Attributes:` part of a docstring."""
     _, _, section = (inspect.getdoc(kind) or "").partition("Attributes:\n")
     texts: dict[str, str] = {}

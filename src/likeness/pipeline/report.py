@@ -1,4 +1,4 @@
-"""The report: what was given, what was done to every face, and what it cost. Schema: report.schema.json."""
+"""The report: what was given, what was done to every face, and what it cost. Its types are in report_types.py."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import floor
-from typing import Any
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.report_types import FaceRecord, FaceTotals, FrameRecord, ReferenceRecord, Report
 from likeness.pipeline.state import FrameResult, GuardedFace, RoutedFace, pasted
 from likeness.stages.background.base import BackgroundPlan
 from likeness.types import FloatArray, Frame, MediaInfo
 
-SCHEMA_VERSION = 1
+Data = TypeVar("Data")
+
+SCHEMA_VERSION: Final = 1
 SMALLEST = 20  # width in source pixels from which the summary says how to include a small face
 
 
-def face_record(face: RoutedFace) -> dict[str, Any]:
+def face_record(face: RoutedFace) -> FaceRecord:
     """One face as plain data; lengths in source pixels, identity distances Euclidean."""
     p, d = face.profile, face.decision
     guarded = face if isinstance(face, GuardedFace) else None
-    verdict = guarded and guarded.verdict
+    verdict = None if guarded is None else guarded.verdict
     confidence = guarded.restored.confidence if guarded else None
     return {
         "face": face.number,
-        "track": face.track and face.track.id,
+        "track": None if face.track is None else face.track.id,
         "box": [round(float(x), 2) for x in face.face.boxes[0]],
         "score": round(float(face.face.scores[0]), 4),
         "landmarks": [[round(float(c), 2) for c in point] for point in face.face.landmarks[0]],
@@ -44,14 +47,16 @@ def face_record(face: RoutedFace) -> dict[str, Any]:
         "route": d.route,
         "reason": d.reason,
         "expert": d.expert,
-        "gate": d.gate
-        and {
+        "gate": None
+        if d.gate is None
+        else {
             "probability": round(d.gate.probability, 4),
             "features": {name: round(value, 4) for name, value in d.gate.features.items()},
         },
         "identity_distance": None if guarded is None or guarded.distance is None else round(guarded.distance, 4),
-        "guard": verdict
-        and {
+        "guard": None
+        if verdict is None
+        else {
             "verdict": verdict.verdict,
             "distance": round(verdict.distance, 4),
             "final_distance": round(verdict.final_distance, 4),
@@ -66,7 +71,7 @@ def face_record(face: RoutedFace) -> dict[str, Any]:
     }
 
 
-def frame_record(frame: Frame, faces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def frame_record(frame: Frame, faces: Sequence[FaceRecord]) -> FrameRecord:
     """One line of the frames log: the frame and the records of its faces; times in seconds."""
     return {"schema": SCHEMA_VERSION, "frame": frame.index, "time": float(frame.time), "faces": list(faces)}
 
@@ -116,12 +121,12 @@ class Tally:
     seconds: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    faces: dict[int, dict[str, Any]] = field(default_factory=dict)
+    faces: dict[int, FaceTotals] = field(default_factory=dict)
     spreads: dict[int, Spread] = field(default_factory=dict)
     changed: bool = False
     background: BackgroundPlan | None = None
 
-    def add(self, result: FrameResult) -> list[dict[str, Any]]:
+    def add(self, result: FrameResult) -> list[FaceRecord]:
         """Adds one frame; returns its face records."""
         self.frames += 1
         self.seconds.update(result.seconds)
@@ -133,15 +138,17 @@ class Tally:
             used = pasted(face)
             self.changed = self.changed or used is not None
             key = face.track.id if face.track else face.number
-            before = self.faces.get(key, {"frames": 0, "restored_frames": 0, "propagated_frames": 0})
+            before = self.faces.get(key)
+            restored, propagated = used is not None, used is not None and record["propagated"]
             spread = self.spreads.setdefault(key, Spread())
             if isinstance(face, GuardedFace) and face.final_embedding is not None:
                 spread.add(face.final_embedding)
             rms = spread.value()
-            self.faces[key] = record | {
-                "frames": before["frames"] + 1,
-                "restored_frames": before["restored_frames"] + (used is not None),
-                "propagated_frames": before["propagated_frames"] + (used is not None and record["propagated"]),
+            self.faces[key] = {
+                **record,
+                "frames": 1 + (before["frames"] if before else 0),
+                "restored_frames": restored + (before["restored_frames"] if before else 0),
+                "propagated_frames": propagated + (before["propagated_frames"] if before else 0),
                 "identity_spread": None if rms is None else round(rms, 4),
             }
         return records
@@ -187,14 +194,14 @@ class Run:
     reference: Mapping[str, Any] | None = None
 
 
-def build(run: Run) -> dict[str, Any]:
-    """The whole report as plain data, as report.schema.json describes it; no key `reference` without one."""
+def build(run: Run) -> Report:
+    """The whole report as plain data; no key `reference` without one."""
     from likeness import __version__
 
     info, tally = run.info, run.tally
     working = run.seconds - tally.seconds.get("reference", 0.0)
     faces = [tally.faces[key] for key in sorted(tally.faces)]
-    report = {
+    report: Report = {
         "schema": SCHEMA_VERSION,
         "likeness": __version__,
         "input": {
@@ -211,9 +218,9 @@ def build(run: Run) -> dict[str, Any]:
             "loop": info.loop,
         },
         "outputs": dict(run.outputs),
-        "settings": asdict(run.config),
+        "settings": _plain(run.config),
         "upscale": run.upscale,
-        "background": tally.background and asdict(tally.background),
+        "background": tally.background and _plain(tally.background),
         "weights": dict(run.weights),
         "device": run.device,
         "machine": platform.machine(),
@@ -232,11 +239,24 @@ def build(run: Run) -> dict[str, Any]:
         "notes": list(run.notes),
         "summary": summary(faces),
     }
-    return report if run.reference is None else report | {"reference": dict(run.reference)}
+    if run.reference is not None:
+        report["reference"] = cast(ReferenceRecord, dict(run.reference))
+    return report
+
+
+def _plain(value: Data) -> Data:
+    """A dataclass as the dicts that JSON can hold; its own type describes them."""
+    return cast(Data, asdict(cast(Any, value)))
 
 
 def summary(faces: Sequence[Mapping[str, Any]]) -> str:
-    """One line for a person: "2 faces: 1 restored, 1 too small (38 px); route.skip_below=35 includes small ones"."""
+    """One line for a person: "2 faces: 1 restored, 1 too small (38 px); route.skip_below=35 includes small ones".
+
+    Examples:
+        >>> small = {"route": "skip", "reason": "too small: width 38 px < 50", "w": 38.2, "expert": None}
+        >>> summary([small | {"restored_frames": 0}])
+        '1 face: 1 too small (38 px); route.skip_below=35 includes small ones'
+    """
     if not faces:
         return "no faces found"
     restored = [f for f in faces if f["restored_frames"] > 0]

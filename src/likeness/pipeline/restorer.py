@@ -34,10 +34,12 @@ class Restorer:
     Raises:
         ConfigError: for an unknown option or an invalid value.
 
-    Example:
-        >>> from likeness import Restorer
-        >>> restorer = Restorer(upscale=2)  # doctest: +SKIP
-        >>> result = restorer.image(array)  # doctest: +SKIP
+    Examples:
+        >>> import numpy as np
+        >>> restorer = Restorer(**{"upscale": 2, "faces.min": 60, "background.name": "lanczos"})
+        >>> result = restorer.image(np.zeros((64, 96, 3), np.uint8))
+        >>> result.pixels.shape, len(result.faces)
+        ((128, 192, 3), 0)
     """
 
     def __init__(self, config: RestorerConfig | None = None, **options: Any) -> None:

@@ -107,6 +107,14 @@ def route(profile: Profile, config: RouteConfig, bounds: RouteBounds) -> Decisio
 
     Returns:
         The route, its reason, and the expert's name (None for skip and resize).
+
+    Examples:
+        >>> bounds = RouteBounds(q_low=80, detail_low=4, blockiness_high=2, noise_high=20)
+        >>> face = Profile(width=38, qvol=90, sharpness=85, detail=6, blockiness=0.5, noise=3)
+        >>> route(face, RouteConfig(), bounds).route
+        'skip'
+        >>> route(replace(face, width=120), RouteConfig(), bounds).reason
+        'width 120 px in 100-150, sharp: sharpness 85 >= 80'
     """
     w = profile.width
     if w < config.skip_below:

@@ -33,6 +33,11 @@ def parse(kind: type[Options], arguments: Sequence[str], about: str = "") -> Opt
     Raises:
         SystemExit: after `--help`, with code 0.
         ConfigError: for a misspelt or missing key, a key given twice, or a value that does not fit.
+
+    Examples:
+        >>> from likeness.tasks.prepare import PrepareOptions
+        >>> parse(PrepareOptions, ["src=my photos", "dst=faces", "val=0.2"]).val
+        0.2
     """
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(usage(kind, about))

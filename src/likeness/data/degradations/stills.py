@@ -30,6 +30,14 @@ def degrade(image: Pixels, recipe: str, rng: np.random.Generator) -> tuple[Pixel
 
     Raises:
         ConfigError: if the recipe is unknown.
+
+    Examples:
+        >>> from likeness.data.synthetic_faces import draw_face
+        >>> face = draw_face(256, seed=0)
+        >>> first, params = degrade(face, "heavy", np.random.default_rng(7))
+        >>> again, _ = degrade(face, "heavy", np.random.default_rng(7))
+        >>> params["recipe"], bool((first == again).all())
+        ('heavy', True)
     """
     params = sample_params(recipe, rng)
     return apply_degradation(image, params, rng), params.to_dict()

@@ -80,6 +80,10 @@ def choose_upscale(option: str, kind: str, width: int, height: int) -> int:
 
     Raises:
         ConfigError: if the option is none of auto, 1, 2, 4.
+
+    Examples:
+        >>> choose_upscale("auto", "photo", 1600, 1200), choose_upscale("auto", "photo", 4000, 3000)
+        (2, 1)
     """
     if option not in UPSCALES:
         raise ConfigError(f"upscale: got {option!r}, expected auto, 1, 2 or 4")
