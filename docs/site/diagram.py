@@ -114,7 +114,7 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 def _models() -> dict[str, str]:
     """`models.NAME` to the module of `likeness.stages` that states its contract."""
-    homes = {}
+    homes: dict[str, str] = {}
     for name, kind in get_type_hints(Models).items():
         kinds = [kind, *get_args(kind)]
         modules = [getattr(part, "__module__", "") for part in kinds]

@@ -95,6 +95,11 @@ def verification_part() -> str:
     return table(["", *RECIPES.values()], rows)
 
 
+def own_expert_part() -> str:
+    """The example of an expert, as it stands in the repository."""
+    return f"```python\n{(ROOT / 'examples/own_expert.py').read_text()}```\n"
+
+
 def _rounded(value: Decimal, digits: int) -> str:
     return str(value.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
@@ -104,6 +109,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "presets": presets_part,
     "lfw": lfw_part,
     "verification": verification_part,
+    "own_expert": own_expert_part,
 }
 
 

@@ -86,7 +86,7 @@ def test_generated_parts_are_up_to_date() -> None:
     from docs.site.generate import outputs
 
     found = outputs()
-    assert {p.name for p in found} == {"options.md", "presets.md", "results.md", "pipeline.svg"}
+    assert {p.name for p in found} == {"options.md", "presets.md", "results.md", "expert.md", "pipeline.svg"}
     stale = [str(p.relative_to(ROOT)) for p, text in found.items() if p.read_text() != text]
     assert not stale, f"run `python -m docs.site.generate`: {stale}"
 
