@@ -28,7 +28,7 @@ def read_attributes(file: Path | str) -> dict[str, frozenset[str]]:
             rows = list(csv.DictReader(handle))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"attributes: {file} cannot be read ({error}); write it with `python -m likeness.tasks.labels`"
+            f"attributes: {file} cannot be read ({error}); write it with experiments/labels/spread_labels.py"
         ) from error
     if not rows or not {"file", "attributes"} <= rows[0].keys():
         raise DataError(f"attributes: {file} has no rows or lacks a column; expected the columns file and attributes")

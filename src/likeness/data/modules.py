@@ -65,7 +65,8 @@ class FaceDataConfig(PairsConfig):
         synthetic: fraction of the samples that show synthetic people, 0..1.
         set_weights: by set of the manifest, how much more often its faces are sampled: +data.set_weights.SET=3.
             Pictures from the wild are few and varied, studio portraits many and alike.
-        attributes: CSV that `experiments/labels/spread_labels.py` writes: who wears glasses, a hat and the like. None = unknown.
+        attributes: CSV that experiments/labels/spread_labels.py writes: who wears glasses, a hat and the like. None =
+            unknown.
         attribute_weights: by attribute, how much more often faces with it are sampled:
             +data.attribute_weights.glasses=3.
     """
@@ -175,7 +176,7 @@ class FaceDataModule(PairsDataModule):
         if config.attribute_weights and not any(r.file in attributes for r in self.train_records):
             raise ConfigError(
                 f"data.attribute_weights: got {dict(config.attribute_weights)}, but data.attributes="
-                f"{config.attributes} lists none of the faces; give the CSV that `python -m experiments/labels/spread_labels.py` "
+                f"{config.attributes} lists none of the faces; give the CSV that experiments/labels/spread_labels.py "
                 "writes for them"
             )
         return face_weights([r.file for r in self.train_records], attributes, config.attribute_weights)
