@@ -73,6 +73,8 @@ def test_tables_hold_the_figures_of_each_region(
         large = cv2.resize(poor, (220, 240), interpolation=how).astype(float)
         expected = 10 * np.log10(255**2 / np.square(large - picture.truth).mean())
         assert figures["picture", method, "psnr"] == pytest.approx(expected, abs=0.01)
+    timings = (tmp_path / "out" / "timing.csv").read_text()
+    assert [line.split(",")[:2] for line in timings.splitlines()[-2:]] == [["bicubic", "1"], ["lanczos", "1"]]
     assert "## skimage, mild, head" in (tmp_path / "out" / "table.md").read_text()
 
 

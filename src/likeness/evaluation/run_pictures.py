@@ -52,7 +52,7 @@ Table = dict[tuple[str, str, str, str, str], list[float]]  # source, recipe, met
 
 
 def evaluate_pictures(options: EvaluateConfig) -> None:
-    """Degrades whole pictures, restores them with every variant, and writes table.md and table.csv.
+    """Degrades whole pictures, restores them with every variant, and writes table.md, table.csv and timing.csv.
 
     Raises:
         LikenessError: one line that says which option, data or weights are missing or wrong.
@@ -152,12 +152,21 @@ def _write(
                              "high": tables.figure(change.high)}
                         )  # fmt: skip
                     lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += ["", "## Seconds a megapixel", "", "| method | median |", "|---|---|"]
-    lines += [f"| {name} | {np.median(list(s)):.2f} |" for name, s in seconds.items()]
+    timings = [
+        {"method": name, "pictures": len(s), "median_seconds_per_megapixel": f"{np.median(list(s)):.2f}"}
+        for name, s in seconds.items()
+    ]
     intro = f"Differences to {BASE}, paired, with 95 % intervals. {', '.join(_counts(values, sources))}."
     text = "\n".join(["# Whole pictures", "", intro, *lines, "", tables.provenance_section(facts), ""])
     with writing(options.output_folder):
-        write_texts(options.output_folder, {"table.md": text, "table.csv": tables.as_csv(rows, facts)})
+        write_texts(
+            options.output_folder,
+            {
+                "table.md": text,
+                "table.csv": tables.as_csv(rows, facts),
+                "timing.csv": tables.as_csv(timings, facts),
+            },
+        )
     log.info("pictures: %s", options.output_folder / "table.md")
 
 
