@@ -25,6 +25,8 @@ PRESETS = ("speed", "balanced", "quality")
 RECIPES = {"mild": "`mild`", "gfpgan": "`gfpgan`", "heavy": "`heavy`"}
 ROWS = {"input": "input", "expert_f": "Expert-F", "expert_t": "Expert-T", "gate": "gate's choice"}
 PAIRS = {"clean pictures": "clean pictures", "input": "degraded", "expert_f": "Expert-F", "expert_t": "Expert-T"}
+SOURCES = {"lfw": "LFW frames", "clips": "frames of clips, enlarged twice"}
+PICTURES = {"lanczos": "Lanczos", "face": "face mask", "head": "head mask", "auto": "head mask, background"}
 FIGURES = {"psnr": ("PSNR dB ↑", 2), "lpips": ("LPIPS ↓", 3), "judge": ("identity ↑", 3), "distance": ("distance ↓", 3)}
 
 
@@ -66,9 +68,9 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def read_table(recipe: str, name: str) -> list[dict[str, str]]:
-    """Rows of a committed table of LFW, below its provenance."""
-    text = (ROOT / f"experiments/evaluation/lfw-{recipe}/{name}.csv").read_text()
+def read_table(recipe: str, name: str, benchmark: str = "lfw") -> list[dict[str, str]]:
+    """Rows of a committed table, below its provenance."""
+    text = (ROOT / f"experiments/evaluation/{benchmark}-{recipe}/{name}.csv").read_text()
     return list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
 
 
@@ -81,6 +83,20 @@ def lfw_part() -> str:
             cells = [_rounded(values[method, metric], digits) for metric, (_, digits) in FIGURES.items()]
             lines.append([shown if method == "input" else "", name, *cells])
     return table(["recipe", "method", *(title for title, _ in FIGURES.values())], lines)
+
+
+def pictures_part() -> str:
+    """Means over whole pictures and over the aligned heads in them, for each mask and background."""
+    columns = [("picture", "psnr", 2), ("picture", "lpips", 3), ("head", "psnr", 2), ("head", "lpips", 3)]
+    lines = []
+    for source, shown in SOURCES.items():
+        for recipe in ("gfpgan", "heavy"):
+            rows = [row for row in read_table(recipe, "table", "pictures") if row["source"] == source]
+            values = {(row["method"], row["region"], row["figure"]): Decimal(row["value"]) for row in rows}
+            for method, name in PICTURES.items():
+                cells = [_rounded(values[method, region, figure], digits) for region, figure, digits in columns]
+                lines.append([f"{shown}, {RECIPES[recipe]}" if method == "lanczos" else "", name, *cells])
+    return table(["pictures", "method", "PSNR dB ↑", "LPIPS ↓", "PSNR dB of the head ↑", "LPIPS of the head ↓"], lines)
 
 
 def verification_part() -> str:
@@ -108,6 +124,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "options": options_part,
     "presets": presets_part,
     "lfw": lfw_part,
+    "pictures": pictures_part,
     "verification": verification_part,
     "own_expert": own_expert_part,
 }

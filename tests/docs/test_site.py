@@ -147,3 +147,18 @@ def test_the_accuracies_equal_the_committed_tables(recipe: str) -> None:
     assert {name: float(value) for name, value in shown.items()} == pytest.approx(
         {name: float(truth[row]) for name, row in names.items()}, abs=0.0051
     )
+
+
+@pytest.mark.parametrize("recipe", ["gfpgan", "heavy"])
+def test_the_whole_pictures_equal_the_committed_tables(recipe: str) -> None:
+    sections = (ROOT / f"experiments/evaluation/pictures-{recipe}/table.md").read_text().split("\n## ")
+    part = (ROOT / "docs/evaluation/results.md").read_text().split("generated: pictures")[1].split("<!-- end")[0]
+    rows = list(rows_of(part))
+    first = next(i for i, row in enumerate(rows) if row[0] == f"LFW frames, `{recipe}")
+    for row, method in zip(rows[first : first + 4], ("lanczos", "face", "head", "auto"), strict=True):
+        truth = []
+        for region in ("picture", "head"):
+            section = next(s for s in sections if s.startswith(f"lfw, {recipe}, {region}"))
+            cells = next(cells for cells in rows_of(section) if cells[0] == method)
+            truth += [float(cells[i].split(" ")[0]) for i in (1, 3)]
+        assert [float(c) for c in row[2:]] == pytest.approx(truth, abs=0.0006), method
