@@ -45,7 +45,7 @@ def test_background_is_unchanged_outside_the_faces(scene, face_at, make_models, 
 @pytest.mark.parametrize("change", ["strength", "expert", "guard", "too small", "already good"])
 def test_no_change_equals_plain_enlarging(scene, face_at, make_models, stub_expert, method, upscale, change):
     options = [f"composite.method={method}", *(["strength=0"] if change == "strength" else [])]
-    width = {"too small": 40, "already good": 160}.get(change, 90)
+    width = {"too small": 28, "already good": 160}.get(change, 90)
     expert = stub_expert(0) if change == "expert" else stub_expert()
     models = make_models(expert=expert, same=0.0 if change == "guard" else 5.0)
     result = run(scene, face_at(150, 110, width), models, *options, upscale=upscale)
@@ -254,7 +254,7 @@ def test_learned_gate_decides_and_is_reported(scene, face_at, together, make_mod
     gate = Gate()
     models = make_models()
     experts = {name: stub_expert() for name in ("expert_t", "expert_f")}
-    faces = together(face_at(110, 120, 120), face_at(250, 110, 40))
+    faces = together(face_at(110, 120, 120), face_at(250, 110, 28))
     for bias, expected in ((9.0, "expert_t"), (-9.0, "expert_f")):
         gate.layers[-1].bias.data.fill_(bias)
         result = run(scene, faces, replace(models, gate=gate, experts=experts))

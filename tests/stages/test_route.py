@@ -21,10 +21,10 @@ BLURRY = replace(GOOD, sharpness=20.0, detail=2.0)
     ("width", "profile", "expected"),
     [
         (0.0, GOOD, "skip"),
-        (49.9, GOOD, "skip"),
-        (49.9, BLURRY, "skip"),
-        (50.0, GOOD, "expert_t"),
-        (50.0, BLURRY, "expert_t"),
+        (31.9, GOOD, "skip"),
+        (31.9, BLURRY, "skip"),
+        (32.0, GOOD, "expert_t"),
+        (32.0, BLURRY, "expert_t"),
         (99.9, GOOD, "expert_t"),
         (100.0, GOOD, "expert_f"),
         (100.0, BLURRY, "expert_t"),
@@ -74,8 +74,8 @@ def test_large_but_bad(change, found):
 @pytest.mark.parametrize(
     ("profile", "words"),
     [
-        (replace(GOOD, width=38.0), ("too small", "38", "50")),
-        (replace(GOOD, width=49.95), ("too small: width 49 px < 50",)),
+        (replace(GOOD, width=28.0), ("too small", "28", "32")),
+        (replace(GOOD, width=31.95), ("too small: width 31 px < 32",)),
         (replace(GOOD, width=75.0), ("small", "75")),
         (GOOD, ("sharp", "300", "80")),
         (replace(GOOD, sharpness=20.0), ("blurry", "20", "80")),
@@ -117,8 +117,8 @@ def test_bands_must_rise(bands):
         ("well over 150", GOOD, replace(GOOD, width=170.0), "resize"),
         ("a little under 150", replace(GOOD, width=160.0), replace(GOOD, width=148.0), "resize"),
         ("well under 150", replace(GOOD, width=160.0), replace(GOOD, width=130.0), "expert_f"),
-        ("a little under 50", replace(GOOD, width=55.0), replace(GOOD, width=48.0), "expert_t"),
-        ("well under 50", replace(GOOD, width=55.0), replace(GOOD, width=44.0), "skip"),
+        ("a little under 32", replace(GOOD, width=36.0), replace(GOOD, width=31.0), "expert_t"),
+        ("well under 32", replace(GOOD, width=36.0), replace(GOOD, width=28.0), "skip"),
         ("a little blurrier", GOOD, replace(GOOD, sharpness=76.0), "expert_f"),
         ("much blurrier", GOOD, replace(GOOD, sharpness=40.0), "expert_t"),
         ("wide, a little less detail", replace(GOOD, width=200.0), replace(GOOD, width=200.0, detail=3.8), "resize"),
@@ -155,7 +155,7 @@ def test_gate_chooses_between_the_experts(profile, probability, threshold, expec
     assert f"gate: Expert-T better with {probability:.2f} (threshold {threshold:.2f})" in decision.reason
 
 
-@pytest.mark.parametrize("width", [40.0, 200.0])
+@pytest.mark.parametrize("width", [28.0, 200.0])
 def test_gate_keeps_skip_and_resize(width):
     ruled = route(replace(GOOD, width=width), RouteConfig(), BOUNDS)
     assert route_by_gate(ruled, GateOutput(0.9, {}), 0.5) == ruled

@@ -250,12 +250,12 @@ def _plain(value: Data) -> Data:
 
 
 def summary(faces: Sequence[Mapping[str, Any]]) -> str:
-    """One line for a person: "2 faces: 1 restored, 1 too small (38 px); route.skip_below=35 includes small ones".
+    """One line for a person: "2 faces: 1 restored, 1 too small (28 px); route.skip_below=25 includes small ones".
 
     Examples:
-        >>> small = {"route": "skip", "reason": "too small: width 38 px < 50", "w": 38.2, "expert": None}
+        >>> small = {"route": "skip", "reason": "too small: width 28 px < 32", "w": 28.2, "expert": None}
         >>> summary([small | {"restored_frames": 0}])
-        '1 face: 1 too small (38 px); route.skip_below=35 includes small ones'
+        '1 face: 1 too small (28 px); route.skip_below=25 includes small ones'
     """
     if not faces:
         return "no faces found"

@@ -51,7 +51,7 @@ class RouteConfig:
         blockiness_high, noise_high: bounds above which it is bad; None = calibrated.
     """
 
-    skip_below: float = 50.0
+    skip_below: float = 32.0
     expert_t_below: float = 100.0
     resize_from: float = 150.0
     large_but_bad: bool = True
@@ -110,7 +110,7 @@ def route(profile: Profile, config: RouteConfig, bounds: RouteBounds) -> Decisio
 
     Examples:
         >>> bounds = RouteBounds(q_low=80, detail_low=4, blockiness_high=2, noise_high=20)
-        >>> face = Profile(width=38, qvol=90, sharpness=85, detail=6, blockiness=0.5, noise=3)
+        >>> face = Profile(width=28, qvol=90, sharpness=85, detail=6, blockiness=0.5, noise=3)
         >>> route(face, RouteConfig(), bounds).route
         'skip'
         >>> route(replace(face, width=120), RouteConfig(), bounds).reason
@@ -118,7 +118,7 @@ def route(profile: Profile, config: RouteConfig, bounds: RouteBounds) -> Decisio
     """
     w = profile.width
     if w < config.skip_below:
-        # Rounded down: "50 px < 50" would puzzle.
+        # Rounded down: "32 px < 32" would puzzle.
         return Decision("skip", f"too small: width {floor(w)} px < {config.skip_below:.0f}")
     if w < config.expert_t_below:
         reason = f"small: width {w:.0f} px in {config.skip_below:.0f}-{config.expert_t_below:.0f}"
