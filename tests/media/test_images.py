@@ -13,7 +13,8 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps, JpegImagePlugin
 
 from likeness.errors import InputError, OutputError
-from likeness.media.images import ImageMeta, read_image, write_image
+from likeness.media.image_writer import write_image
+from likeness.media.images import ImageMeta, read_image
 from likeness.media.metadata import orient, upright_exif
 from likeness.types import Frame
 
@@ -239,7 +240,7 @@ def truncated(path: Path, pixels: np.ndarray, format: str) -> None:
             lambda p, x: p.write_bytes(png16(x.astype(np.uint16) * 257)[:3000]), "damaged", id="cut 16-bit PNG"
         ),
         pytest.param(
-            lambda p, x: p.write_bytes(b"\x89PNG\r\n\x1a\nrubbish"), "no photo that can be read", id="rubbish"
+            lambda p, x: p.write_bytes(b"\x89PNG\r\n\x1a\nrubbish"), "no picture that can be read", id="rubbish"
         ),
         pytest.param(lambda p, x: p.touch(), "empty", id="empty"),
         pytest.param(lambda p, x: Image.fromarray(np.zeros((4, 4), np.int32)).save(p, "TIFF"), "32 bits", id="32 bits"),
