@@ -20,7 +20,7 @@ from likeness.media.naming import ALPHA_FORMATS, DEEP_FORMATS, PHOTO_FORMATS
 from likeness.media.xmp import labelled
 from likeness.types import Frame, Pixels
 
-_GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L"})
+_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 _EXIF_LIMIT = 65533  # bytes in one JPEG marker segment
 _SEGMENT_ROOM = 65533 - 29  # bytes of XMP or IPTC in a segment, beside its name
 _XMP_TAG, _IPTC_TAG = 700, 33723  # of TIFF

@@ -15,13 +15,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 from likeness.errors import InputError
 from likeness.media.attachments import Attachments, attachments_of
 from likeness.media.decoding import decoding
+from likeness.media.depth import stored_bits
 from likeness.media.files import require_file
 from likeness.media.metadata import convert_to_srgb, orient, upright_exif
 from likeness.types import Frame, MediaInfo, Pixels
 
 pillow_heif.register_heif_opener()
 
-_SUBFILE_TYPE = 254  # tag
+_SUBFILE_TYPE, _RESOLUTION, _ICC = 254, 282, 34675  # tags of TIFF
 # What TIFF keeps as tags of the picture itself and other formats in an EXIF block.
 _TIFF_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "Copyright")
 
@@ -107,11 +108,14 @@ def _read(image: Image.Image, path: Path, page: int | None) -> Picture:
     pages = _pages_of(image, notes)
     if isinstance(image, TiffImageFile):
         image.seek(pages[0] if page is None else page)
-    deep = image.mode.startswith("I;16") or any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+    bits = stored_bits(image, path.read_bytes())
+    deep = bits == 16
+    if 8 < bits < 16:
+        notes.append(f"{bits} bits a channel became 8")
     if deep and len(pages) > 1:
         raise InputError(f"{path}: has {len(pages)} pages of 16 bits a channel; split it, or convert it to 8 bits")
     image.load()  # raises on truncated files, which OpenCV would fill up with grey
-    if image.mode in ("I", "F"):
+    if image.mode in ("I", "F") and not deep:
         raise InputError(f"{path}: has 32 bits a channel, expected 8 or 16; convert it to 16 bits")
     # Read after loading: Pillow turns TIFF and HEIC upright and drops the tag.
     orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -143,6 +147,10 @@ def meta_of(image: Image.Image, path: Path | None = None) -> tuple[ImageMeta, li
     name = (image.format or "").lower()
     format = {"mpo": "jpeg", "heif": "heic"}.get(name, name)
     icc = image.info.get("icc_profile") or None
+    if isinstance(image, TiffImageFile):  # of whose first page Pillow keeps profile and resolution for the others
+        icc = image.tag_v2.get(_ICC)
+        if _RESOLUTION not in image.tag_v2:
+            image.info.pop("dpi", None)
     return ImageMeta(format, image.mode, _exif_of(image), icc, _dpi_of(image), attached), lost
 
 
