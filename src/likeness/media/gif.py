@@ -174,7 +174,7 @@ class GifWriter:
     def __init__(self, path: str | Path, info: MediaInfo, meta: ImageMeta | None = None, label: bool = False) -> None:
         self.path, self.info = Path(path), info
         attached = meta.attached if meta else None
-        comment = attached and attached.comment
+        comment = attached.comment if attached else None
         self._comment = label_comment(comment) if label else comment
         self.notes: list[str] = ["XMP was left out: it is not written to GIFs"] if attached and attached.xmp else []
         if self.path.suffix.lower() != ".gif":

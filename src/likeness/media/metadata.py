@@ -111,8 +111,8 @@ def add_png_chunks(
         chunks += png_chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp)
     if iptc is not None:
         body = photoshop_block(iptc)
-        text = f"\niptc\n{len(body):8}\n{body.hex()}\n".encode()
-        chunks += png_chunk(b"zTXt", b"Raw profile type iptc\x00\x00" + zlib.compress(text))
+        profile = f"\niptc\n{len(body):8}\n{body.hex()}\n".encode()
+        chunks += png_chunk(b"zTXt", b"Raw profile type iptc\x00\x00" + zlib.compress(profile))
     for key, text in texts:
         packed = zlib.compress(text.encode("utf-8", "replace"))
         chunks += png_chunk(b"iTXt", key.encode("latin-1", "replace")[:79] + b"\x00\x01\x00\x00\x00" + packed)
