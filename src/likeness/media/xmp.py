@@ -9,7 +9,7 @@ from collections.abc import Callable
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
 
-from likeness import __version__
+from likeness.version import __version__
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 SOFTWARE = f"Likeness {__version__}"
