@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -166,6 +167,7 @@ def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = 
         raise ConfigError(f"reference: one file for {len(jobs.folders)} inputs; restore that input alone")
     restorer = Restorer(config)
     code = 0
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # the line of a damaged file says enough
     for source, folder in jobs.folders.items():
         try:
             require_inside(folder, paths.output)

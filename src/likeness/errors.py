@@ -76,10 +76,11 @@ def last_net(subject: object) -> Iterator[None]:
     except LikenessError:
         raise
     except Exception as error:
-        places = [f"{'/'.join(Path(f.filename).parts[-2:])}:{f.lineno}" for f in extract_tb(error.__traceback__)[1:]]
-        where = places[-1] if places else "the call itself"
+        frames = extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if Path(frame.filename).is_relative_to(Path(__file__).parent)]
+        own, deepest = (f"{'/'.join(Path(f.filename).parts[-2:])}:{f.lineno}" for f in (ours[-1], frames[-1]))
         raise UnexpectedError(
-            f"{subject}: unexpected {type(error).__name__} ({one_line(error)}) at {where}; "
+            f"{subject}: unexpected {type(error).__name__} ({one_line(error)}) in {own}, raised at {deepest}; "
             "please report this line as an issue of Likeness, with the file if you may share it"
         ) from error
 

@@ -282,7 +282,7 @@ def test_an_unforeseen_error_is_one_line_and_the_rest_goes_on(portrait_file, tmp
     assert code == UnexpectedError.exit_code
     captured = capsys.readouterr()
     (line,) = captured.err.strip().splitlines()
-    assert line.startswith(f"error: {first}: unexpected BufferError (two lines) at inference/test_restore_command")
+    assert line.startswith(f"error: {first}: unexpected BufferError (two lines) in media/images.py:")
     assert "please report this line" in line
     assert captured.out.count("1 face: 1 restored") == 1
 

@@ -160,9 +160,8 @@ def test_an_unforeseen_error_says_what_where_and_how_to_report_it(scene, tmp_pat
     with pytest.raises(UnexpectedError) as caught:
         restore(tmp_path / "a.png")
     line = str(caught.value)
-    assert line.startswith(
-        f"{tmp_path / 'a.png'}: unexpected BufferError (first line second) at pipeline/test_files.py:"
-    )
+    assert line.startswith(f"{tmp_path / 'a.png'}: unexpected BufferError (first line second) in pipeline/job.py:")
+    assert ", raised at pipeline/test_files.py:" in line
     assert "please report this line as an issue" in line
     assert isinstance(caught.value.__cause__, BufferError)
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
