@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from likeness import errors
-from likeness.errors import InputError, LikenessError
+from likeness.errors import InputError, LikenessError, UnexpectedError, last_net
 from likeness.log import get_logger
 from likeness.types import Faces, Frame, check_pixels
 
@@ -91,3 +91,20 @@ def test_only_the_first_process_speaks(
         logger.info("progress")
         logger.warning("trouble")
     assert caplog.messages == (["progress", "trouble"] if speaks else ["trouble"])
+
+
+def test_the_last_net_lets_our_errors_and_interruptions_pass():
+    for kind in (InputError, KeyboardInterrupt, SystemExit):
+        with pytest.raises(kind, match=r"^as it was$"), last_net("a.png"):
+            raise kind("as it was")
+
+
+@pytest.mark.parametrize("error", [ValueError("two\n  lines"), MemoryError(), RecursionError("x"), StopIteration()])
+def test_the_last_net_turns_all_else_into_one_line(error):
+    with pytest.raises(UnexpectedError) as caught, last_net("a.png"):
+        raise error
+    line = str(caught.value)
+    assert line.startswith(f"a.png: unexpected {type(error).__name__} ({' '.join(str(error).split())}) in ")
+    assert "test_errors.py:" in line
+    assert "\n" not in line
+    assert caught.value.__cause__ is error

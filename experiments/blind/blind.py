@@ -20,7 +20,8 @@ from likeness.errors import ConfigError, InputError, OutputError
 from likeness.evaluation.report.provenance import write_markdown
 from likeness.evaluation.report.statistics import wilson
 from likeness.media.files import atomic_output
-from likeness.media.images import ImageMeta, read_image, write_image
+from likeness.media.image_writer import write_image
+from likeness.media.images import ImageMeta, read_image
 from likeness.ops.color import to_float, to_integer
 from likeness.tasks import arguments
 from likeness.types import Frame, Pixels

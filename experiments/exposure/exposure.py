@@ -25,7 +25,8 @@ from likeness.evaluation.report.files import writing
 from likeness.evaluation.report.provenance import write_markdown
 from likeness.evaluation.report.statistics import difference, mean
 from likeness.evaluation.report.tables import interval_text
-from likeness.media.images import ImageMeta, write_image
+from likeness.media.image_writer import write_image
+from likeness.media.images import ImageMeta
 from likeness.nets.face_embedder import FaceEmbedder, load_embedder
 from likeness.ops.color import grey, to_float, to_integer
 from likeness.ops.geometry import EYE_DISTANCE_256, enlarged, template

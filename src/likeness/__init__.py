@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from likeness import compat as _compat
+from likeness.version import __version__
 
 _compat.mend_torchvision()
 
-__version__ = "0.1.0"
 __all__ = ["Restorer", "__version__"]
 
 if TYPE_CHECKING:

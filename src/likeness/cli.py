@@ -5,8 +5,10 @@ infer.py calls the same functions. Knows no Hydra and no Lightning.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,7 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from likeness.errors import ConfigError, InputError, LikenessError
-from likeness.media.folders import find_media, output_dirs
+from likeness.media.folders import output_dirs, survey
+from likeness.media.naming import fitted, require_inside
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.options import option_help
 from likeness.pipeline.reference import figure
@@ -106,8 +109,21 @@ def _spelt(key: str, equals: str, value: str, quote: bool) -> str:
     return f"{SHORT.get(key, key)}={value}"
 
 
-def expand(inputs: Sequence[Path], output: Path) -> dict[Path, Path]:
-    """Every file to restore and its own folder; folders are searched and their tree is mirrored.
+@dataclass(frozen=True)
+class Jobs:
+    """What is to be done.
+
+    Attributes:
+        folders: every file to restore, and the folder of its results.
+        skipped: for a person, by folder that was searched: what else it holds.
+    """
+
+    folders: Mapping[Path, Path]
+    skipped: Mapping[Path, str]
+
+
+def expand(inputs: Sequence[Path], output: Path) -> Jobs:
+    """Finds every file to restore and its own folder; folders are searched and their tree is mirrored.
 
     Results of other runs below `output` are left out. Where two inputs would share a folder, the later one
     gets a number.
@@ -116,16 +132,20 @@ def expand(inputs: Sequence[Path], output: Path) -> dict[Path, Path]:
         InputError: if a folder holds no media, or is itself where the results shall go.
     """
     jobs: dict[Path, Path] = {}
-    single = [p for p in inputs if not p.is_dir()]
+    skipped = {}
+    single = [p for p in inputs if not os.path.isdir(p)]  # unlike Path.is_dir also where the name is too long
     jobs.update(output_dirs(single, output))
-    for folder in (p for p in inputs if p.is_dir()):
+    for folder in (p for p in inputs if os.path.isdir(p)):
         if output.resolve() == folder.resolve():
             raise InputError(f"{folder}: is also the output, expected two folders; give another output=DIR")
-        files = [f for f in find_media(folder) if output.resolve() not in f.resolve().parents]
-        if not files:
-            raise InputError(f"{folder}: holds no photo, video or GIF; give a folder with media files")
-        jobs.update({f: d for f, d in output_dirs(files, output, folder).items() if f not in jobs})
-    return _apart(jobs)
+        found = survey(folder, without=output)
+        if not found.media:
+            rest = f", only {found.skipped_text()}" if found.skipped else ""
+            raise InputError(f"{folder}: holds no photo, video or GIF{rest}; give a folder with media files")
+        jobs.update({f: d for f, d in output_dirs(found.media, output, folder).items() if f not in jobs})
+        if found.skipped:
+            skipped[folder] = found.skipped_text()
+    return Jobs(_apart(jobs), skipped)
 
 
 def _apart(jobs: Mapping[Path, Path]) -> dict[Path, Path]:
@@ -136,7 +156,7 @@ def _apart(jobs: Mapping[Path, Path]) -> dict[Path, Path]:
         folder, number = wanted, 1
         while str(folder).casefold() in taken:
             number += 1
-            folder = wanted.with_name(f"{wanted.name}_{number}")
+            folder = wanted.with_name(fitted(wanted.name, f"_{number}"))
         taken.add(str(folder).casefold())
         result[source] = folder
     return result
@@ -152,18 +172,22 @@ def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = 
     if not paths.inputs:
         raise ConfigError("input: nothing given, expected a photo, video, GIF or folder")
     jobs = expand(paths.inputs, paths.output)
-    if paths.reference and len(jobs) > 1:
-        raise ConfigError(f"reference: one file for {len(jobs)} inputs; restore that input alone")
+    if paths.reference and len(jobs.folders) > 1:
+        raise ConfigError(f"reference: one file for {len(jobs.folders)} inputs; restore that input alone")
     restorer = Restorer(config)
     code = 0
-    for source, folder in jobs.items():
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # the line of a damaged file says enough
+    for source, folder in jobs.folders.items():
         try:
+            require_inside(folder, paths.output)
             result = _one(restorer, source, folder, paths.reference, console)
         except LikenessError as error:
             console.print(_shown(f"error: {error}"), markup=False, soft_wrap=True)
             code = code or error.exit_code
             continue
         _tell(source, result)
+    for searched, skipped in jobs.skipped.items():
+        print(_shown(f"{searched}: skipped {skipped}"))
     return code
 
 
@@ -232,8 +256,8 @@ def _run(command: str, words: Sequence[str]) -> int:
         raise ConfigError(
             f"command: got {command!r}, expected restore, demo, {', '.join(COMMANDS)}; see likeness --help"
         )
-    # A word is an option when it looks like one and no such file exists.
-    options = [w for w in rest if "=" in w and not Path(w).exists()]
+    # A word is an option when it looks like one and no such file exists; addresses may hold an equals sign as well.
+    options = [w for w in rest if "=" in w and "://" not in w.partition("=")[0] and not os.path.exists(w)]
     inputs = tuple(Path(w) for w in rest if w not in options)
     everything = Paths(paths.inputs + inputs, paths.output, paths.reference)
     return restore_all(everything, from_overrides(spell_out(options)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
 
 
 class LikenessError(Exception):
@@ -42,10 +44,45 @@ class MemoryExceeded(LikenessError):
     exit_code = 7
 
 
+class UnexpectedError(LikenessError):
+    """Something failed that no check foresaw: a fault of Likeness or of a library that it uses."""
+
+    exit_code = 8
+
+
 class DataError(LikenessError):
     """A data set is missing or its manifest is wrong."""
 
     exit_code = 6
+
+
+def one_line(error: BaseException | str) -> str:
+    """A message without line ends and runs of blanks."""
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def last_net(subject: object) -> Iterator[None]:
+    """Turns every exception that is no LikenessError into an UnexpectedError of one line; Ctrl-C passes.
+
+    Args:
+        subject: what was worked on, the start of the message.
+
+    Raises:
+        UnexpectedError: what failed, where, and how to report it.
+    """
+    try:
+        yield
+    except LikenessError:
+        raise
+    except Exception as error:
+        frames = extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if Path(frame.filename).is_relative_to(Path(__file__).parent)]
+        own, deepest = (f"{'/'.join(Path(f.filename).parts[-2:])}:{f.lineno}" for f in (ours[-1], frames[-1]))
+        raise UnexpectedError(
+            f"{subject}: unexpected {type(error).__name__} ({one_line(error)}) in {own}, raised at {deepest}; "
+            "please report this line as an issue of Likeness, with the file if you may share it"
+        ) from error
 
 
 @contextmanager

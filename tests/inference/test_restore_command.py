@@ -15,7 +15,8 @@ from PIL import Image
 from rich.console import Console
 
 from likeness.cli import Paths, expand, main, restore_all, spell_out, split_paths
-from likeness.errors import ConfigError, InputError
+from likeness.errors import ConfigError, InputError, OutputError, UnexpectedError
+from likeness.media import images
 from likeness.pipeline.config import from_overrides
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -159,12 +160,17 @@ def test_good_files_of_a_folder_finish_beside_bad_ones(portrait_file, tmp_path, 
     for kind in ("empty", "text"):
         broken(tmp_path, kind)
     (tmp_path / "in" / "notes.txt").write_text("no medium")
+    (tmp_path / "in" / "link").symlink_to(tmp_path)
     before = tree(tmp_path / "in")
     code = main(["restore", str(tmp_path / "in"), f"output={tmp_path / 'out'}", "upscale=1", "cards=0"])
     assert code == InputError.exit_code
     captured = capsys.readouterr()
     assert len(captured.err.strip().splitlines()) == 2
     assert captured.out.count("1 face: 1 restored") == 3
+    assert captured.out.splitlines()[-1] == (
+        f"{tmp_path / 'in'}: skipped 1 linked folder (name it to restore what it holds), "
+        "1 text file (it holds no picture)"
+    )
     written = {name for name in tree(tmp_path / "out") if not name.endswith(("_report.json",))}
     assert {"a/a.png", "sub/b/b.jpg", "sub/a/a.png"} <= written
     assert not [name for name in written if "empty" in name or "text" in name or ".likeness" in name]
@@ -174,7 +180,7 @@ def test_good_files_of_a_folder_finish_beside_bad_ones(portrait_file, tmp_path, 
 def test_inputs_that_share_a_name_do_not_share_a_folder(portrait_file, tmp_path):
     for name in ("one/a.png", "two/a.png", "three/a.jpg", "three/a.png"):
         portrait_file(name)
-    jobs = expand([tmp_path / "one" / "a.png", tmp_path / "two", tmp_path / "three"], tmp_path / "out")
+    jobs = expand([tmp_path / "one" / "a.png", tmp_path / "two", tmp_path / "three"], tmp_path / "out").folders
     assert len(jobs) == len(set(jobs.values())) == 4
     assert all((tmp_path / "out") in folder.parents for folder in jobs.values())
     assert jobs[tmp_path / "one" / "a.png"] == tmp_path / "out" / "a"
@@ -182,17 +188,20 @@ def test_inputs_that_share_a_name_do_not_share_a_folder(portrait_file, tmp_path)
 
 def test_a_file_named_twice_is_restored_once(portrait_file, tmp_path):
     source = portrait_file("one/a.png")
-    assert len(expand([source, source, source.parent], tmp_path / "out")) == 1
+    assert len(expand([source, source, source.parent], tmp_path / "out").folders) == 1
 
 
 def test_results_of_earlier_runs_are_not_taken_for_inputs(portrait_file, tmp_path):
     portrait_file("in/a.png")
     portrait_file("in/out/a/a.png")
-    assert list(expand([tmp_path / "in"], tmp_path / "in" / "out")) == [tmp_path / "in" / "a.png"]
+    assert list(expand([tmp_path / "in"], tmp_path / "in" / "out").folders) == [tmp_path / "in" / "a.png"]
     with pytest.raises(InputError, match="also the output"):
         expand([tmp_path / "in"], tmp_path / "in")
     (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match="holds no photo"):
+    with pytest.raises(InputError, match=r"holds no photo, video or GIF; give"):
+        expand([tmp_path / "none"], tmp_path / "out")
+    (tmp_path / "none" / "a.txt").write_text("words")
+    with pytest.raises(InputError, match=r"holds no photo, video or GIF, only 1 text file \(it holds no picture\)"):
         expand([tmp_path / "none"], tmp_path / "out")
 
 
@@ -240,6 +249,79 @@ def test_errors_keep_brackets_and_stay_one_line(tmp_path):
     assert code == InputError.exit_code
     assert screen.getvalue().count("\n") == 1
     assert missing.name in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("-", "standard input is not read"),
+        ("https://example.org/a.jpg", "is an address"),
+        ("https://example.org/a?b=c.jpg", "is an address"),
+        ("rtsp://camera/1", "is an address"),
+        ("x" * 300 + ".jpg", "name too long"),
+    ],
+)
+def test_what_is_no_path_is_told_in_one_line(word, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["restore", word]) == InputError.exit_code
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line.replace("File name", "name")
+
+
+def test_an_unforeseen_error_is_one_line_and_the_rest_goes_on(portrait_file, tmp_path, capsys, monkeypatch):
+    first, second = portrait_file("in/a.png"), portrait_file("in/b.png")
+    reading = images.Image.open
+
+    def failing(file, *args, **options):
+        if file == first:
+            raise BufferError("two\nlines")
+        return reading(file, *args, **options)
+
+    monkeypatch.setattr(images.Image, "open", failing)
+    code = main(["restore", str(first), str(second), f"output={tmp_path / 'o'}", "upscale=1", "cards=0"])
+    assert code == UnexpectedError.exit_code
+    captured = capsys.readouterr()
+    (line,) = captured.err.strip().splitlines()
+    assert line.startswith(f"error: {first}: unexpected BufferError (two lines) in media/images.py:")
+    assert "please report this line" in line
+    assert captured.out.count("1 face: 1 restored") == 1
+
+
+LONG = ["L" * 251, "中" * 83, "🙂" * 62, "é" * 125, "ก" * 83]
+
+
+@pytest.mark.parametrize("stem", LONG, ids=[name[0] for name in LONG])
+def test_a_name_as_long_as_the_file_system_takes_is_restored(stem, portrait_file, tmp_path, capsys):
+    source, other = portrait_file(f"in/{stem}.png"), portrait_file("in/b.png")
+    assert main(["restore", str(source), str(other), f"output={tmp_path / 'o'}", "upscale=1"]) == 0
+    written = sorted(p.name for p in (tmp_path / "o" / stem).iterdir())
+    assert len(written) == 4
+    assert source.name in written
+    assert all(len(name.encode()) <= 255 for name in written)
+    out = capsys.readouterr().out
+    assert "the name is too long for the files beside the result" in out
+    assert out.count("1 face: 1 restored") == 2
+
+
+@pytest.mark.parametrize("name", ["...png", "..png", "....png"])
+def test_a_name_of_dots_stays_inside_the_output_folder(name, portrait_file, tmp_path):
+    source = portrait_file("in/a.png").rename(tmp_path / "in" / name)
+    output = tmp_path / "deep" / "o"
+    assert main(["restore", str(source), f"output={output}", "upscale=1", "cards=0"]) == 0
+    assert list((tmp_path / "deep").iterdir()) == [output]
+    assert (output / name / name).is_file()
+
+
+def test_a_link_that_leads_out_of_the_output_folder_is_refused(portrait_file, tmp_path, capsys):
+    source, other = portrait_file("in/a.png"), portrait_file("in/b.png")
+    (tmp_path / "o").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "o" / "a").symlink_to(tmp_path / "elsewhere")
+    words = ["restore", str(source), str(other), f"output={tmp_path / 'o'}", "upscale=1", "cards=0"]
+    assert main(words) == OutputError.exit_code
+    assert "leads out of the output folder" in capsys.readouterr().err
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert (tmp_path / "o" / "b" / "b.png").is_file()
 
 
 def test_a_name_that_is_no_utf8_is_shown_as_escapes(portrait_file, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import av
@@ -30,6 +31,20 @@ def save_video(path: Path, format: str, codec: str) -> None:
         container.mux(stream.encode(None))
 
 
+def tiff(tags: dict[int, int | bytes]) -> bytes:
+    """A TIFF's header and a first directory with nothing but `tags` (TIFF 6.0, section 2)."""
+    entries = b"".join(
+        struct.pack("<HHI", tag, 1, 4) + value if isinstance(value, bytes) else struct.pack("<HHII", tag, 4, 1, value)
+        for tag, value in sorted(tags.items())
+    )
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4)
+
+
+def test_a_reduced_first_page_alone_makes_no_camera_raw(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff({254: 1, 262: 2}))
+    assert kind_of(tmp_path / "a.tif") == "photo"
+
+
 @pytest.mark.parametrize(
     ("format", "animated", "kind"),
     [
@@ -39,6 +54,9 @@ def save_video(path: Path, format: str, codec: str) -> None:
         ("TIFF", False, "photo"),
         ("BMP", False, "photo"),
         ("AVIF", False, "photo"),
+        ("AVIF", True, "gif"),
+        ("JPEG2000", False, "photo"),
+        ("PPM", False, "photo"),
         ("GIF", False, "gif"),
         ("GIF", True, "gif"),
         ("WEBP", True, "gif"),
@@ -63,6 +81,10 @@ def test_the_kind_of_a_picture_goes_by_its_content(tmp_path, format, animated, k
         ("mpeg", "mpeg1video"),
         ("flv", "flv"),
         ("asf", "mpeg4"),
+        ("mxf", "mpeg2video"),
+        ("yuv4mpegpipe", "wrapped_avframe"),
+        ("ivf", "libvpx-vp9"),
+        ("mpeg2video", "mpeg2video"),
     ],
 )
 def test_the_kind_of_a_video_goes_by_its_content(tmp_path, format, codec):
@@ -77,7 +99,17 @@ def test_the_kind_of_a_video_goes_by_its_content(tmp_path, format, codec):
         pytest.param(lambda p: None, "no such file", id="missing"),
         pytest.param(lambda p: p.mkdir(), "is a folder", id="folder"),
         pytest.param(lambda p: p.touch(), "empty", id="empty"),
-        pytest.param(lambda p: p.write_text("file,what,width\n"), "no known photo, video or GIF", id="text"),
+        pytest.param(lambda p: p.write_text("file,what,width\n"), "is a text file, expected a photo", id="text"),
+        pytest.param(lambda p: p.write_text("ü" * 9 + "\r\n<HTML lang=en>"), "is a web page", id="web page"),
+        pytest.param(lambda p: p.write_bytes(b"\x07" * 9), "is a file of unknown kind", id="unknown"),
+        pytest.param(lambda p: p.write_bytes(b"ID3\x04"), "is a sound file", id="sound"),
+        pytest.param(lambda p: p.write_bytes(b"8BPS\x00\x01"), "Photoshop document.*export it as PNG", id="PSD"),
+        pytest.param(lambda p: p.write_bytes(tiff({50706: b"\1\4\0\0"})), "camera raw file", id="DNG"),
+        pytest.param(lambda p: p.write_bytes(tiff({254: 1, 330: 8})), "export a JPEG or TIFF first", id="raw, preview"),
+        pytest.param(lambda p: p.write_bytes(tiff({262: 32803})), "camera raw file", id="raw, sensor"),
+        pytest.param(lambda p: p.write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(9)), "camera raw file", id="CR2"),
+        pytest.param(lambda p: p.write_bytes(b"\0\0\0\x18ftypcrx " + bytes(12)), "camera raw file", id="CR3"),
+        pytest.param(lambda p: p.write_bytes(b"\0\0\0\x18ftyphevc" + bytes(12)), "sequence of HEIC", id="HEIC"),
         pytest.param(lambda p: p.symlink_to("nowhere"), "no such file", id="dangling link"),
     ],
 )

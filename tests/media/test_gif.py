@@ -14,6 +14,7 @@ from likeness.errors import InputError, OutputError
 from likeness.media.files import atomic_output
 from likeness.media.gif import GifReader, GifWriter
 from likeness.media.gif_palette import PaletteBuilder, PaletteMapper, pack, unpack
+from likeness.media.xmp import SOURCE_TYPE
 from likeness.types import Frame, MediaInfo
 
 
@@ -225,6 +226,19 @@ def test_unfit_frames_are_refused(tmp_path, frame, message):
     with pytest.raises(InputError, match=message):
         write(tmp_path / "a.gif", [good, frame])
     assert not (tmp_path / "a.gif").exists()
+
+
+@pytest.mark.parametrize("label", [False, True])
+def test_the_comment_is_kept_and_labelled(label, tmp_path, few_colours):
+    Image.fromarray(few_colours).save(tmp_path / "in.gif", comment=b"gr\xf6\xdfe " * 99)
+    reader = GifReader(tmp_path / "in.gif")
+    with GifWriter(tmp_path / "out.gif", reader.info, reader.meta, label) as writer:
+        for frame in reader:
+            writer.write(frame)
+    with Image.open(tmp_path / "out.gif") as image:
+        assert image.info["comment"].startswith(b"gr\xf6\xdfe " * 99)
+        assert (SOURCE_TYPE.encode() in image.info["comment"]) is label
+        assert np.array_equal(np.asarray(image.convert("RGB")), next(iter(reader)).pixels)
 
 
 def test_an_interrupted_write_leaves_no_file(tmp_path, few_colours):

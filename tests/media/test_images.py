@@ -8,13 +8,18 @@ import zlib
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps, JpegImagePlugin
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from likeness.errors import InputError, OutputError
-from likeness.media.images import ImageMeta, read_image, write_image
+from likeness.media.image_writer import TiffPages, write_image
+from likeness.media.images import ImageMeta, read_image
 from likeness.media.metadata import orient, upright_exif
+from likeness.media.readers import PhotoReader
 from likeness.types import Frame
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -209,12 +214,75 @@ def test_cmyk_is_converted_right_and_written_as_rgb(tmp_path, rgb):
         assert np.abs(np.asarray(written).astype(int) - rgb).max() <= 4
 
 
-def test_of_several_pages_the_first_is_read_and_a_note_says_so(tmp_path, lossless):
-    first = Image.fromarray(lossless)
-    first.save(tmp_path / "in.tif", save_all=True, append_images=[ImageOps.invert(first)])
+def test_all_pages_of_a_tiff_are_read_without_reduced_copies_and_masks(tmp_path, lossless):
+    pages = [lossless, np.ascontiguousarray(lossless[:9]), 255 - lossless, lossless, lossless[::-1]]
+    with AppendingTiffWriter(tmp_path / "in.tif", new=True) as tiff:
+        for page, kind in zip(pages, [0, 1, 2, 4, 0], strict=True):  # NewSubfileType of TIFF 6.0
+            Image.fromarray(page).save(tiff, "TIFF", tiffinfo={254: kind})
+            tiff.newFrame()
     picture = read_image(tmp_path / "in.tif")
-    assert np.array_equal(picture.frame.pixels, lossless)
-    assert any("first of 2" in note for note in picture.notes)
+    assert picture.pages == (0, 2, 4)
+    assert picture.info.frames == 3
+    assert picture.notes == ("2 reduced copies or masks in the file are not kept",)
+    reader = PhotoReader(tmp_path / "in.tif")
+    for _ in range(2):
+        frames = list(reader)
+        assert [frame.index for frame in frames] == [0, 1, 2]
+        assert all(np.array_equal(frame.pixels, pages[i]) for frame, i in zip(frames, (0, 2, 4), strict=True))
+        assert len(reader.pages) == 3
+
+
+def test_pages_are_written_one_by_one_each_with_its_own(tmp_path, lossless):
+    deep_grey = np.dstack([lossless[..., 0]] * 3)
+    frames = [Frame(lossless), Frame(deep_grey), Frame(lossless[:9].copy(), alpha=gradient_alpha((9, 21)))]
+    metas = [ImageMeta("tiff", "RGB", exif_bytes(1), SRGB, (300.0, 300.0)), ImageMeta("tiff", "L"), ImageMeta("tiff")]
+    with TiffPages(tmp_path / "out.tif") as pages:
+        for frame, meta in zip(frames, metas, strict=True):
+            pages.write(frame, meta)
+    assert pages.notes == []
+    with Image.open(tmp_path / "out.tif") as written:
+        assert written.n_frames == 3
+        for index, mode in enumerate(("RGB", "L", "RGBA")):
+            written.seek(index)
+            assert written.mode == mode
+            assert np.array_equal(np.asarray(written.convert("RGB")), frames[index].pixels)
+            assert written.tag_v2.get(34675) == metas[index].icc
+    for index, meta in enumerate(metas):
+        again = read_image(tmp_path / "out.tif", index).meta
+        assert (again.icc, again.dpi) == (meta.icc, meta.dpi)
+    with pytest.raises(OutputError, match="16 bits"), TiffPages(tmp_path / "deep.tif") as pages:
+        pages.write(Frame(np.zeros((4, 4, 3), np.uint16)), ImageMeta("tiff"))
+
+
+def test_of_several_pictures_in_other_formats_the_first_is_read_and_a_note_says_so(tmp_path, lossless):
+    first = Image.fromarray(lossless)
+    first.save(tmp_path / "in.mpo", save_all=True, append_images=[ImageOps.invert(first)])
+    assert read_image(tmp_path / "in.mpo").notes == ("only the first of 2 pictures in the file is used",)
+
+
+@pytest.mark.parametrize("name", ["a.ppm", "a.pgm", "a.jp2", "grey.jp2"])
+def test_16_bits_of_other_formats_are_read(tmp_path, name):
+    ramp = np.linspace(0, 65535, 64)
+    values = np.dstack([np.add.outer(ramp, ramp) / 2, *np.meshgrid(ramp, ramp)]).astype(np.uint16)
+    stored = values[..., 0] if name in ("a.pgm", "grey.jp2") else values
+    assert cv2.imwrite(str(tmp_path / name), stored if stored.ndim == 2 else stored[..., ::-1])
+    pixels = read_image(tmp_path / name).frame.pixels
+    expected = stored if stored.ndim == 3 else np.dstack([stored] * 3)
+    assert pixels.dtype == np.uint16
+    assert np.abs(pixels.astype(int) - expected).max() <= (400 if name.endswith("jp2") else 0)
+
+
+def test_ten_bits_are_told(tmp_path, lossless):
+    deep = np.repeat(np.repeat(lossless, 4, 0), 4, 1).astype(np.uint16) * 257
+    pillow_heif.from_bytes("RGB;16", (deep.shape[1], deep.shape[0]), deep.tobytes()).save(tmp_path / "a.heic")
+    assert read_image(tmp_path / "a.heic").notes == ("10 bits a channel became 8",)
+    with av.open(str(tmp_path / "a.avif"), "w", format="avif") as container:
+        stream = container.add_stream("libsvtav1", rate=1)
+        stream.height, stream.width, stream.pix_fmt = 120, 84, "yuv420p10le"
+        frame = av.VideoFrame.from_ndarray(deep, "rgb48le").reformat(format="yuv420p10le")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert read_image(tmp_path / "a.avif").notes == ("10 bits a channel became 8",)
 
 
 BOMB = (
@@ -230,6 +298,36 @@ def truncated(path: Path, pixels: np.ndarray, format: str) -> None:
     path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) * 2 // 3])
 
 
+def damaged_avif(path: Path, pixels: np.ndarray) -> None:
+    """The coded picture, which follows "mdat", is overwritten."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "AVIF")
+    data = bytearray(buffer.getvalue())
+    start = data.index(b"mdat") + 4
+    data[start + 2 : start + 40] = b"\xff" * 38
+    path.write_bytes(data)
+
+
+def tiff_without_width(path: Path, pixels: np.ndarray) -> None:
+    """In the directory of the second page, the tag of the width, its first, becomes another."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    image.save(buffer, "TIFF", save_all=True, append_images=[image])
+    data = bytearray(buffer.getvalue())
+    (first,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, first)
+    (second,) = struct.unpack_from("<I", data, first + 2 + 12 * count)
+    assert struct.unpack_from("<H", data, second + 2) == (256,)
+    struct.pack_into("<H", data, second + 2, 200)
+    path.write_bytes(data)
+
+
+def deep_pages(path: Path) -> None:
+    pages = [np.full((8, 8, 3), value, np.uint16) for value in (1000, 60000)]
+    assert cv2.imwritemulti(str(path.with_suffix(".tif")), pages)
+    path.with_suffix(".tif").rename(path)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -239,8 +337,11 @@ def truncated(path: Path, pixels: np.ndarray, format: str) -> None:
             lambda p, x: p.write_bytes(png16(x.astype(np.uint16) * 257)[:3000]), "damaged", id="cut 16-bit PNG"
         ),
         pytest.param(
-            lambda p, x: p.write_bytes(b"\x89PNG\r\n\x1a\nrubbish"), "no photo that can be read", id="rubbish"
+            lambda p, x: p.write_bytes(b"\x89PNG\r\n\x1a\nrubbish"), "no picture that can be read", id="rubbish"
         ),
+        pytest.param(lambda p, x: tiff_without_width(p, x), "Missing dimensions", id="TIFF without width"),
+        pytest.param(lambda p, x: damaged_avif(p, x), "damaged or incomplete", id="AVIF"),
+        pytest.param(lambda p, x: deep_pages(p), "2 pages of 16 bits", id="deep pages"),
         pytest.param(lambda p, x: p.touch(), "empty", id="empty"),
         pytest.param(lambda p, x: Image.fromarray(np.zeros((4, 4), np.int32)).save(p, "TIFF"), "32 bits", id="32 bits"),
         pytest.param(

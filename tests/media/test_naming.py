@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from likeness.errors import OutputError
-from likeness.media import animation, images
+from likeness.media import animation, image_writer, images
 from likeness.media.naming import (
     ANIMATION_SUFFIXES,
     MEDIA_SUFFIXES,
@@ -18,6 +18,7 @@ from likeness.media.naming import (
     check_target,
     photo_suffix,
     refuse_overwrite,
+    require_inside,
     target_name,
     video_suffix,
 )
@@ -58,7 +59,7 @@ def test_a_photo_keeps_its_suffix_where_the_format_holds_it(suffix, frame, forma
 def test_every_photo_can_be_written_under_its_suffix(suffix, frame, tmp_path):
     for format in ("jpeg", "png", "webp", "tiff", "bmp", "avif", "heic"):
         path = tmp_path / f"a{photo_suffix(suffix, FRAMES[frame], format)}"
-        images.write_image(path, FRAMES[frame], images.ImageMeta(format))
+        image_writer.write_image(path, FRAMES[frame], images.ImageMeta(format))
         assert path.stat().st_size > 0
 
 
@@ -86,11 +87,41 @@ def test_a_video_keeps_its_container_where_it_is_written(suffix, expected):
         ("a.GIF", "gif", "a.GIF"),
         ("a.webp", "gif", "a.webp"),
         ("a.bin", "gif", "a.gif"),
+        ("a.AVIF", "gif", "a.webp"),
         ("a=b [1].heic", "photo", "a=b [1].heic"),
     ],
 )
 def test_a_result_is_called_like_its_source(source, kind, expected):
     assert target_name(Path(source), kind) == expected
+
+
+@pytest.mark.parametrize("stem", ["L" * 251, "中" * 83, "e\u0301" * 83, "a" * 250 + "\udcff"], ids=ascii)
+def test_long_names_are_cut_between_characters_and_stay_apart(stem):
+    names = OutputNames(Path(f"in/{stem}.avi"), Path(f"out/{stem}.mkv"))
+    beside = [names.compare(".mkv"), names.cards, names.frames, names.report, names.segments]
+    assert len({path.name for path in beside}) == 5
+    assert all(len(os.fsencode(path.name)) <= 255 for path in beside)
+    assert all(stem.startswith(path.name.partition("~")[0]) for path in beside[:4])
+    other = OutputNames(Path(f"in/{stem[:-1]}x.avi"), Path(f"out/{stem[:-1]}x.mkv"))
+    assert other.report != names.report
+    (note,) = names.notes
+    assert names.report.name.removesuffix("report.json") in note
+    assert OutputNames(Path("a.avi"), Path("a.mkv")).notes == []
+
+
+def test_a_suffix_that_grows_is_made_to_fit():
+    source = Path("v" * 252 + ".ts")
+    assert len(target_name(source, "video")) == 255
+    assert target_name(source, "video").endswith(".mkv")
+
+
+def test_a_path_outside_the_folder_is_refused(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path)
+    require_inside(tmp_path / "out" / "a" / "b", tmp_path / "out")
+    for path in ("out", "out/../b", "out/link", "out/link/b", "."):
+        with pytest.raises(OutputError, match="leads out"):
+            require_inside(tmp_path / path, tmp_path / "out")
 
 
 def test_what_lies_beside_a_result_is_called_after_the_source():

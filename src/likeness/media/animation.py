@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from fractions import Fraction
@@ -13,9 +14,13 @@ import av
 import numpy as np
 from av.codec.context import Flags
 from av.video.stream import VideoStream
+from PIL import Image
 
 from likeness.errors import OutputError
 from likeness.media.gif import checked_duration
+from likeness.media.images import ImageMeta
+from likeness.media.metadata import add_png_chunks, png_chunk, png_chunks
+from likeness.media.xmp import labelled
 from likeness.types import Frame, MediaInfo
 
 _TICK = Fraction(1, 1000)  # WebP counts milliseconds; PNG stores fractions
@@ -34,6 +39,9 @@ class AnimationWriter:
     Args:
         path: .webp, .png or .apng.
         info: of the source; its `loop` is written (None = once, 0 = for ever). The size is that of the first frame.
+        meta: of the source; profile, EXIF, XMP and, in PNG, texts are written.
+        label: whether the XMP says that a network made part of the animation.
+        hidden: a still of the frames' size for viewers that do not animate; PNG only.
 
     Attributes:
         notes: for a person, what could not be kept.
@@ -43,8 +51,17 @@ class AnimationWriter:
         OutputError: another suffix, or the file cannot be written.
     """
 
-    def __init__(self, path: str | Path, info: MediaInfo) -> None:
-        self.path, self.info = Path(path), info
+    def __init__(
+        self,
+        path: str | Path,
+        info: MediaInfo,
+        meta: ImageMeta | None = None,
+        label: bool = False,
+        hidden: Frame | None = None,
+    ) -> None:
+        self.path, self.info, self._meta, self._hidden = Path(path), info, meta or ImageMeta(), hidden
+        xmp = self._meta.attached.xmp
+        self._xmp = labelled(xmp) if label else xmp
         self.notes: list[str] = []
         if self.path.suffix.lower() not in _FORMATS:
             raise OutputError(
@@ -100,7 +117,7 @@ class AnimationWriter:
         finally:
             self._close(kind is not None)
         if error is None:
-            self._set_last_delay()
+            self._complete()
 
     def _close(self, failed: bool) -> None:
         try:
@@ -109,14 +126,63 @@ class AnimationWriter:
             if not failed and self._size is not None:  # else the first error is raised
                 raise OutputError(f"{self.path}: cannot be finished ({error}); check the free space") from error
 
-    def _set_last_delay(self) -> None:
-        """Corrects the last delay: FFmpeg's muxers give the last frame the delay of the one before it."""
+    def _complete(self) -> None:
+        """Corrects the last delay, to which FFmpeg's muxers give that of the one before, and adds the metadata."""
+        meta = self._meta
         try:
             data = bytearray(self.path.read_bytes())
-            (set_last_webp_delay if self.path.suffix.lower() == ".webp" else set_last_png_delay)(data, self._last)
-            self.path.write_bytes(data)
+            if self.path.suffix.lower() == ".webp":
+                set_last_webp_delay(data, self._last)
+                complete = add_webp_chunks(bytes(data), meta.icc, meta.exif, self._xmp)
+            else:
+                set_last_png_delay(data, self._last)
+                complete = bytes(data) if self._hidden is None else with_hidden_image(bytes(data), self._hidden)
+                texts = meta.attached.texts
+                complete = add_png_chunks(complete, meta.icc, meta.exif, meta.dpi, self._xmp, texts=texts)
+            self.path.write_bytes(complete)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be finished ({error.strerror}); check the free space") from error
+
+
+def add_webp_chunks(webp: bytes, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
+    """Puts metadata into an extended WebP that has none (WebP container specification, "Extended File Format")."""
+    header, frames = bytearray(webp[:30]), webp[30:]  # RIFF, VP8X
+    exif = exif and exif.removeprefix(b"Exif\x00\x00")
+    for flag, given in ((0x20, icc), (0x08, exif), (0x04, xmp)):
+        header[20] |= flag if given else 0
+    body = (
+        bytes(header[8:]) + _riff_chunk(b"ICCP", icc) + frames + _riff_chunk(b"EXIF", exif) + _riff_chunk(b"XMP ", xmp)
+    )
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _riff_chunk(name: bytes, data: bytes | None) -> bytes:
+    return name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) if data else b""
+
+
+def with_hidden_image(apng: bytes, image: Frame) -> bytes:
+    """Makes `image` the still of an animated PNG whose still is its first frame (APNG specification).
+
+    Args:
+        apng: 8 bits a channel with alpha.
+        image: of the same size.
+    """
+    alpha = np.full(image.pixels.shape[:2], 255, np.uint8) if image.alpha is None else image.alpha
+    still = io.BytesIO()
+    Image.fromarray(np.dstack([image.pixels, alpha])).save(still, "PNG")
+    out, number = apng[:8], 0
+    for name, data in png_chunks(apng):
+        if name == b"fcTL":
+            if number == 0:
+                out += b"".join(
+                    png_chunk(b"IDAT", part) for kind, part in png_chunks(still.getvalue()) if kind == b"IDAT"
+                )
+            data = struct.pack(">I", number) + data[4:]
+        elif name in (b"IDAT", b"fdAT"):
+            name, data = b"fdAT", struct.pack(">I", number) + data[4 * (name == b"fdAT") :]
+        number += name in (b"fcTL", b"fdAT")
+        out += png_chunk(name, data)
+    return out
 
 
 def set_last_webp_delay(data: bytearray, milliseconds: int) -> None:

@@ -1,8 +1,8 @@
-"""What kind of medium a file is, and how a result appears only when it is complete."""
+"""The kind of an existing file, and how a result appears only when it is complete."""
 
 from __future__ import annotations
 
-import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,19 +11,10 @@ from types import TracebackType
 from typing import Self
 
 from likeness.errors import InputError, OutputError
+from likeness.media.signatures import HEAD, Foreign, identify
 from likeness.types import MediaKind
 
-_HEAD = 512  # bytes: enough for every signature, two packets of a transport stream included
-_PHOTO_BRANDS = frozenset({b"avif", b"mif1", b"heic", b"heix", b"heim", b"heis", b"miaf"})  # ISO/IEC 23008-12
-_QUICKTIME_ATOMS = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})  # .mov older than "ftyp"
-_VIDEO_MAGIC = (
-    b"\x1aE\xdf\xa3",  # Matroska, WebM
-    b"\x00\x00\x01\xba",  # MPEG program stream
-    b"\x00\x00\x01\xb3",  # MPEG video
-    b"FLV",
-    b"OggS",
-    b"0&\xb2u\x8ef\xcf\x11",  # ASF: WMV
-)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # longer than the letter of a drive
 
 
 class NothingToClose:
@@ -44,7 +35,7 @@ def require_file(path: Path) -> None:
         if path.is_dir():
             raise InputError(f"{path}: is a folder, expected a photo, video or GIF; name a file in it")
         if not path.exists():
-            raise InputError(f"{path}: no such file; check the path and its spelling")
+            raise InputError(f"{path}: {_missing(path)}")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty (0 bytes), expected a photo, video or GIF; get it again")
         with path.open("rb"):
@@ -53,59 +44,38 @@ def require_file(path: Path) -> None:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def kind_of(path: str | Path) -> MediaKind:
-    """What a file is, by its first bytes and not by its name.
+def _missing(path: Path) -> str:
+    if str(path) == "-":
+        return "standard input is not read, expected the path of a file; save it to a file first"
+    if _ADDRESS.match(str(path)):
+        return "is an address, expected the path of a file; download it first"
+    return "no such file; check the path and its spelling"
 
-    An animated WebP or PNG counts as "gif": like a GIF, it is a short loop without sound.
+
+def kind_of(path: str | Path) -> MediaKind:
+    """What a file is, by its content and not by its name.
+
+    An animated WebP, PNG or AVIF counts as "gif": like a GIF, it is a short loop without sound.
 
     Raises:
-        InputError: the file is missing, a folder, empty, unreadable, or no known medium.
+        InputError: the file is missing, a folder, empty, unreadable, or of a kind that is not restored.
     """
     path = Path(path)
-    require_file(path)
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    kind = _sniff(head)
-    if kind is None:
-        raise InputError(
-            f"{path}: begins with {head[:8].hex(' ')}, which is no known photo, video or GIF; "
-            "convert it to PNG, MP4 or GIF"
-        )
-    if head.startswith(b"\x89PNG") and _is_animated_png(path):
-        return "gif"
+    kind = kind_or_foreign(path)
+    if isinstance(kind, Foreign):
+        raise InputError(f"{path}: is {kind.described()}, expected a photo, video or GIF; {kind.advice}")
     return kind
 
 
-def _sniff(head: bytes) -> MediaKind | None:
-    if head[:6] in (b"GIF87a", b"GIF89a"):
-        return "gif"
-    if head[:3] == b"\xff\xd8\xff" or head[:8] == b"\x89PNG\r\n\x1a\n" or head[:2] == b"BM":
-        return "photo"
-    if head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):  # TIFF and BigTIFF
-        return "photo"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "gif" if head[12:16] == b"VP8X" and head[20:21] and head[20] & 0x02 else "photo"
-    if head[4:8] == b"ftyp":
-        return "photo" if head[8:12] in _PHOTO_BRANDS else "video"
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return "video"
-    if head.startswith(_VIDEO_MAGIC) or head[4:8] in _QUICKTIME_ATOMS:
-        return "video"
-    # Transport streams: a sync byte every 188 bytes, or every 192 after a four-byte clock (Blu-ray).
-    if (head[0:1] == head[188:189] == b"G") or (head[4:5] == head[196:197] == b"G"):
-        return "video"
-    return None
+def kind_or_foreign(path: Path) -> MediaKind | Foreign:
+    """As `kind_of`, but a file that is not restored is no error.
 
-
-def _is_animated_png(path: Path) -> bool:
-    """Whether an `acTL` chunk comes before the first `IDAT` (APNG specification)."""
+    Raises:
+        InputError: the file is missing, a folder, empty or unreadable.
+    """
+    require_file(path)
     with path.open("rb") as file:
-        file.seek(8)
-        while len(header := file.read(8)) == 8 and header[4:] not in (b"IDAT", b"IEND"):
-            if header[4:] == b"acTL":
-                return True
-            file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)
-    return False
+        return identify(file.read(HEAD), path)
 
 
 @contextmanager
@@ -121,7 +91,8 @@ def atomic_output(final: str | Path) -> Iterator[Path]:
     final = Path(final)
     if final.is_dir():
         raise OutputError(f"{final}: is a folder, expected the name of a file; add one")
-    temporary = final.with_name(f".likeness-{uuid.uuid4().hex}{final.suffix}")
+    suffix = final.suffix if len(final.suffix) <= 16 else ""  # else the name could be too long
+    temporary = final.with_name(f".likeness-{uuid.uuid4().hex}{suffix}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)

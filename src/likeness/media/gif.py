@@ -12,24 +12,25 @@ from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from PIL import GifImagePlugin, Image, UnidentifiedImageError
+from PIL import Image
 
 from likeness.errors import InputError, OutputError
+from likeness.media.decoding import decoding
 from likeness.media.files import NothingToClose, require_file
-from likeness.media.gif_palette import Colours, PaletteBuilder, PaletteMapper
-from likeness.types import Frame, MediaInfo, TimeRange
+from likeness.media.gif_blocks import KEEP, RESTORE, Indices, changes, comment_block, header, write_frame
+from likeness.media.gif_palette import PaletteBuilder, PaletteMapper
+from likeness.media.images import ImageMeta, meta_of
+from likeness.media.xmp import label_comment
+from likeness.types import Frame, MediaInfo, Pixels, TimeRange
 
 _TICK = Fraction(1, 100)  # GIF counts delays in hundredths of a second, in 16 bits
 _MAX_TICKS = 65535
 _MAX_EDGE = 65535
 _OPAQUE = 128  # GIF's alpha is on or off; from here on a pixel is on
-_KEEP, _RESTORE = 1, 2  # disposal: leave the picture, clear it to transparent (GIF89a, 23)
-
-Indices = npt.NDArray[np.uint8]
 
 
 class GifReader(NothingToClose):
@@ -42,6 +43,11 @@ class GifReader(NothingToClose):
     Args:
         path: the file.
         time_range: reads only these frames, with their times in the whole animation.
+
+    Attributes:
+        notes: for a person.
+        meta: what the file carries beside its frames.
+        has_hidden_image: see `hidden_image`.
 
     Raises:
         InputError: missing, damaged, too large, or no picture.
@@ -56,6 +62,11 @@ class GifReader(NothingToClose):
             times = [Fraction(0), *accumulate(stored)]
             delays = [delay for delay, time in zip(stored, times, strict=False) if _within(time, time_range)]
             width, height = image.size
+            image.seek(0)
+            self.meta, lost = meta_of(image)
+            self.notes += lost
+            format = (image.format or "").lower()
+            self.has_hidden_image = bool(image.info.get("default_image"))
             total = sum(delays, Fraction(0))
             self._info = MediaInfo(
                 "gif",
@@ -64,8 +75,8 @@ class GifReader(NothingToClose):
                 frames=len(delays),
                 fps=len(delays) / total if total else None,
                 duration=total,
-                format=(image.format or "").lower(),
-                loop=image.info.get("loop"),
+                format=format,
+                loop=0 if format == "avif" else image.info.get("loop"),  # Pillow does not tell AVIF's
             )
 
     @property
@@ -73,34 +84,41 @@ class GifReader(NothingToClose):
         """Size, number of frames, total length and loop count."""
         return self._info
 
+    def hidden_image(self) -> Frame | None:
+        """The still that an animated PNG may hold for viewers that do not animate; it is no frame."""
+        if not self.has_hidden_image:
+            return None
+        with _opened(self.path) as image:
+            image.seek(0)
+            pixels, alpha = _composed(image)
+            return Frame(pixels, alpha=alpha)
+
     def __iter__(self) -> Iterator[Frame]:
         time, number = Fraction(0), 0
         with _opened(self.path) as image:
             for index in _indices(image):
                 duration = _delay(image, index)
                 if _within(time, self.time_range):
-                    rgba = np.asarray(image.convert("RGBA"))
-                    alpha = None if (rgba[..., 3] == 255).all() else np.ascontiguousarray(rgba[..., 3])
-                    yield Frame(np.ascontiguousarray(rgba[..., :3]), number, time, duration, alpha)
+                    pixels, alpha = _composed(image)
+                    yield Frame(pixels, number, time, duration, alpha)
                     number += 1
                 time += duration
 
 
+def _composed(image: Image.Image) -> tuple[Pixels, Pixels | None]:
+    rgba = np.asarray(image.convert("RGBA"))
+    alpha = None if (rgba[..., 3] == 255).all() else np.ascontiguousarray(rgba[..., 3])
+    return np.ascontiguousarray(rgba[..., :3]), alpha
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as image:
-            yield image
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: claims more pixels than Pillow's limit for safety ({error}); reduce it") from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path}: is no GIF that can be read; export it again") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
-        raise InputError(f"{path}: is damaged or incomplete ({error}); get or export it again") from error
+    with decoding(path), Image.open(path) as image:
+        yield image
 
 
 def _indices(image: Image.Image) -> range:
-    # An animated PNG may hold a still for viewers that do not animate; it is not part of the animation.
+    # The hidden image is not part of the animation.
     return range(1 if image.info.get("default_image") else 0, getattr(image, "n_frames", 1))
 
 
@@ -142,6 +160,8 @@ class GifWriter:
     Args:
         path: where the GIF goes.
         info: of the source; its `loop` is written (None = play once). The size is that of the first frame.
+        meta: of the source; its comment is written.
+        label: whether the comment says that a network made part of the GIF.
 
     Attributes:
         notes: for a person, what a GIF cannot keep.
@@ -151,10 +171,12 @@ class GifWriter:
         OutputError: a suffix other than .gif, or the file cannot be written.
     """
 
-    def __init__(self, path: str | Path, info: MediaInfo) -> None:
-        self.path = Path(path)
-        self.info = info
-        self.notes: list[str] = []
+    def __init__(self, path: str | Path, info: MediaInfo, meta: ImageMeta | None = None, label: bool = False) -> None:
+        self.path, self.info = Path(path), info
+        attached = meta.attached if meta else None
+        comment = attached.comment if attached else None
+        self._comment = label_comment(comment) if label else comment
+        self.notes: list[str] = ["XMP was left out: it is not written to GIFs"] if attached and attached.xmp else []
         if self.path.suffix.lower() != ".gif":
             raise OutputError(f"{self.path}: animations are written as GIF; give the output the suffix .gif")
         self._palette = PaletteBuilder()
@@ -215,16 +237,17 @@ class GifWriter:
         clear = len(palette) if len(palette) < 256 else None
         try:
             with self.path.open("wb") as file:
-                file.write(_header(self._size, palette, self.info.loop))
+                file.write(header(self._size, palette, self.info.loop))
+                file.write(comment_block(self._comment))
                 previous: Indices | None = None
                 for ticks, (pixels, opaque) in zip(self._ticks, self._spooled(self._size), strict=True):
                     indices = mapper(pixels)
                     if self._transparent:
                         indices = np.where(opaque, indices, np.uint8(len(palette)))
-                        _write_frame(file, indices, (0, 0), ticks, _RESTORE, clear)
+                        write_frame(file, indices, (0, 0), ticks, RESTORE, clear)
                     else:
-                        changed, offset = _changes(indices, previous, clear)
-                        _write_frame(file, changed, offset, ticks, _KEEP, clear)
+                        changed, offset = changes(indices, previous, clear)
+                        write_frame(file, changed, offset, ticks, KEEP, clear)
                     previous = indices
                 file.write(b";")
         except OSError as error:
@@ -232,42 +255,7 @@ class GifWriter:
 
     def _spooled(self, size: tuple[int, int]) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]]:
         self._spool.seek(0)
-        while header := self._spool.read(8):
-            raw = zlib.decompress(self._spool.read(struct.unpack("<Q", header)[0]))
+        while length := self._spool.read(8):
+            raw = zlib.decompress(self._spool.read(struct.unpack("<Q", length)[0]))
             frame = np.frombuffer(raw, np.uint8).reshape(*size, 4)
             yield frame[..., :3], frame[..., 3] > 0
-
-
-def _header(size: tuple[int, int], palette: Colours, loop: int | None) -> bytes:
-    """Signature, screen, palette and loop count (GIF89a, 17 to 19; Netscape's application extension)."""
-    bits = max(1, len(palette).bit_length()) if len(palette) < 256 else 8  # room for the free index as well
-    table = palette.tobytes().ljust(3 << bits, b"\x00")
-    header = b"GIF89a" + struct.pack("<HHBBB", size[1], size[0], 0xF0 | bits - 1, 0, 0) + table
-    if loop is not None:
-        header += b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", loop) + b"\x00"
-    return header
-
-
-def _changes(indices: Indices, previous: Indices | None, clear: int | None) -> tuple[Indices, tuple[int, int]]:
-    """The smallest rectangle that turns `previous` into `indices`, and its x y; never empty."""
-    if previous is None:
-        return indices, (0, 0)
-    differs = indices != previous
-    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
-    if not len(rows):
-        return indices[:1, :1], (0, 0)
-    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    changed = indices[window]
-    if clear is not None:
-        changed = np.where(differs[window], changed, np.uint8(clear))
-    return changed, (int(columns[0]), int(rows[0]))
-
-
-def _write_frame(
-    file: IO[bytes], indices: Indices, offset: tuple[int, int], ticks: int, disposal: int, clear: int | None
-) -> None:
-    """One image block. Pillow compresses it; Pillow's GIF writer is not used, as it merges equal frames."""
-    image = Image.fromarray(np.ascontiguousarray(indices))  # mode L: the global palette gives the colours
-    extra = {} if clear is None else {"transparency": clear}
-    blocks = GifImagePlugin.getdata(image, offset, duration=ticks * 10, disposal=disposal, **extra)
-    file.writelines(blocks)

@@ -1,37 +1,30 @@
-"""Photos: read upright in RGB, and written to the same kind of file with profile, EXIF, resolution and alpha."""
+"""Photos are read upright and in RGB, with all that they carry beside their pixels; image_writer.py writes them."""
 
 from __future__ import annotations
 
-import io
 import math
-import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pillow_heif
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import TiffImageFile
 
-from likeness.errors import InputError, OutputError
+from likeness.errors import InputError
+from likeness.media.attachments import Attachments, attachments_of
+from likeness.media.decoding import decoding
+from likeness.media.depth import stored_bits
 from likeness.media.files import require_file
-from likeness.media.metadata import add_png_chunks, convert_to_srgb, orient, profile_space, upright_exif
-from likeness.media.naming import ALPHA_FORMATS, DEEP_FORMATS, PHOTO_FORMATS
+from likeness.media.metadata import convert_to_srgb, orient, upright_exif
 from likeness.types import Frame, MediaInfo, Pixels
 
 pillow_heif.register_heif_opener()
 
-_GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L"})
-_EXIF_LIMIT = 65533  # bytes in one JPEG marker segment
+_SUBFILE_TYPE, _RESOLUTION, _ICC = 254, 282, 34675  # tags of TIFF
 # What TIFF keeps as tags of the picture itself and other formats in an EXIF block.
 _TIFF_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "Copyright")
-# TIFF stays uncompressed: libtiff, which would compress it, refuses EXIF folders.
-_ENCODER_OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": "4:4:4", "optimize": True},
-    "WEBP": {"quality": 95},
-    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +37,7 @@ class ImageMeta:
         exif: EXIF block beginning with "Exif\\0\\0", its orientation already applied and set to 1.
         icc: profile of the pixels as they were read.
         dpi: horizontal and vertical resolution.
+        attached: XMP, IPTC and texts.
     """
 
     format: str = "png"
@@ -51,6 +45,7 @@ class ImageMeta:
     exif: bytes | None = None
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    attached: Attachments = field(default_factory=Attachments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,51 +56,72 @@ class Picture:
         frame: upright RGB pixels, uint8, or uint16 where the file has 16 bits; alpha where the file has it.
         info: size and format.
         meta: what the result keeps.
-        notes: for a person, what reading changed.
+        notes: for a person, what reading changed or left out.
+        pages: positions in the file of the pages of a TIFF, this one included; (0,) for all other formats.
     """
 
     frame: Frame
     info: MediaInfo
     meta: ImageMeta
     notes: tuple[str, ...] = ()
+    pages: tuple[int, ...] = (0,)
 
 
-def read_image(path: str | Path) -> Picture:
+def read_image(path: str | Path, page: int | None = None) -> Picture:
     """Reads a photo upright, in RGB.
 
-    Grey is repeated into three channels, palettes are resolved, CMYK and Lab are converted to sRGB. Of several pages
-    the first is read, and a note says so. JPEG, PNG, WebP, TIFF, BMP, AVIF and HEIC are read.
+    Grey is repeated into three channels, palettes are resolved, CMYK and Lab are converted to sRGB. JPEG, PNG, WebP,
+    TIFF, BMP, AVIF, HEIC, JPEG 2000 and PNM are read.
+
+    Args:
+        path: the file.
+        page: position of a TIFF's page, one of `Picture.pages`; None = the first of them.
 
     Raises:
-        InputError: missing, empty, unknown, truncated, far too large, or deeper than 16 bits.
+        InputError: missing, empty, unknown, damaged, far too large, or deeper than 16 bits.
     """
     path = Path(path)
     require_file(path)
-    try:
-        with Image.open(path) as image:
-            return _read(image, path)
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: claims more pixels than Pillow's limit for safety ({error}); reduce it") from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path}: is no photo that can be read; convert it to PNG or JPEG") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, ImageCms.PyCMSError) as error:
-        raise InputError(f"{path}: is damaged or incomplete ({error}); get or export it again") from error
+    with decoding(path), Image.open(path) as image:
+        return _read(image, path, page)
 
 
-def _read(image: Image.Image, path: Path) -> Picture:
+def _pages_of(image: Image.Image, notes: list[str]) -> tuple[int, ...]:
+    """The pages of a TIFF without reduced copies and masks (TIFF 6.0, NewSubfileType); else the first picture."""
+    count = getattr(image, "n_frames", 1)
+    if count == 1 or not isinstance(image, TiffImageFile):
+        if count > 1:
+            notes.append(f"only the first of {count} pictures in the file is used")
+        return (0,)
+    pages = []
+    for page in range(count):
+        image.seek(page)
+        if not int(image.tag_v2.get(_SUBFILE_TYPE, 0)) & 0b101:
+            pages.append(page)
+    if pages and len(pages) < count:
+        notes.append(f"{count - len(pages)} reduced copies or masks in the file are not kept")
+    return tuple(pages) or (0,)
+
+
+def _read(image: Image.Image, path: Path, page: int | None) -> Picture:
     notes: list[str] = []
-    pages = getattr(image, "n_frames", 1)
-    if pages > 1:
-        notes.append(f"only the first of {pages} pictures in the file is used")
-    deep = image.mode.startswith("I;16") or any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+    pages = _pages_of(image, notes)
+    if isinstance(image, TiffImageFile):
+        image.seek(pages[0] if page is None else page)
+    bits = stored_bits(image, path.read_bytes())
+    deep = bits == 16
+    if 8 < bits < 16:
+        notes.append(f"{bits} bits a channel became 8")
+    if deep and len(pages) > 1:
+        raise InputError(f"{path}: has {len(pages)} pages of 16 bits a channel; split it, or convert it to 8 bits")
     image.load()  # raises on truncated files, which OpenCV would fill up with grey
-    if image.mode in ("I", "F"):
+    if image.mode in ("I", "F") and not deep:
         raise InputError(f"{path}: has 32 bits a channel, expected 8 or 16; convert it to 16 bits")
     # Read after loading: Pillow turns TIFF and HEIC upright and drops the tag.
     orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    icc = image.info.get("icc_profile") or None
-    name = (image.format or "").lower()
-    meta = ImageMeta({"mpo": "jpeg", "heif": "heic"}.get(name, name), image.mode, _exif_of(image), icc, _dpi_of(image))
+    meta, lost = meta_of(image, path)
+    notes += lost
+    icc = meta.icc
     if image.mode in ("CMYK", "LAB"):
         image, srgb = convert_to_srgb(image, icc)
         meta = replace(meta, icc=srgb)
@@ -113,7 +129,29 @@ def _read(image: Image.Image, path: Path) -> Picture:
     pixels, alpha = _decode_deep(path) if deep else _split(image)
     frame = Frame(orient(pixels, orientation), alpha=None if alpha is None else orient(alpha, orientation))
     height, width = frame.pixels.shape[:2]
-    return Picture(frame, MediaInfo("photo", width, height, format=meta.format), meta, tuple(notes))
+    info = MediaInfo("photo", width, height, frames=len(pages), format=meta.format)
+    return Picture(frame, info, meta, tuple(notes), pages)
+
+
+def meta_of(image: Image.Image, path: Path | None = None) -> tuple[ImageMeta, list[str]]:
+    """What a loaded picture carries beside its pixels.
+
+    Args:
+        image: as Pillow opened it.
+        path: of the file, which is searched for parts that the result does not hold; None: it has no such parts.
+
+    Returns:
+        The metadata, and for a person what the result will not hold.
+    """
+    attached, lost = attachments_of(image, path)
+    name = (image.format or "").lower()
+    format = {"mpo": "jpeg", "heif": "heic"}.get(name, name)
+    icc = image.info.get("icc_profile") or None
+    if isinstance(image, TiffImageFile):  # of whose first page Pillow keeps profile and resolution for the others
+        icc = image.tag_v2.get(_ICC)
+        if _RESOLUTION not in image.tag_v2:
+            image.info.pop("dpi", None)
+    return ImageMeta(format, image.mode, _exif_of(image), icc, _dpi_of(image), attached), lost
 
 
 def _split(image: Image.Image) -> tuple[Pixels, Pixels | None]:
@@ -158,90 +196,3 @@ def _dpi_of(image: Image.Image) -> tuple[float, float] | None:
         return None
     x, y = float(dpi[0]), float(dpi[1])
     return (x, y) if math.isfinite(x) and math.isfinite(y) and x > 0 and y > 0 else None
-
-
-def write_image(path: str | Path, frame: Frame, meta: ImageMeta) -> tuple[str, ...]:
-    """Writes a photo in the format that the suffix of `path` names.
-
-    Grey sources stay one channel as long as the pixels are grey; JPEG is written at quality 95 without
-    chroma subsampling. Nothing appears at `path` when encoding fails; see `files.atomic_output` for the rest.
-
-    Args:
-        path: .jpg, .png, .webp, .tif, .bmp or .avif.
-        frame: uint8, or uint16 for PNG only.
-        meta: from `read_image`; EXIF, profile and resolution are written.
-
-    Returns:
-        For a person, what of `meta` the format could not keep.
-
-    Raises:
-        OutputError: the format is unknown or cannot hold the pixels, or the file cannot be written.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in PHOTO_FORMATS:
-        suffixes = " ".join(sorted(PHOTO_FORMATS))
-        raise OutputError(f"{path}: photos are written as {suffixes}; choose one of these suffixes")
-    format = PHOTO_FORMATS[path.suffix.lower()]
-    if frame.pixels.dtype == np.uint16 and format not in DEEP_FORMATS:
-        raise OutputError(f"{path}: 16 bits a channel fit into PNG only; give the output the suffix .png")
-    if frame.alpha is not None:
-        if format not in ALPHA_FORMATS:
-            raise OutputError(f"{path}: {format} has no alpha channel, the picture has; write .png or .webp")
-        if frame.alpha.shape != frame.pixels.shape[:2] or frame.alpha.dtype != frame.pixels.dtype:
-            raise OutputError(
-                f"{path}: alpha is {frame.alpha.shape} {frame.alpha.dtype}, expected {frame.pixels.shape[:2]} "
-                f"{frame.pixels.dtype} like the pixels; resize it along with them"
-            )
-    notes: list[str] = []
-    grey = meta.mode in _GREY_MODES and _is_grey(frame.pixels)
-    icc = meta.icc
-    if icc is not None and not grey and profile_space(icc) == "GRAY":
-        icc = None
-        notes.append("the profile for grey pictures was left out, as the result has colour")
-    exif = meta.exif
-    if exif is not None and (format == "BMP" or (format == "JPEG" and len(exif) > _EXIF_LIMIT)):
-        exif = None
-        notes.append(f"EXIF was left out: {format} cannot hold it")
-    if icc is not None and format == "BMP":
-        icc = None
-        notes.append("the colour profile was left out: BMP cannot hold it")
-    try:
-        if frame.pixels.dtype == np.uint16:
-            data = add_png_chunks(_encode_deep(frame, grey), icc, exif, meta.dpi)
-        else:
-            data = _encode(frame, grey, format, icc, exif, meta.dpi)
-        path.write_bytes(data)
-    except (OSError, ValueError, RuntimeError, cv2.error) as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error}); check the folder, the free space and the size"
-        ) from error
-    return tuple(notes)
-
-
-def _is_grey(pixels: Pixels) -> bool:
-    red = pixels[..., 0]
-    return bool(np.array_equal(red, pixels[..., 1]) and np.array_equal(red, pixels[..., 2]))
-
-
-def _encode(
-    frame: Frame, grey: bool, format: str, icc: bytes | None, exif: bytes | None, dpi: tuple[float, float] | None
-) -> bytes:
-    image = Image.fromarray(np.ascontiguousarray(frame.pixels[..., 0] if grey else frame.pixels))
-    if frame.alpha is not None:
-        image.putalpha(Image.fromarray(np.ascontiguousarray(frame.alpha)))
-    metadata = {"icc_profile": icc, "exif": exif, "dpi": dpi}
-    options = _ENCODER_OPTIONS.get(format, {}) | {name: value for name, value in metadata.items() if value is not None}
-    buffer = io.BytesIO()
-    image.save(buffer, format=format, **options)
-    return buffer.getvalue()
-
-
-def _encode_deep(frame: Frame, grey: bool) -> bytes:
-    if frame.alpha is not None:
-        stored = cv2.cvtColor(np.dstack([frame.pixels, frame.alpha]), cv2.COLOR_RGBA2BGRA)
-    else:
-        stored = frame.pixels[..., 0] if grey else cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".png", stored)
-    if not done:
-        raise ValueError("OpenCV refused the picture")
-    return data.tobytes()

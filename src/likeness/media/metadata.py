@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -87,19 +88,72 @@ def convert_to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image,
     return converted, srgb.tobytes()
 
 
-def add_png_chunks(png: bytes, icc: bytes | None, exif: bytes | None, dpi: tuple[float, float] | None) -> bytes:
-    """Puts profile, resolution and EXIF into a PNG that has none of them (PNG specification, 11.3)."""
+def add_png_chunks(
+    png: bytes,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
+    xmp: bytes | None = None,
+    iptc: bytes | None = None,
+    texts: Sequence[tuple[str, str]] = (),
+) -> bytes:
+    """Puts metadata into a PNG that has none (PNG specification, 11.3; XMP part 3, 1.1.5; IPTC as ImageMagick does)."""
     end_of_header = 8 + 25  # signature, IHDR
     chunks = b""
     if icc is not None:
-        chunks += _chunk(b"iCCP", b"ICC Profile\x00\x00" + zlib.compress(icc))
+        chunks += png_chunk(b"iCCP", b"ICC Profile\x00\x00" + zlib.compress(icc))
     if dpi is not None:
         x, y = (round(value / _METRES_PER_INCH) for value in dpi)
-        chunks += _chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
+        chunks += png_chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
     if exif is not None:
-        chunks += _chunk(b"eXIf", exif.removeprefix(_EXIF_PREFIX))
+        chunks += png_chunk(b"eXIf", exif.removeprefix(_EXIF_PREFIX))
+    if xmp is not None:
+        chunks += png_chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp)
+    if iptc is not None:
+        body = photoshop_block(iptc)
+        profile = f"\niptc\n{len(body):8}\n{body.hex()}\n".encode()
+        chunks += png_chunk(b"zTXt", b"Raw profile type iptc\x00\x00" + zlib.compress(profile))
+    for key, text in texts:
+        packed = zlib.compress(text.encode("utf-8", "replace"))
+        chunks += png_chunk(b"iTXt", key.encode("latin-1", "replace")[:79] + b"\x00\x01\x00\x00\x00" + packed)
     return png[:end_of_header] + chunks + png[end_of_header:]
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and data of every chunk of a PNG."""
+    at = 8
+    while at + 8 <= len(png):
+        (size,) = struct.unpack_from(">I", png, at)
+        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + size]
+        at += 12 + size
+
+
+def photoshop_block(iptc: bytes) -> bytes:
+    """IPTC-IIM records as an image resource block of Photoshop, in which JPEG and PNG keep them."""
+    return b"8BIM\x04\x04\x00\x00" + struct.pack(">I", len(iptc)) + iptc + bytes(len(iptc) % 2)
+
+
+def app13_segment(iptc: bytes) -> bytes:
+    """IPTC-IIM records as a JPEG marker segment."""
+    body = b"Photoshop 3.0\x00" + photoshop_block(iptc)
+    return b"\xff\xed" + struct.pack(">H", len(body) + 2) + body
+
+
+def iptc_of_raw_profile(text: str) -> bytes | None:
+    """IPTC-IIM records from the PNG text "Raw profile type iptc"; None for anything else."""
+    try:
+        name, _, digits = text.strip().partition("\n")
+        data = bytes.fromhex("".join(digits.split()[1:])) if name in ("iptc", "8bim") else b""
+    except ValueError:
+        return None
+    at = data.find(b"8BIM\x04\x04")
+    if at >= 0:
+        start = at + 7 + (data[at + 6] | 1) if at + 6 < len(data) else len(data)  # after the padded name
+        (size,) = struct.unpack(">I", data[start : start + 4].rjust(4, b"\x00"))
+        return data[start + 4 : start + 4 + size] or None
+    return data if data[:1] == b"\x1c" else None
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """A PNG chunk with its length and checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

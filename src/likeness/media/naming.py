@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .wmv .flv .3gp .ogv".split()  # noqa: SIM905
 )
 GIF_SUFFIXES = frozenset({".gif"})
-MEDIA_SUFFIXES = PHOTO_SUFFIXES | VIDEO_SUFFIXES | GIF_SUFFIXES
+MEDIA_SUFFIXES = PHOTO_SUFFIXES | VIDEO_SUFFIXES | GIF_SUFFIXES  # that promise a medium; the content decides
 
 # What is written: Pillow's format by suffix (the first suffix of a format is its usual one), containers of videos, and
 # animations.
@@ -28,6 +29,7 @@ PHOTO_FORMATS = {
 }  # fmt: skip
 ALPHA_FORMATS = frozenset({"PNG", "WEBP", "TIFF", "AVIF"})
 DEEP_FORMATS = frozenset({"PNG"})  # 16 bits a channel
+_NAME_LIMIT = 255  # bytes in a file name; Windows and macOS take as many characters
 VIDEO_CONTAINERS = (".mp4", ".mov", ".mkv", ".webm")
 ANIMATION_SUFFIXES = (".gif", ".webp", ".png", ".apng")
 
@@ -41,11 +43,11 @@ def photo_suffix(suffix: str, frame: Frame, format: str) -> str:
         format: of the source by its content, "jpeg", "png" ...
 
     Returns:
-        `suffix` where its format holds the frame, else the usual suffix of the source's format, else ".png" for 16 bits
-        or alpha and ".jpg" for the rest.
+        `suffix` where its format holds the frame, else the usual suffix of the source's format, else ".png" for PNM, 16
+        bits or alpha and ".jpg" for the rest.
     """
     usual = next((name for name, known in PHOTO_FORMATS.items() if known == format.upper()), "")
-    plain = frame.alpha is None and frame.pixels.dtype == np.uint8
+    plain = frame.alpha is None and frame.pixels.dtype == np.uint8 and format != "ppm"  # which is lossless
     return next((name for name in (suffix, usual) if _holds(name, frame)), ".jpg" if plain else ".png")
 
 
@@ -62,15 +64,30 @@ def video_suffix(suffix: str) -> str:
     return suffix if suffix in VIDEO_CONTAINERS else ".mkv"
 
 
+def fitted(stem: str, ending: str) -> str:
+    """`stem + ending`; a stem that would make the name too long is cut, and a hash of it keeps cut names apart."""
+    if len(os.fsencode(stem + ending)) <= _NAME_LIMIT:
+        return stem + ending
+    ending = f"~{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}{ending}"
+    while stem and len(os.fsencode(stem + ending)) > _NAME_LIMIT:
+        stem = stem[:-1]
+    return stem + ending
+
+
+def folder_name(source: Path, ending: str = "") -> str:
+    """The folder of a source's results: its stem and `ending`, or its whole name where the stem is nothing but dots."""
+    return fitted(source.stem if source.stem.strip(".") else source.name, ending)
+
+
 def target_name(source: Path, kind: MediaKind) -> str:
     """The result's name: that of the source, with another suffix only where the source's is not written.
 
     A photo's suffix may still change with what it holds, see `photo_suffix`.
     """
     if kind == "video":
-        return source.stem + video_suffix(source.suffix)
+        return fitted(source.stem, video_suffix(source.suffix))
     if kind == "gif" and source.suffix.lower() not in ANIMATION_SUFFIXES:
-        return source.stem + ".gif"
+        return fitted(source.stem, ".webp" if source.suffix.lower() == ".avif" else ".gif")
     return source.name
 
 
@@ -110,10 +127,22 @@ class OutputNames:
     @property
     def segments(self) -> Path:
         """The hidden folder in which `resume=true` keeps finished segments."""
-        return self.restored.with_name(f".{self.restored.name}.segments")
+        return self.restored.with_name(fitted(f".{self.restored.name}", ".segments"))
+
+    @property
+    def notes(self) -> list[str]:
+        """For a person, whether names were cut."""
+        name = self.report.name
+        if name == f"{self.source.stem}_report.json":
+            return []
+        return [f"the name is too long for the files beside the result, which begin with {name[: -len('report.json')]}"]
+
+    def with_suffix(self, suffix: str) -> Path:
+        """The result's path with another suffix."""
+        return self.restored.with_name(fitted(self.restored.stem, suffix))
 
     def _beside(self, ending: str) -> Path:
-        return self.restored.with_name(f"{self.source.stem}_{ending}")
+        return self.restored.with_name(fitted(self.source.stem, f"_{ending}"))
 
 
 def check_target(source: Path, target: Path, kind: MediaKind) -> None:
@@ -125,6 +154,12 @@ def check_target(source: Path, target: Path, kind: MediaKind) -> None:
     if kind == "gif" and target.suffix.lower() not in ANIMATION_SUFFIXES:
         raise OutputError(f"{target}: {source} is an animated picture; give the suffix .gif, .webp or .png")
     refuse_overwrite(source, target)
+
+
+def require_inside(path: Path, folder: Path) -> None:
+    """Raises OutputError unless `path`, with all links followed, lies below `folder`."""
+    if folder.resolve() not in path.resolve().parents:
+        raise OutputError(f"{path}: leads out of the output folder {folder}; remove the link or choose another output")
 
 
 def refuse_overwrite(source: str | Path, target: str | Path) -> None:

@@ -20,6 +20,7 @@ from likeness.media.video_encoding import EncodedPacket, check_frame, codec_of, 
 from likeness.media.video_reader import VideoReader
 from likeness.media.video_remux import Remux
 from likeness.media.video_source import open_video, probe
+from likeness.media.xmp import label_comment
 from likeness.types import Frame
 
 _MILLISECOND_SUFFIXES = (".mkv", ".webm")
@@ -39,6 +40,7 @@ class VideoWriter:
         width, height: of the frames, in pixels; odd sizes are padded by one.
         options: of the encoder, which override the defaults.
         effort: fast, medium or slow, how long the encoder searches.
+        label: whether the comment says that a network made part of the video.
 
     Attributes:
         notes: for a person, what differs from the source.
@@ -56,8 +58,9 @@ class VideoWriter:
         height: int,
         options: Mapping[str, str] | None = None,
         effort: str = "medium",
+        label: bool = False,
     ) -> None:
-        self.path, self._options, self._effort = Path(path), dict(options or {}), effort
+        self.path, self._options, self._effort, self._label = Path(path), dict(options or {}), effort, label
         self.source = source.source if isinstance(source, VideoReader) else probe(source)
         self.notes: list[str] = []
         self._size = (height, width)
@@ -80,6 +83,8 @@ class VideoWriter:
                 raise OutputError(f"{self.path}: cannot be created ({error}); choose another output") from error
             source = opened.enter_context(open_video(self.source.path))
             self._rest = Remux(source, self.source, self._container, self.notes)
+            if self._label:
+                self._container.metadata["comment"] = label_comment(self._container.metadata.get("comment"))
             self._opened = opened.pop_all()
         return self
 

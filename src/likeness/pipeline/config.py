@@ -90,6 +90,7 @@ class RestorerConfig:
             where the last segment ended.
         compare: auto (photos and GIFs), yes or no: write before | after.
         cards: number of faces on the sheet of cards, at most 24.
+        label: say in the result that a network made part of it: XMP in pictures, the comment in clips.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.
         precision: auto (bf16 on CUDA, else fp32), fp32, bf16 or fast (bf16 wherever the processor has it).
         runtime: torch, or onnx (ONNX Runtime on the CPU, needs weights.onnx).
@@ -104,6 +105,7 @@ class RestorerConfig:
     resume: bool = False
     compare: str = "auto"
     cards: int = 24
+    label: bool = True
     device: str = "auto"
     precision: str = "auto"
     runtime: str = "torch"

@@ -7,14 +7,15 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from likeness.errors import ConfigError, InputError
 from likeness.media.files import atomic_output, kind_of
-from likeness.media.images import ImageMeta, write_image
+from likeness.media.image_writer import write_image
+from likeness.media.images import ImageMeta
 from likeness.media.naming import OutputNames
 from likeness.media.prefetch import prefetch
 from likeness.media.readers import PhotoReader, Reader, open_reader
@@ -27,7 +28,7 @@ from likeness.pipeline.report_types import FaceRecord, Report
 from likeness.pipeline.resume import SegmentedWriter, Segments
 from likeness.pipeline.state import ClipState, Clock, Context, FrameResult, Models
 from likeness.pipeline.video import restore_video
-from likeness.pipeline.writers import Checkpoint, ClipWriter, PhotoWriter, ResultWriter
+from likeness.pipeline.writers import Checkpoint, ClipWriter, PagesWriter, PhotoWriter, ResultWriter
 from likeness.stages.background.base import choose_upscale
 from likeness.types import Frame, MediaInfo, MediaKind
 
@@ -82,7 +83,7 @@ class Job:
         self.models, self.config, self.names, self.kind = models, config, names, kind
         self.reference, self.progress = reference, progress
         self.tally, self.clock, self.cards = Tally(), Clock(), dict[int, Card]()
-        self.notes: list[str] = []
+        self.notes: list[str] = list(names.notes)
         self.time_range = time_range_of(config)
         self.comparison = Comparison(models, config.weights.lpips) if reference else None
         self.start = time.perf_counter()
@@ -103,7 +104,7 @@ class Job:
         if self.config.cards:
             outputs["cards"] = self.names.cards
             with atomic_output(outputs["cards"]) as partial:
-                write_image(partial, Frame(draw_cards(list(self.cards.values()))), ImageMeta())
+                write_image(partial, Frame(draw_cards(list(self.cards.values()))), ImageMeta(), self.config.label)
         outputs["report"] = self.names.report
         report["outputs"] = {role: str(path) for role, path in outputs.items()}
         with atomic_output(outputs["report"]) as partial:
@@ -153,14 +154,15 @@ class Job:
             return iter(reader)
 
     def _writer(self, reader: Reader, upscale: int, companions: bool) -> ResultWriter:
-        compare = companions and self.wants_compare
+        compare, label = companions and self.wants_compare, self.config.label
         if isinstance(reader, PhotoReader):
-            return PhotoWriter(reader, self.names, upscale, compare)
+            kind = PhotoWriter if reader.info.frames == 1 else PagesWriter
+            return kind(reader, self.names, upscale, compare, label)
         effort = self.config.video.effort
         if self.config.resume and isinstance(reader, VideoReader):
             segments = Segments(self.names, self.config, self.models.hashes, upscale)
-            return SegmentedWriter(reader, self.names, segments, upscale, effort, log=companions)
-        return ClipWriter(reader, self.names, upscale, effort, log=companions, compare=compare)
+            return SegmentedWriter(reader, self.names, segments, upscale, effort, log=companions, label=label)
+        return ClipWriter(reader, self.names, upscale, effort, log=companions, compare=compare, label=label)
 
     def _stream(self, reader: Reader, reference: Iterator[Frame] | None, writer: ResultWriter, upscale: int) -> None:
         """All frames that no earlier run wrote: restored, counted, written and compared."""
@@ -172,6 +174,8 @@ class Job:
         with prefetch(reader) as prefetched:
             frames = islice(_timed(prefetched, self.clock, "read"), self.tally.frames, None)
             for frame, result, after in restore_video(frames, context, state):
+                if self.kind == "photo":
+                    result = _numbered_on(result, len(self.tally.faces))
                 records = self._count(frame, result)
                 with self.clock.stage("write"):
                     checkpoint = Checkpoint(after, self.tally, self.cards)
@@ -187,7 +191,7 @@ class Job:
         for face in result.faces:
             key = face.track.id if face.track else face.number
             if key not in self.cards and len(self.cards) < self.config.cards:
-                self.cards[key] = card_of(face, None if self.kind == "photo" else frame.index)
+                self.cards[key] = card_of(face, frame.index if self.kind != "photo" or frame.index else None)
         return self.tally.add(result)
 
     def _compare(self, frame: Frame, result: FrameResult, reference: Iterator[Frame]) -> None:
@@ -234,6 +238,13 @@ class Job:
                 reference=reference,
             )
         )
+
+
+def _numbered_on(result: FrameResult, begin: int) -> FrameResult:
+    """The same result with its faces numbered from `begin`, as a page's faces follow those of the pages before it."""
+    if begin == 0:
+        return result
+    return replace(result, faces=tuple(replace(face, number=begin + face.number) for face in result.faces))
 
 
 def _timed(items: Iterable[Item], clock: Clock, stage: str) -> Iterator[Item]:

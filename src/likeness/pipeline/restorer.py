@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from likeness.errors import ConfigError, InputError
+from likeness.errors import ConfigError, InputError, last_net
 from likeness.media.files import kind_of
 from likeness.media.naming import OutputNames, check_target, target_name
 from likeness.pipeline.config import RestorerConfig, from_overrides
@@ -99,13 +99,14 @@ class Restorer:
             LikenessError: with a message of one line; no incomplete file is left.
         """
         source = Path(path)
-        kind = kind_of(source)
-        names = OutputNames(source, Path(folder) / target_name(source, kind))
-        check_target(source, names.restored, kind)
-        truth = None if reference is None else Path(reference)
-        if truth is not None and (kind_of(truth) == "photo") != (kind == "photo"):
-            raise InputError(f"{truth}: the reference of a photo is a photo, and that of a clip is a clip")
-        return Job(self.models, self.config, names, kind, truth, progress).run()
+        with last_net(source):
+            kind = kind_of(source)
+            names = OutputNames(source, Path(folder) / target_name(source, kind))
+            check_target(source, names.restored, kind)
+            truth = None if reference is None else Path(reference)
+            if truth is not None and (kind_of(truth) == "photo") != (kind == "photo"):
+                raise InputError(f"{truth}: the reference of a photo is a photo, and that of a clip is a clip")
+            return Job(self.models, self.config, names, kind, truth, progress).run()
 
     def video(self, path: Path | str, out: Path | str, progress: Progress | None = None) -> Mapping[str, Any]:
         """Restores one video (or GIF) to the file `out`; returns the report.
@@ -115,12 +116,13 @@ class Restorer:
             OutputError: if `out` cannot hold the result.
         """
         source, target = Path(path), Path(out)
-        kind = kind_of(source)
-        if kind == "photo":
-            raise InputError(f"{source}: is a photo, expected a video or GIF; use Restorer.file or Restorer.image")
-        check_target(source, target, kind)
-        job = Job(self.models, self.config, OutputNames(source, target), kind, progress=progress)
-        return job.restore(companions=False)[0]
+        with last_net(source):
+            kind = kind_of(source)
+            if kind == "photo":
+                raise InputError(f"{source}: is a photo, expected a video or GIF; use Restorer.file or Restorer.image")
+            check_target(source, target, kind)
+            job = Job(self.models, self.config, OutputNames(source, target), kind, progress=progress)
+            return job.restore(companions=False)[0]
 
     def release(self) -> None:
         """Frees the networks; the next use loads them again. Calls in other threads keep them until they end."""

@@ -128,16 +128,24 @@ class SegmentedWriter:
         upscale: factor of the result's size.
         effort: fast, medium or slow: how long the encoder searches.
         log: whether the frames log is written.
+        label: whether the video's comment says that a network made part of it.
     """
 
     def __init__(
-        self, reader: VideoReader, names: OutputNames, segments: Segments, upscale: int, effort: str, log: bool
+        self,
+        reader: VideoReader,
+        names: OutputNames,
+        segments: Segments,
+        upscale: int,
+        effort: str,
+        log: bool,
+        label: bool,
     ) -> None:
         self.checkpoint = segments.read(len(segments) - 1).after if len(segments) else None
         self.notes: list[str] = []
         self.outputs = {"restored": names.restored} | ({"frames": names.frames} if log else {})
         self._reader, self._source, self._segments = reader, names.source, segments
-        self._upscale, self._effort = upscale, effort
+        self._upscale, self._effort, self._label = upscale, effort, label
         self._size = reader.info.width * upscale, reader.info.height * upscale
         self._open: _OpenSegment | None = None
 
@@ -175,7 +183,8 @@ class SegmentedWriter:
         if self._open:
             self._store(self._open)
         with atomic_output(self.outputs["restored"]) as partial:
-            with VideoWriter(partial, self._reader, *self._size, SEGMENT_OPTIONS, self._effort) as writer:
+            clip = VideoWriter(partial, self._reader, *self._size, SEGMENT_OPTIONS, self._effort, self._label)
+            with clip as writer:
                 writer.write_encoded(packet for segment in self._segments for packet in segment.packets)
             self.notes.extend(writer.notes)
             if copy_source:

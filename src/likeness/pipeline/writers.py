@@ -1,4 +1,4 @@
-"""Writers of results: `PhotoWriter`, `ClipWriter`, and `SegmentedWriter` in resume.py, with one interface."""
+"""Writers of results: of photos, pages and clips, and `SegmentedWriter` in resume.py, with one interface."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self, TextIO
 from likeness.media.animation import AnimationWriter
 from likeness.media.files import NothingToClose, atomic_output
 from likeness.media.gif import GifReader, GifWriter
-from likeness.media.images import write_image
+from likeness.media.image_writer import TiffPages, write_image
 from likeness.media.naming import OutputNames, photo_suffix
 from likeness.media.prefetch import BackgroundWriter
 from likeness.media.readers import PhotoReader
@@ -97,34 +97,95 @@ class PhotoWriter(NothingToClose):
         names: of the files; the suffix changes where the source's format cannot hold the result.
         upscale: factor of the result's size.
         compare: whether before | after is written.
+        label: whether a changed photo says in its XMP that a network made part of it.
     """
 
-    def __init__(self, reader: PhotoReader, names: OutputNames, upscale: int, compare: bool) -> None:
+    def __init__(self, reader: PhotoReader, names: OutputNames, upscale: int, compare: bool, label: bool) -> None:
         self.checkpoint: Checkpoint | None = None
         self.notes: list[str] = []
         self.outputs: dict[str, Path] = {}
         self._picture, self._names, self._upscale, self._compare = reader.picture, names, upscale, compare
+        self._label = label
 
     def write(self, frame: Frame, pixels: Pixels, record: Mapping[str, Any], after: Checkpoint) -> None:
         """Keeps the photo, see `ResultWriter`."""
         self._restored = restored_frame(frame, pixels, self._upscale)
+        self._label = self._label and after.tally.changed
 
     def finish(self, copy_source: bool) -> None:
         """See `ResultWriter`."""
         names, meta, source = self._names, self._picture.meta, self._picture.frame
         suffix = photo_suffix(names.restored.suffix, source, meta.format)
-        self.outputs["restored"] = names.restored if copy_source else names.restored.with_suffix(suffix)
+        self.outputs["restored"] = names.restored if copy_source else names.with_suffix(suffix)
         if self.outputs["restored"] != names.restored:
             self.notes.append(f"{names.restored.suffix or 'no suffix'} became {suffix}, which can hold the result")
         with atomic_output(self.outputs["restored"]) as partial:
             if copy_source:
                 shutil.copyfile(names.source, partial)
             else:
-                self.notes.extend(write_image(partial, self._restored, meta))
+                self.notes.extend(self._picture.notes)
+                self.notes.extend(write_image(partial, self._restored, meta, self._label))
         if self._compare:
             self.outputs["compare"] = names.compare(suffix)
             with atomic_output(self.outputs["compare"]) as partial:
-                write_image(partial, Frame(side_by_side(source.pixels, self._restored.pixels)), meta)
+                both = side_by_side(source.pixels, self._restored.pixels)
+                write_image(partial, Frame(both), meta, self._label)
+
+
+class PagesWriter:
+    """Writes a TIFF of several pages while they are restored, each with its metadata.
+
+    Args:
+        reader: of the source.
+        names: of the files.
+        upscale: factor of the result's size.
+        compare: whether a TIFF of before | after is written.
+        label: whether a changed page says in its XMP that a network made part of it.
+
+    Raises:
+        OutputError: on entering, if a file cannot be created.
+    """
+
+    def __init__(self, reader: PhotoReader, names: OutputNames, upscale: int, compare: bool, label: bool) -> None:
+        self.checkpoint: Checkpoint | None = None
+        self.notes: list[str] = []
+        tiff = names.restored.suffix.lower() in (".tif", ".tiff")
+        self.outputs = {"restored": names.restored if tiff else names.with_suffix(".tif")}
+        if compare:
+            self.outputs["compare"] = names.compare(self.outputs["restored"].suffix)
+        self._reader, self._source, self._upscale, self._label = reader, names.source, upscale, label
+
+    def __enter__(self) -> Self:
+        with ExitStack() as files:
+            partial = {role: files.enter_context(atomic_output(path)) for role, path in self.outputs.items()}
+            encoders = files.enter_context(ExitStack())
+            self._encoders = encoders
+            self._pages = {role: encoders.enter_context(TiffPages(path)) for role, path in partial.items()}
+            self._partial, self._files = partial["restored"], files.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.__exit__(kind, error, trace)
+
+    def write(self, frame: Frame, pixels: Pixels, record: Mapping[str, Any], after: Checkpoint) -> None:
+        """Writes the page, see `ResultWriter`."""
+        meta, notes = self._reader.pages[frame.index]
+        self.notes.extend(note for note in notes if note not in self.notes)
+        label = self._label and after.tally.changed
+        self._pages["restored"].write(restored_frame(frame, pixels, self._upscale), meta, label)
+        if "compare" in self._pages:
+            self._pages["compare"].write(Frame(side_by_side(frame.pixels, pixels), frame.index), meta, label)
+
+    def finish(self, copy_source: bool) -> None:
+        """See `ResultWriter`."""
+        self._encoders.close()
+        self.notes.extend(note for note in self._pages["restored"].notes if note not in self.notes)
+        if copy_source:
+            self.notes.clear()
+            shutil.copyfile(self._source, self._partial)
+        self._files.close()
 
 
 class ClipWriter:
@@ -137,13 +198,21 @@ class ClipWriter:
         effort: fast, medium or slow: how long the encoder of a video searches.
         log: whether the frames log is written.
         compare: whether before | after is written.
+        label: whether the files say that a network made part of them.
 
     Raises:
         OutputError: on entering, if a file cannot be created.
     """
 
     def __init__(
-        self, reader: VideoReader | GifReader, names: OutputNames, upscale: int, effort: str, log: bool, compare: bool
+        self,
+        reader: VideoReader | GifReader,
+        names: OutputNames,
+        upscale: int,
+        effort: str,
+        log: bool,
+        compare: bool,
+        label: bool,
     ) -> None:
         self.checkpoint: Checkpoint | None = None
         self.notes: list[str] = []
@@ -153,7 +222,10 @@ class ClipWriter:
         if compare:
             self.outputs["compare"] = names.compare(names.restored.suffix)
         self._reader, self._source, self._upscale, self._effort = reader, names.source, upscale, effort
+        self._label = label
         self._comparison: VideoWriter | GifWriter | AnimationWriter | None = None
+        if isinstance(reader, GifReader):
+            self._note_animation(reader)
         self._log: TextIO | None = None
 
     def __enter__(self) -> Self:
@@ -161,7 +233,8 @@ class ClipWriter:
         with ExitStack() as files:
             partial = {role: files.enter_context(atomic_output(path)) for role, path in self.outputs.items()}
             encoders = files.enter_context(ExitStack())
-            self._clip = self._open(partial["restored"], width, height)
+            self._partial = partial["restored"]
+            self._clip = self._open(self._partial, width, height)
             encoders.enter_context(self._clip)
             if "compare" in partial:
                 self._comparison = self._open(partial["compare"], 2 * width + 4, height)
@@ -170,7 +243,7 @@ class ClipWriter:
                 self._log = encoders.enter_context(partial["frames"].open("w"))
             # Entered last, so that it has encoded everything before the encoders are closed.
             self._queue = encoders.enter_context(BackgroundWriter(self._encode))
-            self._partial, self._encoders, self._files = partial["restored"], encoders, files.pop_all()
+            self._encoders, self._files = encoders, files.pop_all()
         return self
 
     def __exit__(
@@ -180,8 +253,20 @@ class ClipWriter:
 
     def _open(self, path: Path, width: int, height: int) -> VideoWriter | GifWriter | AnimationWriter:
         if isinstance(self._reader, VideoReader):
-            return VideoWriter(path, self._reader, width, height, effort=self._effort)
-        return (GifWriter if path.suffix.lower() == ".gif" else AnimationWriter)(path, self._reader.info)
+            return VideoWriter(path, self._reader, width, height, effort=self._effort, label=self._label)
+        if path.suffix.lower() == ".gif":
+            return GifWriter(path, self._reader.info, self._reader.meta, self._label)
+        hidden = self._reader.hidden_image() if path == self._partial else None
+        if hidden is not None:
+            hidden = restored_frame(hidden, lanczos(hidden.pixels, self._upscale), self._upscale)
+        return AnimationWriter(path, self._reader.info, self._reader.meta, self._label, hidden)
+
+    def _note_animation(self, reader: GifReader) -> None:
+        written = self.outputs["restored"].suffix.lower()
+        if written != self._source.suffix.lower():
+            self.notes.append(f"{self._source.suffix or 'no suffix'} became {written}")
+        if reader.has_hidden_image and written not in (".png", ".apng"):
+            self.notes.append(f"the still for viewers that do not animate is not kept: {written} cannot hold it")
 
     def write(self, frame: Frame, pixels: Pixels, record: Mapping[str, Any], after: Checkpoint) -> None:
         """Encodes the frame in the background, see `ResultWriter`."""
