@@ -72,10 +72,10 @@ def _looks(pixels: Pixels, box: FloatArray) -> Iterator[tuple[Pixels, Matrix]]:
     if scale < 1:
         near = cv2.GaussianBlur(near, (0, 0), 0.45 / scale)
     for angle, right, down, zoom, grey in _LOOKS:
-        matrix = cv2.getRotationMatrix2D((0.0, 0.0), angle, scale * zoom)
+        matrix = np.asarray(cv2.getRotationMatrix2D((0.0, 0.0), angle, scale * zoom), np.float64)
         matrix[:, 2] = _CROP / 2 - matrix[:, :2] @ (middle + np.array([right, down]) * edge)
         look = cv2.warpAffine(near, matrix, (_CROP, _CROP), borderMode=cv2.BORDER_REFLECT_101)
         if grey:
             look = cv2.cvtColor(cv2.equalizeHist(cv2.cvtColor(look, cv2.COLOR_RGB2GRAY)), cv2.COLOR_GRAY2RGB)
         matrix[:, 2] -= matrix[:, :2] @ low
-        yield look, matrix
+        yield np.asarray(look), matrix
