@@ -8,7 +8,7 @@ in pixels, pixel centres lie at integers, times are `Fraction` seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -83,14 +83,18 @@ class Faces:
         scores: (N,) float32 in [0, 1].
         landmarks: (N, 5, 2) float32, x y pixels: left eye, right eye, nose, left and right mouth
             corner, left and right as seen in the picture.
+        looks: (N,) text, the second look that found each; empty where the first one did.
     """
 
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray
+    looks: npt.NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
+        if n and not len(self.looks):
+            object.__setattr__(self, "looks", np.zeros(n, np.str_))
         if self.boxes.shape != (n, 4) or self.scores.shape != (n,) or self.landmarks.shape != (n, 5, 2):
             raise InputError(
                 f"faces: got boxes {self.boxes.shape}, scores {self.scores.shape}, landmarks "
@@ -110,7 +114,12 @@ class Faces:
 
     def select(self, index: list[int] | npt.NDArray[Any]) -> Faces:
         """The faces at `index` (positions or a mask), in that order."""
-        return Faces(self.boxes[index], self.scores[index], self.landmarks[index])
+        return Faces(self.boxes[index], self.scores[index], self.landmarks[index], self.looks[index])
+
+    def joined(self, others: Faces) -> Faces:
+        """These faces and, after them, `others`."""
+        pairs = [(getattr(self, f.name), getattr(others, f.name)) for f in fields(self)]
+        return Faces(*(np.concatenate(pair) for pair in pairs))
 
 
 @dataclass(frozen=True, slots=True)

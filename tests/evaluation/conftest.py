@@ -42,6 +42,10 @@ class TemplateDetector:
         self.frames += len(frames)
         return [self._face(frame) for frame in frames]
 
+    def doubt(self, pixels: Pixels, face: Faces) -> str:
+        """None."""
+        return ""
+
     def _face(self, frame: Pixels) -> Faces:
         points = geometry.template(frame.shape[0]) + frame.mean() / 255
         box = np.concatenate((points.min(0), points.max(0)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -126,3 +129,104 @@ def test_a_deep_video_becomes_8_bits_in_webm_and_a_note_says_so(deep_video, tmp_
         a, b = next(iter(deep)).pixels / 257, next(iter(flat)).pixels
     assert b.dtype == np.uint8
     assert np.abs(a - b).mean() < 2
+
+
+LOCATIONS = {"left": (0.0, 0.5), "center": (0.5, 0.5), "topleft": (0.0, 0.0)}  # of the first sample, in luma pixels
+
+
+def planes_of(frame):
+    """The three planes of an 8-bit frame, without padding."""
+    rows = [np.frombuffer(bytes(p), np.uint8).reshape(p.height, -1)[:, : p.width] for p in frame.planes]
+    return [r.astype(float) for r in rows]
+
+
+def edge(plane, axis):
+    """Position of the only edge along an axis, in samples, from the area under it."""
+    profile = plane.mean(1 - axis)
+    low, high = profile[:6].mean(), profile[-6:].mean()
+    return len(profile) - 0.5 - float(((profile - low) / (high - low)).sum())
+
+
+@pytest.fixture
+def colour_edges(make_video):
+    """A clip whose U has a soft edge along x and V one along y, both at 31.3 chroma samples."""
+
+    def make(location, levels):
+        ramp = 1 / (1 + np.exp(-(np.arange(64) - 31.3) / 1.5))
+        u, v = np.tile(90 + 70 * ramp, (64, 1)), np.tile(90 + 70 * ramp, (64, 1)).T
+        luma = np.full((128, 128), 120)
+        stacked = np.concatenate([luma.ravel(), u.ravel(), v.ravel()]).round().astype(np.uint8).reshape(192, 128)
+        frames = [av.VideoFrame.from_ndarray(stacked, "yuv420p") for _ in range(3)]
+        options = {"qp": "0", "chroma_sample_location": location}
+        return make_video("edges.mp4", frames, [0, 20, 40], options=options, tags=(6, levels))
+
+    return make
+
+
+@pytest.mark.parametrize("levels", [LIMITED, FULL], ids=["limited", "full"])
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_colour_edges_stay_within_a_fiftieth_of_a_chroma_pixel(colour_edges, tmp_path, location, levels):
+    source, once, twice = colour_edges(location, levels), tmp_path / "once.mp4", tmp_path / "twice.mp4"
+    for read, written in ((source, once), (once, twice)):
+        with VideoReader(read) as reader, VideoWriter(written, reader, 128, 128, {"crf": "4"}) as writer:
+            assert reader.source.colour.chroma == location
+            for frame in reader:
+                writer.write(frame)
+    positions = []
+    for path in (source, once, twice):
+        with av.open(str(path)) as container:
+            _, u, v = planes_of(next(container.decode(video=0)))
+        positions.append((edge(u, 1), edge(v, 0)))
+    assert np.abs(np.array(positions[1:]) - positions[0]).max() < 0.02, positions
+
+
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_colour_edges_lie_where_the_location_says(colour_edges, location):
+    """Blue follows U and red follows V: the edges lie at 2 x 31.3 luma pixels plus the first sample's place."""
+    frame = next(iter(VideoReader(colour_edges(location, LIMITED))))
+    x, y = LOCATIONS[location]
+    assert abs(edge(frame.pixels[..., 2].astype(float), 1) - (2 * 31.3 + x)) < 0.2
+    assert abs(edge(frame.pixels[..., 0].astype(float), 0) - (2 * 31.3 + y)) < 0.2
+
+
+def test_enlarging_keeps_colours_on_their_edges(colour_edges, tmp_path):
+    """At twice the size a "left" sample still lies on the left: the edge moves from p to 2 p + 0.25 chroma samples."""
+    source = colour_edges("left", LIMITED)
+    with VideoReader(source) as reader, VideoWriter(tmp_path / "out.mp4", reader, 256, 256, {"crf": "4"}) as writer:
+        for frame in reader:
+            large = cv2.resize(frame.pixels, (256, 256), interpolation=cv2.INTER_CUBIC)
+            writer.write(Frame(large, frame.index, frame.time, frame.duration))
+    positions = []
+    for path in (source, tmp_path / "out.mp4"):
+        with av.open(str(path)) as container:
+            positions.append(edge(planes_of(next(container.decode(video=0)))[1], 1))
+    # Luma x = 2 p of the source is 2 x + 0.5 in the result, and its sample p' lies at luma 2 p'.
+    assert abs(positions[1] - (2 * positions[0] + 0.25)) < 0.04
+
+
+def test_a_stream_without_a_location_gets_none(make_video, portrait, tmp_path):
+    options = {"crf": "10", "b": "0", "cpu-used": "8"}
+    source = make_video("in.webm", [portrait], [0], Fraction(1, 1000), codec="libvpx-vp9", options=options)
+    assert VideoReader(source).source.colour.chroma is None
+
+
+@pytest.mark.parametrize(
+    ("pixels", "named"), [("yuv411p", "4:1:1"), ("yuv422p", "4:2:2"), ("yuv444p", "4:4:4"), ("bgr0", "RGB")]
+)
+def test_what_becomes_4_2_0_is_told(make_video, portrait, tmp_path, pixels, named):
+    source = make_video("in.mkv", [portrait], [0], Fraction(1, 1000), codec="ffv1", options={}, pixels=pixels)
+    with VideoReader(source) as reader, VideoWriter(tmp_path / "out.mkv", reader, 80, 96) as writer:
+        (frame,) = reader
+        writer.write(frame)
+    assert f"{named} colour becomes 4:2:0, which every player shows" in writer.notes
+    assert np.abs(frame.pixels.astype(int) - portrait).mean() < 6
+
+
+def test_grey_clips_stay_grey(make_video, portrait, tmp_path):
+    source = make_video("in.mkv", [portrait], [0], Fraction(1, 1000), codec="ffv1", options={}, pixels="gray")
+    with VideoReader(source) as reader, VideoWriter(tmp_path / "out.mkv", reader, 80, 96) as writer:
+        (frame,) = reader
+        writer.write(frame)
+    assert not any("4:2:0" in note for note in writer.notes)
+    (again,) = VideoReader(tmp_path / "out.mkv")
+    assert np.ptp(again.pixels.astype(int), axis=2).max() <= 2

@@ -38,6 +38,9 @@ class StubDetector:
         self.calls.append(len(frames))
         return [answer for _ in frames]
 
+    def doubt(self, pixels: Pixels, face: Faces) -> str:
+        return ""
+
 
 class StubExpert:
     """Sharpens, or returns a fixed face; 256 to 512."""

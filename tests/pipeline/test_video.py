@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -87,7 +87,8 @@ def test_lost_face_starts_detection(scene, face_at, make_models):
 
 def test_face_entering_within_a_shot_fades_in(scene, face_at, make_models):
     face = face_at(150, 110, 90)
-    results = run(alike(scene, 20), make_models(Faces.empty(), face), "video.ramp=10", "guard.enabled=false")
+    nobody = [Faces.empty()] * 5  # the first frame, and the four pictures of its second look
+    results = run(alike(scene, 20), make_models(*nobody, face), "video.ramp=10", "guard.enabled=false")
     assert all(not r.faces for r in results[:5])
     whole = np.abs(run([scene], make_models(face))[0].pixels.astype(float) - scene).sum()
     shown = [np.abs(r.pixels.astype(float) - scene).sum() / whole for r in results[5:]]
@@ -315,3 +316,52 @@ def test_gain_restarts_at_a_cut_even_for_a_known_face(scene, face_at, make_model
         assert result.faces[0].gain == gain(result.faces[0].crop.image)
     assert results[4].faces[0].gain > 1.5
     assert results[2].faces[0].gain == results[3].faces[0].gain == 1
+
+
+@dataclass
+class NightDetector:
+    """Finds the face in grey pictures only; counts all of them."""
+
+    face: Faces
+    name: str = "night"
+    calls: int = 0
+
+    def detect(self, frames):
+        self.calls += len(frames)
+        grey = all(np.ptp(frame.astype(int), axis=2).max() == 0 for frame in frames)
+        return [self.face if grey else Faces.empty() for _ in frames]
+
+    def doubt(self, pixels, face):
+        return ""
+
+
+def test_a_track_remembers_the_look_that_found_it(scene, face_at, make_models):
+    models = replace(make_models(), detector=NightDetector(face_at(150, 110, 90)))
+    results = run(alike(scene, 12), models, "guard.enabled=false")
+    assert all([face.track.id for face in result.faces] == [0] for result in results)
+    assert {face.notes[0] for result in results for face in result.faces} == {
+        "found by a second look: grey and equalised"
+    }
+    # Frames 0, 5 and 10: five pictures at first, then the frame itself and its grey picture.
+    assert models.detector.calls == 5 + 2 + 2
+
+
+def test_a_clip_without_faces_rarely_gets_a_second_look(scene, make_models):
+    models = make_models(Faces.empty())
+    run(alike(scene, 41), models)
+    # Frames 0, 5 ... 40 are searched; the cut at 0 and the fortieth frame get four pictures more.
+    assert len(models.detector.calls) == 9 + 2 * 4
+
+
+def test_an_implausible_face_is_left_alone_until_it_is_plausible(scene, face_at, make_models):
+    models = make_models(face_at(150, 110, 90))
+    answers = iter(["landmarks move", "landmarks move", ""])
+    models.detector.doubt = lambda pixels, face: next(answers)
+    results = run(alike(scene, 16), models, "guard.enabled=false")
+    reasons = [result.faces[0].decision.reason for result in results]
+    assert [reason.startswith("implausible landmarks: landmarks move") for reason in reasons] == [True] * 10 + [
+        False
+    ] * 6
+    assert np.array_equal(results[8].pixels, scene)
+    assert results[0].faces[0].decision.expert is None
+    assert results[15].faces[0].decision.expert is not None

@@ -17,7 +17,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from likeness.errors import OutputError
-from likeness.media.video_encoding import EncodedPacket, check_frame, codec_of, configure, picture_of
+from likeness.media.video_encoding import EncodedPacket, check_frame, codec_of, configure, holds_alpha, picture_of
 from likeness.media.video_source import VideoSource
 from likeness.types import Frame
 
@@ -35,17 +35,19 @@ class SegmentEncoder:
         effort: fast, medium or slow, how long the encoder searches.
 
     Raises:
-        OutputError: if the encoder cannot be opened.
+        OutputError: if the encoder cannot be opened, or the result is transparent.
     """
 
     def __init__(self, source: VideoSource, suffix: str, width: int, height: int, effort: str = "medium") -> None:
-        codec, options = codec_of(suffix, effort)
+        if holds_alpha(source, suffix):  # WebM stores alpha beside each packet, which a segment does not keep
+            raise OutputError(f"{source.path}: a transparent video cannot be resumed; leave resume=true out")
+        codec, options = codec_of(source, suffix, effort)
         self.source, self._size, self._last = source, (height, width), cast(Fraction | None, None)
         context = cast(VideoCodecContext, av.CodecContext.create(codec, "w"))
         context.options = {**options, **SEGMENT_OPTIONS}
         context.framerate = source.rate
         context.flags |= Flags.global_header
-        self._format = configure(context, source, codec, width, height)
+        self._format = configure(context, source, codec, suffix, self._size)
         try:
             context.open()
         except (av.FFmpegError, OSError, ValueError) as error:

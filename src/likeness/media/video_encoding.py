@@ -19,6 +19,11 @@ from likeness.types import Frame, Pixels
 REPEATABLE = {"x264-params": "mbtree=0"}
 _H264 = ("libx264", {"crf": "17", **REPEATABLE})
 _VP9 = ("libvpx-vp9", {"crf": "20", "b": "0", "deadline": "good", "row-mt": "1"})
+# Transparent clips: VP9 with alpha beside each packet, for WebM and Matroska; ProRes 4444 for QuickTime.
+_VP9_ALPHA = ("libvpx-vp9", {**_VP9[1], "auto-alt-ref": "0"})  # libvpx refuses alpha with alternate references
+_PRORES = ("prores_ks", {"profile": "4444", "alpha_bits": "16"})
+_TRANSPARENT = {".webm": _VP9_ALPHA, ".mkv": _VP9_ALPHA, ".mov": _PRORES}
+_PIXELS = {"prores_ks": "yuva444p10le", "libvpx-vp9": "yuva420p"}  # of transparent clips
 # Presets of x264 and cpu-used of VP9: how long the encoder searches, at the same crf.
 EFFORTS = {"fast": ("veryfast", "8"), "medium": ("medium", "4"), "slow": ("slow", "2")}
 
@@ -33,17 +38,33 @@ class EncodedPacket(NamedTuple):
     key: bool
 
 
-def codec_of(suffix: str, effort: str = "medium") -> tuple[str, dict[str, str]]:
+def holds_alpha(source: VideoSource, suffix: str) -> bool:
+    """Whether a transparent source stays transparent in a container with this suffix."""
+    codec = _TRANSPARENT.get(suffix.lower())
+    return source.alpha and codec is not None and codec[0] in av.codecs_available
+
+
+def codec_of(source: VideoSource, suffix: str, effort: str = "medium") -> tuple[str, dict[str, str]]:
     """The encoder of a container and its options; `effort` is one of `EFFORTS`."""
     preset, cpu_used = EFFORTS[effort]
-    if suffix.lower() == ".webm":
-        return _VP9[0], {**_VP9[1], "cpu-used": cpu_used}
-    return _H264[0], {**_H264[1], "preset": preset}
+    if holds_alpha(source, suffix):
+        codec, options = _TRANSPARENT[suffix.lower()]
+    else:
+        codec, options = _VP9 if suffix.lower() == ".webm" else _H264
+    if codec == _PRORES[0]:
+        return codec, dict(options)
+    search = {"preset": preset} if codec == _H264[0] else {"cpu-used": cpu_used}
+    # PyAV has no attribute for it; without a tag players assume "left".
+    location = {"chroma_sample_location": source.colour.chroma} if source.colour.chroma else {}
+    return codec, {**options, **search, **location}
 
 
-def configure(context: VideoCodecContext, source: VideoSource, codec: str, width: int, height: int) -> str:
-    """Sets up an encoder for the results of a source; returns its pixel format."""
+def configure(context: VideoCodecContext, source: VideoSource, codec: str, suffix: str, size: tuple[int, int]) -> str:
+    """Sets up an encoder for results of `size` (height, width); returns its pixel format."""
+    height, width = size
     pixels = "yuv420p10le" if source.deep and codec == _H264[0] else "yuv420p"
+    if holds_alpha(source, suffix):
+        pixels = _PIXELS[codec]
     context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, pixels
     context.time_base = source.time_base
     context.flags |= Flags.frame_duration
@@ -52,6 +73,26 @@ def configure(context: VideoCodecContext, source: VideoSource, codec: str, width
     if source.pixel_aspect is not None:
         context.sample_aspect_ratio = source.pixel_aspect
     return pixels
+
+
+def conversions(source: VideoSource, suffix: str, codec: str, pixels: str) -> list[str]:
+    """For a person: what becomes of the source's codec, depth, colour sampling and transparency."""
+    notes, written = [], av.Codec(codec, "w").canonical_name
+    if source.info.codec != written:
+        notes.append(f"pictures: {source.info.codec} became {written}")
+    if source.deep and pixels == "yuv420p10le":
+        notes.append("10-bit colour stays: some browsers do not play 10-bit H.264")
+    elif source.deep and "10" not in pixels:
+        notes.append("10-bit colour becomes 8-bit, as VP9 is written here")
+    if source.sampling and "420" in pixels:
+        notes.append(f"{source.sampling} colour becomes 4:2:0, which every player shows")
+    if source.alpha and not holds_alpha(source, suffix):
+        notes.append(f"transparency is lost: {suffix} holds none; convert the input to WebM (VP9) or MOV (ProRes 4444)")
+    elif pixels == "yuva444p10le":
+        notes.append("transparency stays: written as ProRes 4444")
+    elif source.alpha:
+        notes.append("transparency stays: written as VP9 with alpha")
+    return notes
 
 
 def check_frame(frame: Frame, source: VideoSource, size: tuple[int, int], last: Fraction | None) -> Fraction:
@@ -78,7 +119,8 @@ def check_frame(frame: Frame, source: VideoSource, size: tuple[int, int], last: 
 
 def picture_of(frame: Frame, source: VideoSource, pixels: str, shift: Fraction = Fraction(0)) -> av.VideoFrame:
     """A frame as an encoder takes it, `shift` seconds earlier."""
-    picture = source.colour.from_rgb(_pad_to_even(frame.pixels), pixels)
+    alpha = None if frame.alpha is None or "yuva" not in pixels else _pad_to_even(frame.alpha)
+    picture = source.colour.from_rgb(_pad_to_even(frame.pixels), pixels, alpha)
     picture.time_base = source.time_base
     picture.pts = int((frame.time - shift) / source.time_base)
     if frame.duration is not None:
@@ -90,4 +132,4 @@ def _pad_to_even(pixels: Pixels) -> Pixels:
     height, width = pixels.shape[:2]
     if height % 2 == 0 and width % 2 == 0:
         return pixels
-    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0))[: pixels.ndim], mode="edge")

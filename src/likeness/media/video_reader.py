@@ -10,10 +10,20 @@ from types import TracebackType
 from typing import Self
 
 import av
+import numpy as np
 
 from likeness.errors import InputError
 from likeness.log import get_logger
-from likeness.media.video_source import VideoSource, apply_matrix, open_video, picture_stream, probe
+from likeness.media.video_deinterlace import deinterlaced
+from likeness.media.video_source import (
+    INTERLACED,
+    VideoSource,
+    apply_matrix,
+    decoder_of,
+    open_video,
+    picture_stream,
+    probe,
+)
 from likeness.types import Frame, MediaInfo, Pixels, TimeRange
 
 _log = get_logger(__name__)
@@ -23,7 +33,8 @@ class VideoReader:
     """The upright frames of a video in order of presentation; may be iterated more than once.
 
     A `Frame` is HWC RGB, uint8 or, for sources with 10 bits, uint16. Its `time` is the exact time stamp x clock, its
-    `duration` the time to the next frame (of the last one what the stream says, or None).
+    `duration` the time to the next frame (of the last one what the stream says, or None). Interlaced pictures are
+    deinterlaced.
     Memory does not grow with the length.
 
     Attributes:
@@ -100,14 +111,18 @@ class VideoReader:
     def _decoded_from(self, first: Fraction) -> Generator[tuple[av.VideoFrame, Fraction]]:
         """Decoded pictures with their growing times, from a key frame at or before `first`."""
         if self.source.time_range is not None and self.source.time_range.start > 0:
-            with closing(self._decoded(first)) as pictures:
+            with closing(self._progressive(first)) as pictures:
                 opening = next(pictures, None)
                 if opening is not None and opening[1] <= first:
                     yield opening
                     yield from pictures
                     return
         # Not every container can seek: then everything before is decoded and dropped.
-        yield from self._decoded(None)
+        yield from self._progressive(None)
+
+    def _progressive(self, seek: Fraction | None) -> Generator[tuple[av.VideoFrame, Fraction]]:
+        with closing(self._decoded(seek)) as pictures:
+            yield from deinterlaced(pictures, lambda: self._tell(INTERLACED))
 
     def _decoded(self, seek: Fraction | None) -> Generator[tuple[av.VideoFrame, Fraction]]:
         source, tick = self.source, self.source.time_base
@@ -115,7 +130,7 @@ class VideoReader:
         damaged = guessed = 0
         with open_video(source.path) as container:
             stream = picture_stream(container, source.path)
-            stream.thread_type = "AUTO"
+            decode = decoder_of(stream)
             if seek is not None:
                 try:
                     container.seek(int(seek / tick), stream=stream)
@@ -123,7 +138,7 @@ class VideoReader:
                     return
             for packet in container.demux(stream):
                 try:
-                    decoded = packet.decode()
+                    decoded = decode(packet)
                 except av.FFmpegError:
                     damaged += 1
                     continue
@@ -140,9 +155,13 @@ class VideoReader:
         self._note(guessed, "frames had missing or out-of-order time stamps; each got the next free one")
 
     def _frame(self, picture: av.VideoFrame, time: Fraction, index: int, duration: Fraction | None) -> Frame:
-        pixels = apply_matrix(self.source.colour.to_rgb(picture, self.source.deep), self.source.matrix)
+        source = self.source
+        pixels = apply_matrix(source.colour.to_rgb(picture, source.deep, source.alpha), source.matrix)
         self._check_size(pixels, index)
-        return Frame(pixels, index, time, duration)
+        if not source.alpha:
+            return Frame(pixels, index, time, duration)
+        colours, alpha = (np.ascontiguousarray(part) for part in (pixels[..., :3], pixels[..., 3]))
+        return Frame(colours, index, time, duration, alpha)
 
     def _check_size(self, pixels: Pixels, index: int) -> None:
         if pixels.shape[:2] != (self.info.height, self.info.width):
@@ -152,7 +171,10 @@ class VideoReader:
             )
 
     def _note(self, count: int, what: str) -> None:
-        note = f"{count} {what}"
-        if count and note not in self.notes:
+        if count:
+            self._tell(f"{count} {what}")
+
+    def _tell(self, note: str) -> None:
+        if note not in self.notes:
             self.notes.append(note)
             _log.warning("%s: %s", self.source.path, note)

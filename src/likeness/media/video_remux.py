@@ -1,4 +1,4 @@
-"""Copies everything but the pictures from one container into another, packet by packet."""
+"""Brings everything but the pictures from one container into another, packet by packet."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from fractions import Fraction
 from typing import cast
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Stream
 
+from likeness.log import get_logger
+from likeness.media.video_sound import SoundEncoder, unheld_sound
 from likeness.media.video_source import VideoSource
+
+_log = get_logger(__name__)
 
 _INTERLEAVED = 30  # seconds: the largest offset between streams of one file
 _KEPT = ("audio", "subtitle")  # streams that are copied as packets
@@ -21,25 +26,32 @@ _MUXER_TAGS = frozenset({"encoder", "major_brand", "minor_version", "compatible_
 class Remux:
     """Copies a source's sound, subtitles, fonts, chapters and metadata to the result, interleaved with its pictures.
 
-    One packet is held at a time.
+    Sound that the result's container does not hold is encoded again. One packet is held at a time.
 
     Args:
         source: the opened source.
         facts: its description; its picture stream is left out, and only its time range is copied.
         target: the opened result with its picture stream, nothing written yet.
+        suffix: of the result.
         notes: gets a line for each stream that cannot be kept.
     """
 
-    def __init__(self, source: InputContainer, facts: VideoSource, target: OutputContainer, notes: list[str]) -> None:
+    def __init__(
+        self, source: InputContainer, facts: VideoSource, target: OutputContainer, suffix: str, notes: list[str]
+    ) -> None:
         self._source, self._target, self._notes = source, target, notes
         self._copies: dict[int, Stream] = {}
+        self._encoders: dict[int, SoundEncoder] = {}
         self._start = Fraction(0)
         self._end: Fraction | None = None
         self._cut = facts.time_range is not None
         if facts.time_range is not None and facts.time_range.end is not None:
             self._end = facts.begin + facts.time_range.end
+        unheld = unheld_sound(facts.path, suffix)
         for stream in source.streams:
-            if stream.index != facts.stream:
+            if stream.index in unheld:
+                self._encode(cast(AudioStream, stream), suffix)
+            elif stream.index != facts.stream:
                 self._add(stream)
         target.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in _MUXER_TAGS})
         if chapters := source.chapters():
@@ -47,7 +59,7 @@ class Remux:
                 notes.append("chapters are not kept in a part")
             else:
                 target.set_chapters(chapters)
-        kept = [source.streams[index] for index in self._copies]
+        kept = [source.streams[index] for index in sorted(self._copies | self._encoders)]
         self._packets: Iterator[Packet[Stream]] = source.demux(*kept) if kept else iter(())
         self._waiting: Packet[Stream] | None = None
 
@@ -68,10 +80,23 @@ class Remux:
         copy.disposition = stream.disposition
         self._copies[stream.index] = copy
 
+    def _encode(self, stream: AudioStream, suffix: str) -> None:
+        try:
+            encoder = SoundEncoder(stream, self._target, suffix)
+        except (av.FFmpegError, ValueError) as error:
+            note = f"sound is lost: {suffix} does not hold stream {stream.index}, and FFmpeg cannot encode it ({error})"
+            self._notes.append(note)
+            _log.warning("%s", note)
+            return
+        encoder.stream.metadata.update(stream.metadata)
+        encoder.stream.disposition = stream.disposition
+        self._encoders[stream.index] = encoder
+        self._notes.append(encoder.note)
+
     def cut(self, start: Fraction) -> None:
         """From now on only what begins at `start` or later is copied, and `start` becomes 0."""
         self._start = start
-        if start > 0 and self._copies:
+        if start > 0 and (self._copies or self._encoders):
             try:
                 self._source.seek(int(start * av.time_base))
             except av.FFmpegError:
@@ -82,6 +107,7 @@ class Remux:
         while True:
             packet = self._waiting if self._waiting is not None else next(self._packets, None)
             if packet is None:
+                self._flush()
                 return
             stamp = packet.dts if packet.dts is not None else packet.pts
             if time is not None and stamp is not None and stamp * packet.time_base > time:
@@ -90,14 +116,22 @@ class Remux:
             self._waiting = None
             if self._end is not None and stamp is not None and stamp * packet.time_base > self._end + _INTERLEAVED:
                 self._packets = iter(())
-                return
-            if packet.size and self._wanted(stamp, packet.time_base):  # the empty one at the end only flushes decoders
+                continue
+            if packet.stream_index in self._encoders:
+                begin = self._start if self._cut else Fraction(0)
+                self._target.mux(self._encoders[packet.stream_index].encode(packet, begin, self._end))
+            elif packet.size and self._wanted(stamp, packet.time_base):  # the empty one at the end flushes decoders
                 shift = round(self._start / packet.time_base) if self._cut else 0
                 if shift:
                     packet.pts = None if packet.pts is None else packet.pts - shift
                     packet.dts = None if packet.dts is None else packet.dts - shift
                 packet.stream = self._copies[packet.stream_index]
                 self._target.mux(packet)
+
+    def _flush(self) -> None:
+        for encoder in self._encoders.values():
+            self._target.mux(encoder.finish())
+        self._encoders = {}
 
     def _wanted(self, stamp: int | None, tick: Fraction) -> bool:
         if not self._cut or stamp is None:

@@ -1,78 +1,37 @@
-"""Facts about a video stream (size, clock, orientation, colour tags), and its conversion to RGB and back."""
+"""Facts about a video stream: size, clock, orientation, colour, and what the result does not keep."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
-from av.video.reformatter import Interpolation
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from likeness.errors import InputError
 from likeness.media.files import require_file
+from likeness.media.video_colour import Colour, chroma_sampling, colour_of, has_alpha
 from likeness.types import MediaInfo, Pixels, TimeRange
 
-UNTAGGED = 2  # "unspecified" in every table of ISO/IEC 23091-2
-LIMITED, FULL = 1, 2  # FFmpeg's colour ranges, 0 = not said
-# Matrix coefficients (ISO/IEC 23091-2, table 4) that swscale converts, by the number it gives them.
-_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
-_RGB = 0
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
-# Bicubic, chroma at full resolution, rounded: a flat patch comes back within two levels.
-_FULL_CHROMA = Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-_EXACT = Interpolation.BICUBIC | _FULL_CHROMA | Interpolation.ACCURATE_RND
 _SHORT_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "mkv", "mpegts": "ts"}
+_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 _UPRIGHT = (1, 0, 0, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Colour:
-    """How a stream's YUV values mean colours.
-
-    Attributes:
-        matrix: matrix coefficients, 1 = BT.709, 5 and 6 = BT.601, 9 = BT.2020.
-        range: 1 = 16..235, 2 = 0..255.
-        primaries, transfer: carried along, not converted; 2 = not said.
-    """
-
-    matrix: int
-    range: int
-    primaries: int = UNTAGGED
-    transfer: int = UNTAGGED
-
-    def to_rgb(self, frame: av.VideoFrame, deep: bool = False) -> Pixels:
-        """HWC RGB of a decoded frame: uint8, or uint16 over its whole range if `deep`."""
-        planar = frame.format.is_rgb
-        rgb = frame.reformat(
-            format="rgb48le" if deep else "rgb24",
-            src_colorspace=None if planar else _MATRICES[self.matrix],
-            src_color_range=None if planar else self.range,
-            dst_color_range=FULL,
-            interpolation=_EXACT,
-        )
-        return rgb.to_ndarray()
-
-    def from_rgb(self, pixels: Pixels, format: str = "yuv420p") -> av.VideoFrame:
-        """A frame in `format` (yuv420p or yuv420p10le) of HWC RGB `pixels` (even sizes), the inverse of `to_rgb`."""
-        rgb = "rgb48le" if pixels.dtype == np.uint16 else "rgb24"
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), rgb).reformat(
-            format=format,
-            src_color_range=FULL,
-            dst_colorspace=_MATRICES[self.matrix],
-            dst_color_range=self.range,
-            interpolation=_EXACT,
-        )
-        frame.colorspace, frame.color_primaries, frame.color_trc = self.matrix, self.primaries, self.transfer
-        return frame
+_TURNS = (_UPRIGHT, (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))  # by 0, 90 ... degrees counter-clockwise
+_NTSC = Fraction(30000, 1001)
+# FFmpeg's own decoders of VP8 and VP9 drop the alpha that WebM stores beside each packet.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+INTERLACED = "interlaced: deinterlaced before restoring (FFmpeg's bwdif), one frame for each frame"
+Decode = Callable[["Packet[VideoStream]"], list[av.VideoFrame]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +50,8 @@ class VideoSource:
         begin: time of the first frame; clips need not start at 0.
         time_range: what is read of it; None = all.
         deep: its colours have more than 8 bits; frames are then uint16.
+        alpha: its pixels may be transparent.
+        sampling: "RGB", "4:2:2" ... where it is neither 4:2:0 nor grey.
         notes: for a person, what is not kept.
     """
 
@@ -105,6 +66,8 @@ class VideoSource:
     begin: Fraction = Fraction(0)
     time_range: TimeRange | None = None
     deep: bool = False
+    alpha: bool = False
+    sampling: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -142,13 +105,26 @@ def picture_stream(container: InputContainer, path: Path) -> VideoStream:
     raise InputError(f"{path}: has no picture stream, only {[s.type for s in container.streams]}; give a video")
 
 
+def decoder_of(stream: VideoStream) -> Decode:
+    """Decodes the packets of a stream, its alpha included."""
+    name = _ALPHA_DECODERS.get(stream.codec_context.name)
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if name is None or tags.get("alpha_mode") != "1" or name not in av.codecs_available:
+        stream.thread_type = "AUTO"
+        return lambda packet: packet.decode()
+    context = cast(VideoCodecContext, av.CodecContext.create(name, "r"))
+    context.extradata = stream.codec_context.extradata
+    return lambda packet: context.decode(packet if packet.size else None)
+
+
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> av.VideoFrame:
     if stream.codec_context is None:
         raise InputError(f"{path}: its video codec is unknown to FFmpeg; convert it to H.264 in MP4")
     error: Exception | None = None
+    decode = decoder_of(stream)
     for packet in container.demux(stream):
         try:
-            for frame in packet.decode():
+            for frame in decode(packet):
                 return frame
         except av.FFmpegError as caught:  # a stream may begin in the middle of a group of pictures
             error = caught
@@ -168,7 +144,6 @@ def _restrict(source: VideoSource, time_range: TimeRange) -> VideoSource:
 
 
 def _describe(path: Path, container: InputContainer, stream: VideoStream, first: av.VideoFrame) -> VideoSource:
-    notes: list[str] = []
     matrix = display_matrix(first)
     turned = matrix[0] == 0
     width, height = (first.height, first.width) if turned else (first.width, first.height)
@@ -192,13 +167,8 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
             audio.codec_context.codec.canonical_name for audio in container.streams.audio if audio.codec_context
         ),
     )
-    depth = max(component.bits for component in first.format.components)
-    if depth > 10:
-        notes.append(f"{depth}-bit colour becomes 10-bit")
-    if first.color_trc in _HDR_TRANSFERS:
-        notes.append(f"HDR ({_HDR_TRANSFERS[first.color_trc]}) is not tone-mapped, its tags are kept")
-    if first.interlaced_frame:
-        notes.append("interlaced pictures are handled as whole frames")
+    alpha, depth = has_alpha(first), max(component.bits for component in first.format.components)
+    notes = _notes(first, depth, rate)
     aspect = stream.sample_aspect_ratio or None
     return VideoSource(
         path,
@@ -206,33 +176,32 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
         stream.index,
         stream.time_base or Fraction(1, 90000),
         rate,
-        colour_of(first, path),
+        colour_of(first, stream.codec_context.name, path),
         matrix,
         1 / aspect if aspect and turned else aspect,
         (first.pts or 0) * (first.time_base or Fraction(0)),
         deep=depth > 8,
+        alpha=alpha,
+        sampling=chroma_sampling(first),
         notes=tuple(notes),
     )
 
 
-def colour_of(frame: av.VideoFrame, path: Path) -> Colour:
-    """The colour tags of a frame; an untagged matrix is BT.709 from 1280 columns or 577 rows on, else BT.601.
-
-    That is the rule of players such as mpv; an untagged range is 16..235, except for the "yuvj" formats.
-
-    Raises:
-        InputError: a matrix that cannot be converted (YCgCo, ICtCp ...).
-    """
-    matrix = int(frame.colorspace)
-    if matrix == UNTAGGED or (matrix == _RGB and not frame.format.name.startswith("yuv")):
-        matrix = 1 if frame.width >= 1280 or frame.height > 576 else 6
-    if matrix not in _MATRICES:
-        raise InputError(
-            f"{path}: has colour matrix {matrix}, expected one of {sorted(_MATRICES)} "
-            "(ISO/IEC 23091-2, table 4); convert it to BT.709"
+def _notes(first: av.VideoFrame, depth: int, rate: Fraction) -> list[str]:
+    """What the result does not keep of the pictures."""
+    notes = []
+    if depth > 10:
+        notes.append(f"{depth}-bit colour becomes 10-bit")
+    if first.color_trc in _HDR_TRANSFERS:
+        notes.append(f"HDR ({_HDR_TRANSFERS[first.color_trc]}) is not tone-mapped, its tags are kept")
+    if first.interlaced_frame:
+        notes.append(INTERLACED)
+    if first.interlaced_frame and rate == _NTSC:
+        notes.append(
+            "29.97 interlaced frames a second may be film (telecine), whose repeated fields stay; "
+            "FFmpeg's filters fieldmatch,decimate give its 24 frames back beforehand"
         )
-    full = int(frame.color_range) == FULL or frame.format.name.startswith("yuvj")
-    return Colour(matrix, FULL if full else LIMITED, int(frame.color_primaries), int(frame.color_trc))
+    return notes
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
@@ -240,7 +209,10 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
 
     A stored pixel (x, y) is shown at (a x + c y, b x + d y), ISO/IEC 14496-12, 6.2.2.
     """
-    attached: Any = frame.side_data  # PyAV's stubs know only part of what it holds
+    try:
+        attached: Any = frame.side_data  # PyAV's stubs know only part of what it holds
+    except ValueError:  # it holds a type that PyAV does not know, and then tells the turn alone
+        return _TURNS[frame.rotation % 360 // 90]
     if SideData.DISPLAYMATRIX not in attached:
         return _UPRIGHT
     values = np.frombuffer(bytes(attached[SideData.DISPLAYMATRIX]), np.int32).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Writes videos as H.264 or VP9 with exact times and the untouched sound."""
+"""Writes videos as H.264, VP9 or ProRes 4444 with exact times and the sound."""
 
 from __future__ import annotations
 
@@ -15,22 +15,34 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from likeness.errors import OutputError
+from likeness.log import get_logger
 from likeness.media.naming import VIDEO_CONTAINERS
-from likeness.media.video_encoding import EncodedPacket, check_frame, codec_of, configure, picture_of
+from likeness.media.video_encoding import (
+    EncodedPacket,
+    check_frame,
+    codec_of,
+    configure,
+    conversions,
+    holds_alpha,
+    picture_of,
+)
 from likeness.media.video_reader import VideoReader
 from likeness.media.video_remux import Remux
 from likeness.media.video_source import open_video, probe
 from likeness.media.xmp import label_comment
 from likeness.types import Frame
 
+_log = get_logger(__name__)
 _MILLISECOND_SUFFIXES = (".mkv", ".webm")
 
 
 class VideoWriter:
     """Writes frames with their time stamps and copies the sound and subtitles of the source.
 
-    H.264 at crf 17, yuv420p or for deep sources its 10-bit form (VP9 with 8 bits for .webm), with the source's colour
-    tags, pixel aspect, metadata, chapters and fonts. Sound packets are copied untouched, interleaved with the frames.
+    H.264 at crf 17, yuv420p or for deep sources its 10-bit form (VP9 with 8 bits for .webm; VP9 with alpha or ProRes
+    4444 for transparent sources), with the source's colour tags, chroma location, pixel aspect, metadata, chapters and
+    fonts. Sound packets are copied untouched, interleaved with the frames; sound that the container does not hold is
+    encoded again.
     The file is complete only when the block ends without an exception; write to the path of `files.atomic_output`.
     Memory does not grow.
 
@@ -82,24 +94,23 @@ class VideoWriter:
             except (av.FFmpegError, OSError, ValueError) as error:
                 raise OutputError(f"{self.path}: cannot be created ({error}); choose another output") from error
             source = opened.enter_context(open_video(self.source.path))
-            self._rest = Remux(source, self.source, self._container, self.notes)
+            self._rest = Remux(source, self.source, self._container, self.path.suffix.lower(), self.notes)
             if self._label:
                 self._container.metadata["comment"] = label_comment(self._container.metadata.get("comment"))
             self._opened = opened.pop_all()
         return self
 
     def _add_video(self, container: OutputContainer) -> VideoStream:
-        codec, options = codec_of(self.path.suffix, self._effort)
         source, (height, width) = self.source, self._size
+        suffix = self.path.suffix.lower()
+        codec, options = codec_of(source, suffix, self._effort)
         stream = cast(VideoStream, container.add_stream(codec, rate=source.rate, options={**options, **self._options}))
         context = stream.codec_context
-        self._format = configure(context, source, codec, width, height)
+        self._format = configure(context, source, codec, suffix, self._size)
         stream.time_base = source.time_base
-        if source.deep and self._format != "yuv420p":
-            self.notes.append("10-bit colour stays: some browsers do not play 10-bit H.264")
-        elif source.deep:
-            self.notes.append("10-bit colour becomes 8-bit, as VP9 is written here")
-        suffix = self.path.suffix.lower()
+        if source.alpha and not holds_alpha(source, suffix):
+            _log.warning("%s: transparency is lost, as %s holds none", source.path, suffix)
+        self.notes.extend(conversions(source, suffix, codec, self._format))
         if suffix != source.path.suffix.lower():
             self.notes.append(f"{source.path.suffix or source.info.format} became {suffix}")
         if suffix in _MILLISECOND_SUFFIXES and (source.time_base * 1000).denominator != 1:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.report_types import FaceRecord, FaceTotals, FrameRecord, ReferenceRecord, Report
+from likeness.pipeline.routing import IMPLAUSIBLE
 from likeness.pipeline.state import FrameResult, GuardedFace, RoutedFace, pasted
 from likeness.stages.background.base import BackgroundPlan
 from likeness.types import FloatArray, Frame, MediaInfo
@@ -279,7 +280,11 @@ def summary(faces: Sequence[Mapping[str, Any]]) -> str:
     unused = sum(f["expert"] is not None for f in rest)
     if unused:
         parts.append(f"{unused} left as it was" if unused == 1 else f"{unused} left as they were")
-    others = len(rest) - len(small) - good - unused
+    doubtful = sum(f["reason"].startswith(IMPLAUSIBLE) for f in rest)
+    if doubtful:
+        whose = "its" if doubtful == 1 else "their"
+        parts.append(f"{doubtful} left alone ({whose} landmarks are implausible)")
+    others = len(rest) - len(small) - good - unused - doubtful
     if others:
         parts.append(f"{others} not chosen")
     line = f"{len(faces)} face{'s' if len(faces) != 1 else ''}: {', '.join(parts)}"

@@ -8,12 +8,16 @@ from likeness.pipeline.state import AlignedFace, FrameContext
 from likeness.stages.route import reroute, route, route_by_gate
 from likeness.types import Decision, GateOutput, Profile
 
+IMPLAUSIBLE = "implausible landmarks"  # the reason begins with it; such a face is left alone
+
 
 def decide(face: AlignedFace, profile: Profile, now: FrameContext) -> tuple[AlignedFace, Decision]:
     """Routes a face by the width bands, then by the gate, then by the user's choice of faces."""
     config, models = now.file.config, now.file.models
     bounds, margin = models.route_bounds.overridden(config.route), config.video.hysteresis
     before = face.track.assessment.decision if face.track and face.track.assessment else None
+    if before is not None and before.reason.startswith(IMPLAUSIBLE):
+        before = None
     if before is None:
         decision = route(profile, config.route, bounds)
     else:
@@ -24,6 +28,8 @@ def decide(face: AlignedFace, profile: Profile, now: FrameContext) -> tuple[Alig
             output = _gate_output(models.gate, face, profile)
         threshold = config.gate.video_threshold if now.file.temporal else config.gate.threshold
         decision = route_by_gate(decision, output, threshold, before, margin)
+    if face.doubt and decision.expert is not None:
+        return face, Decision("skip", f"{IMPLAUSIBLE}: {face.doubt}")
     return face, _chosen_by_user(decision, profile, face.number, now)
 
 

@@ -119,6 +119,7 @@ class DetectedFace:
         face: box, score and landmarks.
         points: (5, 2), by which it is aligned: its landmarks, smoothed over time in clips.
         track: in clips.
+        doubt: why its landmarks are implausible; empty: they are plausible.
         milliseconds: spent on this face so far.
         notes: for the report.
     """
@@ -127,6 +128,7 @@ class DetectedFace:
     face: Faces
     points: FloatArray
     track: TrackState | None = None
+    doubt: str = ""
     milliseconds: float = 0.0
     notes: tuple[str, ...] = ()
 

@@ -53,6 +53,10 @@ class Detector(Protocol):
         """Faces of each HWC uint8 RGB frame, largest first; frames of one call share one size."""
         ...
 
+    def doubt(self, pixels: Pixels, face: Faces) -> str:
+        """Why the landmarks of a face that it found are implausible; empty where they are plausible."""
+        ...
+
 
 def shrink_frames(frames: Sequence[Pixels], max_side: int) -> tuple[Pixels, float]:
     """Frames of one size as (N, h, w, 3) uint8 with h, w at most `max_side`, and the factor <= 1 used.

@@ -12,6 +12,7 @@ from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from facenet_pytorch.models.utils.detect_face import detect_face
 
 from likeness.stages.detect.base import DetectConfig, faces_of, shrink_frames
+from likeness.stages.detect.plausibility import doubt
 from likeness.types import Faces, Pixels
 
 
@@ -53,3 +54,7 @@ class MtcnnDetector:
         scale = np.array([width / small[0], height / small[1]], np.float32)
         detections = zip(boxes, points, strict=True)
         return [faces_of(b[:, :4], b[:, 4], p, scale) if len(b) else Faces.empty() for b, p in detections]
+
+    def doubt(self, pixels: Pixels, face: Faces) -> str:
+        """Why the landmarks of a face that it found are implausible; empty where they are plausible."""
+        return doubt(self.detect, pixels, face)

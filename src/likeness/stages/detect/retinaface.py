@@ -17,6 +17,7 @@ from torchvision.ops import nms
 
 from likeness.errors import WeightsError
 from likeness.stages.detect.base import DetectConfig, faces_of, shrink_frames
+from likeness.stages.detect.plausibility import doubt
 from likeness.types import Faces, Pixels
 from likeness.weights.files import read_tensors
 
@@ -106,6 +107,10 @@ class RetinaFaceDetector:
         return [
             self._faces(o, s[:, 1], p, priors, shrink, scale) for o, s, p in zip(offsets, scores, points, strict=True)
         ]
+
+    def doubt(self, pixels: Pixels, face: Faces) -> str:
+        """Why the landmarks of a face that it found are implausible; empty where they are plausible."""
+        return doubt(self.detect, pixels, face)
 
     def _faces(
         self, offsets: Tensor, scores: Tensor, points: Tensor, priors: Tensor, shrink: float, scale: np.ndarray

@@ -85,6 +85,8 @@ class TrackState:
         landmarks: (5, 2) in the present frame.
         box: (4,) xyxy, moved with the landmarks.
         score: of the last detection.
+        doubt: why its landmarks are implausible, by the last detection that tested them; empty: they are plausible.
+        look: the second look that found it, which is repeated at the next detections; empty: the first one.
         correction: (5, 2) of the last detection, what is still to be applied of it.
         correction_frames: number of frames over which that happens.
         missed: detections in a row without this face.
@@ -108,3 +110,5 @@ class TrackState:
     gain: float | None = None
     expert: ExpertState | None = None
     blend: BlendState | None = None
+    look: str = ""
+    doubt: str = ""

@@ -69,6 +69,7 @@ def associate(
                     track,
                     box=faces.boxes[f],
                     score=float(faces.scores[f]),
+                    look=str(faces.looks[f]),
                     correction=correction,
                     correction_frames=correct_over,
                     missed=0,
@@ -78,7 +79,8 @@ def associate(
             result.append(replace(track, missed=track.missed + 1))
     for f in range(len(faces)):
         if f not in pairs.values():
-            result.append(TrackState(next_id, faces.landmarks[f], faces.boxes[f], float(faces.scores[f])))
+            score, look = float(faces.scores[f]), str(faces.looks[f])
+            result.append(TrackState(next_id, faces.landmarks[f], faces.boxes[f], score, look=look))
             next_id += 1
     return result, next_id
 

@@ -1,0 +1,150 @@
+"""Faces that one search misses (small ones in huge pictures, turned ones, green ones), and landmarks in doubt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import pytest
+
+from likeness.stages.detect.base import DetectConfig
+from likeness.stages.detect.looks import LOOKS, find_faces
+from likeness.stages.detect.mtcnn import MtcnnDetector
+from likeness.stages.detect.plausibility import doubt
+from likeness.stages.detect.tiles import merged, search
+from likeness.types import Faces
+
+CONFIG = DetectConfig()
+
+
+@pytest.fixture(scope="module")
+def detector() -> MtcnnDetector:
+    return MtcnnDetector(CONFIG)
+
+
+@pytest.fixture
+def head(portrait):
+    """The portrait's head, 200 x 200, its eyes 43 pixels apart."""
+    return np.ascontiguousarray(portrait[20:220, 125:325])
+
+
+@pytest.mark.parametrize("upright", [False, True], ids=["wide", "high"])
+def test_small_faces_of_a_huge_picture_are_found_where_they_are(detector, head, upright):
+    places = list(range(100, 15900, 1300))
+    picture = np.full((200, 16000, 3), 110, np.uint8)
+    small = cv2.resize(head, (120, 120), interpolation=cv2.INTER_AREA)  # w = 52
+    for x in places:
+        picture[40:160, x : x + 120] = small
+    if upright:
+        picture = np.full((16000, 200, 3), 110, np.uint8)
+        for y in places:
+            picture[y : y + 120, 40:160] = small
+    before = picture.copy()
+    (alone,) = detector.detect([small])
+    faces = search(detector, picture, CONFIG, 50)
+    assert len(detector.detect([picture])[0]) < len(places)
+    assert len(faces) == len(places)
+    axis = 1 if upright else 0
+    order = np.argsort(faces.landmarks[:, 0, axis])
+    corner = np.array([[40, y] if upright else [x, 40] for y, x in zip(places, places, strict=True)])
+    expected = alone.landmarks[0] + corner[:, None]
+    assert np.linalg.norm(faces.landmarks[order] - expected, axis=2).max() < 5
+    assert np.array_equal(picture, before)
+
+
+def test_pictures_that_are_hardly_shrunk_are_searched_once(portrait):
+    @dataclass
+    class Counting:
+        name: str = "counting"
+        sizes: list = field(default_factory=list)
+
+        def detect(self, frames):
+            self.sizes += [frame.shape[:2] for frame in frames]
+            return [Faces.empty() for _ in frames]
+
+    counting = Counting()
+    search(counting, np.zeros((3000, 4000, 3), np.uint8), CONFIG, 50)  # twelve megapixels
+    assert counting.sizes == [(3000, 4000)]
+    search(counting, np.zeros((100, 8000, 3), np.uint8), CONFIG, 50)
+    assert {size[0] for size in counting.sizes[2:]} == {56}
+    assert all(size[1] == CONFIG.max_side for size in counting.sizes[2:])
+
+
+def test_one_face_in_two_tiles_is_one_face():
+    def one(x, score, edge=60.0):
+        box = np.array([[x, 0, x + edge, edge]], np.float32)
+        return Faces(box, np.array([score], np.float32), np.zeros((1, 5, 2), np.float32))
+
+    faces = merged(one(0, 0.9), one(10, 0.99).joined(one(200, 0.95)).joined(one(5, 0.97, edge=20.0)))
+    assert sorted(faces.boxes[:, 0].tolist()) == [0, 200]
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["8 bits", "16 bits"])
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_turned_heads_are_found_and_their_landmarks_turned_back(detector, head, turn, deep):
+    (upright,) = detector.detect([head])
+    picture = np.ascontiguousarray(np.rot90(head, -turn))
+    picture = picture.astype(np.uint16) * 257 if deep else picture
+    assert len(detector.detect([picture])[0]) == 0
+    faces = find_faces(detector, picture, CONFIG, 50)
+    assert faces.looks.tolist() == [f"turned by {90 * turn} degrees"]
+    last = np.array(head.shape[1::-1]) - 1
+    x, y = (upright.landmarks[0] - last / 2).T
+    back = {1: (-y, x), 2: (-x, -y), 3: (y, -x)}[turn]  # clockwise by 90, 180, 270 degrees, y pointing down
+    assert np.linalg.norm(faces.landmarks[0] - (np.stack(back, -1) + last / 2), axis=1).max() < 1
+    x0, y0, x1, y1 = faces.boxes[0]
+    assert x0 < x1
+    assert y0 < y1
+    assert ((faces.landmarks[0] > (x0, y0)) & (faces.landmarks[0] < (x1, y1))).all()
+
+
+def test_a_face_in_faint_green_is_found_in_grey(detector, head):
+    green = np.zeros_like(head)
+    green[..., 1] = 10 + head.mean(2) / 10
+    assert len(detector.detect([green])[0]) == 0
+    assert find_faces(detector, green, CONFIG, 50).looks.tolist() == ["grey and equalised"]
+    assert len(find_faces(detector, green, CONFIG, 50, second=False)) == 0
+    # What a track remembers is searched without a second look.
+    assert len(find_faces(detector, green, CONFIG, 50, looks=["grey and equalised"], second=False)) == 1
+
+
+def test_an_ordinary_picture_gets_one_search(detector, portrait):
+    (plain,) = detector.detect([portrait])
+    faces = find_faces(detector, portrait, CONFIG, 50)
+    assert np.array_equal(faces.landmarks, plain.landmarks)
+    assert faces.looks.tolist() == [""]
+
+
+@pytest.mark.parametrize("name", ["noise", "ramp", "stripes", "black"])
+def test_a_second_look_finds_no_face_where_there_is_none(detector, name):
+    rng = np.random.default_rng(0)
+    pictures = {
+        "noise": rng.integers(0, 256, (240, 320, 3)),
+        "ramp": np.broadcast_to(np.linspace(0, 255, 320)[None, :, None], (240, 320, 3)),
+        "stripes": np.broadcast_to((np.arange(240) // 8 % 2 * 255)[:, None, None], (240, 320, 3)),
+        "black": rng.integers(0, 3, (240, 320, 3)),
+    }
+    assert len(find_faces(detector, np.ascontiguousarray(pictures[name].astype(np.uint8)), CONFIG, 50)) == 0
+    assert len(LOOKS) == 4
+
+
+def test_right_landmarks_are_plausible(detector, portrait):
+    (face,) = detector.detect([portrait])
+    assert doubt(detector.detect, portrait, face) == ""
+    assert doubt(detector.detect, portrait.astype(np.uint16) * 257, face) == ""
+
+
+SHIFTS = {
+    "mouth on the collar": (np.array([(0, 0), (0, 0), (0, 8), (0, 30), (0, 30)]), 1.0, "move by"),
+    "mouth a little low, unsure": (np.array([(0, 0), (0, 0), (2, 4), (0, 6), (0, 6)]), 0.985, "move by"),
+    "one eye on the mouth": (np.array([(0, 45), (0, 0), (0, 0), (0, 0), (0, 0)]), 1.0, "shape of a face"),
+}
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_wrong_landmarks_are_in_doubt(detector, portrait, name):
+    shift, score, reason = SHIFTS[name]
+    (face,) = detector.detect([portrait])
+    wrong = Faces(face.boxes, np.array([score], np.float32), (face.landmarks + shift).astype(np.float32))
+    assert reason in doubt(detector.detect, portrait, wrong)
