@@ -208,7 +208,7 @@ class _Slot(Thread):
             if end is not None and time.monotonic() > end:
                 self._kill()
                 raise WorkerError(
-                    f"took more than {self.pool.seconds:.0f} seconds, the limit for a job; try a shorter or smaller file"
+                    f"took more than {self.pool.seconds:.0f} seconds, the limit; try a shorter or smaller file"
                 )
             if self._connection.poll(POLL):
                 yield self._connection.recv()

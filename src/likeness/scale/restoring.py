@@ -93,7 +93,7 @@ def check_size(path: Path, limits: Limits) -> None:
         info = reader.info
     if limits.pixels is not None and info.width * info.height > limits.pixels:
         raise InputError(
-            f"{path}: has {info.width} x {info.height} pixels, the limit is {limits.pixels / 1e6:g} megapixels; reduce it"
+            f"{path}: has {info.width} x {info.height} pixels, above {limits.pixels / 1e6:g} megapixels; reduce it"
         )
     _check_frames(path, info.frames or 0, limits)
 
