@@ -71,5 +71,5 @@ def test_the_lines_of_the_guide_run(address, photo, tmp_path):
 
 def test_a_picture_beyond_the_limit_is_a_failed_job(address, tmp_path):
     Image.new("RGB", (1100, 1100)).save(tmp_path / "large.png")
-    with httpx.Client(base_url=address, timeout=100) as client, pytest.raises(SystemExit, match="large.png: claims"):
+    with httpx.Client(base_url=address, timeout=100) as client, pytest.raises(SystemExit, match=r"large\.png: claims"):
         restore(client, str(tmp_path / "large.png"), str(tmp_path / "r.png"))

@@ -70,22 +70,28 @@ def create_job(
 
 
 @router.post("/restore", response_class=FileResponse)
-def restore(request: Request, jobs: JobsHere, file: Upload, options: Options = "{}") -> Response:
+async def restore(request: Request, jobs: JobsHere, file: Upload, options: Options = "{}") -> Response:
     """Restores a small photo and answers with the result; nothing of it is kept."""
     limit: int = request.app.state.settings.sync_mb
     if (file.size or 0) > limit * 2**20:
         raise HTTPException(413, f"the photo is larger than {limit} MB; use POST /v1/jobs")
-    job = _accept(jobs, file, None, options, only="photo")
+    job = await run_in_threadpool(_accept, jobs, file, None, options, "photo")
     try:
-        job = jobs.wait(job.id) or job
-        path = jobs.output(job, "restored")
-        if job.status != "done" or path is None:
-            raise HTTPException(422, job.error or f"the job was {job.status}")
-        report = jobs.report(job) or {}
-        headers = {"Content-Disposition": _disposition(job, path), "X-Likeness-Summary": str(report.get("summary"))}
-        return Response(path.read_bytes(), media_type=_media_type(path), headers=headers)
+        # No thread waits: clients that do would use up all there are.
+        while (now := jobs.get(job.id)) and now.status in UNFINISHED and not await request.is_disconnected():
+            await asyncio.sleep(0.02)
+        job = now or job
+        return await run_in_threadpool(_result, jobs, job)
     finally:
-        jobs.delete(job.id)
+        await run_in_threadpool(jobs.delete, job.id)
+
+
+def _result(jobs: Jobs, job: Job) -> Response:
+    path, report = jobs.output(job, "restored"), jobs.report(job)
+    if job.status != "done" or path is None or report is None:
+        raise HTTPException(422, job.error or f"the job was {job.status}")
+    headers = {"Content-Disposition": _disposition(job, path), "X-Likeness-Summary": str(report["summary"])}
+    return Response(path.read_bytes(), media_type=_media_type(path), headers=headers)
 
 
 @router.get("/jobs/{id}")

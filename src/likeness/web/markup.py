@@ -16,7 +16,7 @@ after a while. Licence of the weights: non-commercial research only. Code: MIT.
 CSS = """
 .gradio-container { max-width: 1000px !important; margin: 0 auto !important; }
 .gradio-container { --body-text-color-subdued: #52525b; --block-info-text-color: #52525b; }
-.dark .gradio-container, .gradio-container.dark { --body-text-color-subdued: #d4d4d8; --block-info-text-color: #d4d4d8; }
+.dark .gradio-container { --body-text-color-subdued: #d4d4d8; --block-info-text-color: #d4d4d8; }
 .lk-row { margin: .5em 0; }
 .lk-row progress { width: 100%; height: .6em; accent-color: #2563eb; }
 .lk-error { color: #b91c1c; } .dark .lk-error { color: #fca5a5; }
