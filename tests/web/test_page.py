@@ -50,6 +50,7 @@ def address(tmp_path_factory):
                 urllib.request.urlopen(f"{url}/readyz")
                 break
             except OSError:
+                assert server.poll() is None, Path(log.name).read_text()
                 time.sleep(0.5)
         else:
             pytest.fail("the server did not become ready in two minutes")

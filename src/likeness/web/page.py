@@ -42,7 +42,9 @@ def mount_page(app: FastAPI, jobs: Jobs, token: str, upload_mb: int) -> None:
         ssr_mode=False,
         enable_monitoring=False,
         css=markup.CSS,
-        theme=gr.themes.Default("blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        theme=gr.themes.Default(
+            primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+        ),
     )
 
 
