@@ -77,7 +77,7 @@ def queue_file(
         if reference is not None:
             truth = folder / f"reference{stored_suffix(reference.name)}"
             shutil.copyfile(reference, truth)
-        return jobs.accept(folder, name or path.name, source.name, words, truth and truth.name)
+        return jobs.accept(folder, name or path.name, source.name, words, truth.name if truth else None)
     except BaseException:
         jobs.discard(folder)
         raise
@@ -170,7 +170,7 @@ class Page:
         if not photo:
             return gr.ImageSlider(visible=False)
         folder = Path(tempfile.mkdtemp())  # Gradio serves files of the temporary folder alone
-        pair = [shutil.copy(self.jobs.folder(job) / RESULTS / name, folder) for name in (BEFORE, AFTER)]
+        pair = [str(shutil.copy(self.jobs.folder(job) / RESULTS / name, folder)) for name in (BEFORE, AFTER)]
         return gr.ImageSlider((pair[0], pair[1]), visible=True)
 
     def _url(self, job: Job, name: str) -> str:

@@ -62,7 +62,7 @@ def view(jobs: Jobs, job: Job) -> JobView:
         progress=JobProgress(done=job.done, total=job.total),
         seconds=0.0 if job.started is None else round(end - job.started, 2),
         error=job.error,
-        summary=report and report["summary"],
+        summary=report["summary"] if report else None,
         faces=[face_view(n, face) for n, face in enumerate(report["faces"])] if report else [],
         files=[{"restored": "result"}.get(role, role) for role in job.outputs if role != "frames"],
     )
@@ -83,7 +83,7 @@ def in_words(face: Mapping[str, Any]) -> str:
     """What happened to a face of a report, in words that need no manual."""
     width = floor(face["w"])
     if face["restored_frames"] > 0:
-        verdict = (face["guard"] or {}).get("verdict")
+        verdict = str((face["guard"] or {}).get("verdict"))
         kept = {
             "same": "; still the same person to the face recogniser",
             "reduced": "; kept closer to the original, so that the person stays the same",
