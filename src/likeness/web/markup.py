@@ -22,7 +22,7 @@ CSS = """
 .lk-error { color: #b91c1c; } .dark .lk-error { color: #fca5a5; }
 .lk-footer { margin-top: 2em; font-size: .85em; color: var(--body-text-color); }
 .lk-footer a, .lk-links a { color: #1d4ed8; text-decoration: underline; }
-.dark .lk-footer a, .dark .lk-links a { color: #93c5fd; }
+.dark .lk-footer a, .dark .lk-links a { color: #93c5fd !important; }
 .lk-links { display: flex; flex-wrap: wrap; gap: 1em; margin: .5em 0; }
 .lk-media { max-width: 100%; border-radius: 6px; }
 .lk-faces { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: 1em;
