@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all lint docs schema clean
+.PHONY: demo test test-all test-web lint docs schema clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,6 +32,11 @@ docs: $(STAMP)  ## build the documentation into site/, offline
 
 schema: $(STAMP)  ## the report's JSON schema, from its types
 	$(BIN)/python -m likeness.tasks.report_schema > docs/report.schema.json
+
+test-web: $(STAMP)  ## the page in a browser; installs Debian's Chromium and playwright where they are missing
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt playwright
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/web
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache

@@ -9,15 +9,17 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from likeness.errors import ConfigError, InputError, LikenessError
+from likeness.errors import ConfigError, InputError, LikenessError, needs_extra
 from likeness.media.folders import output_dirs, survey
 from likeness.media.naming import fitted, require_inside
 from likeness.pipeline.config import RestorerConfig, from_overrides
@@ -25,7 +27,8 @@ from likeness.pipeline.options import option_help
 from likeness.pipeline.reference import figure
 from likeness.pipeline.restorer import FileResult, Restorer
 
-USAGE = """usage: likeness restore PATH... [output=DIR] [reference=FILE] [key=value ...]
+USAGE = """usage: likeness restore PATH... [output=DIR] [reference=FILE] [workers=N] [key=value ...]
+       likeness serve [host=127.0.0.1] [port=7860] [key=value ...]
        likeness demo [output=DIR] [key=value ...]
        likeness gif | export | bench [key=value ...]      --help after one of them says more
 
@@ -33,6 +36,7 @@ Restores faces in photos, videos and GIFs (or folders of them) without changing 
 
   output=DIR                      results; each input gets DIR/<name>/ (default: outputs)
   reference=FILE                  the true picture or clip: PSNR, SSIM, LPIPS, GMSD and identity are reported
+  workers=N                       files restored at once, each by a process with its own networks (default: 1)
   expert=, background=, detect=   short for expert.name=, background.name=, detect.name=
 """
 COMMANDS = ("gif", "export", "bench")  # of `likeness.tasks`
@@ -162,8 +166,14 @@ def _apart(jobs: Mapping[Path, Path]) -> dict[Path, Path]:
     return result
 
 
-def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = None) -> int:
+def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = None, workers: int = 1) -> int:
     """Restores every input. A bad file prints one line; the others still finish.
+
+    Args:
+        paths: inputs, output and reference.
+        config: all options.
+        console: for progress and errors; None: standard error.
+        workers: processes; with 1, this one does the work.
 
     Returns:
         0, or the exit code of the first file that failed.
@@ -174,16 +184,21 @@ def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = 
     jobs = expand(paths.inputs, paths.output)
     if paths.reference and len(jobs.folders) > 1:
         raise ConfigError(f"reference: one file for {len(jobs.folders)} inputs; restore that input alone")
-    restorer = Restorer(config)
+    run = _here if workers == 1 else _by_workers
     code = 0
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # the line of a damaged file says enough
+    inside = {}
     for source, folder in jobs.folders.items():
         try:
             require_inside(folder, paths.output)
-            result = _one(restorer, source, folder, paths.reference, console)
+            inside[source] = folder
         except LikenessError as error:
-            console.print(_shown(f"error: {error}"), markup=False, soft_wrap=True)
-            code = code or error.exit_code
+            code = code or _fail(console, error)
+    for source, finish in run(inside, paths.reference, config, console, workers):
+        try:
+            result = finish()
+        except LikenessError as error:
+            code = code or _fail(console, error)
             continue
         _tell(source, result)
     for searched, skipped in jobs.skipped.items():
@@ -191,15 +206,39 @@ def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = 
     return code
 
 
+def _fail(console: Console, error: LikenessError) -> int:
+    console.print(_shown(f"error: {error}"), markup=False, soft_wrap=True)
+    return error.exit_code
+
+
+Finish = Callable[[], FileResult]  # returns the file's result, or raises what its restoration raised
+
+
+def _here(
+    jobs: Mapping[Path, Path], reference: Path | None, config: RestorerConfig, console: Console, workers: int
+) -> Iterator[tuple[Path, Finish]]:
+    restorer = Restorer(config)
+    for source, folder in jobs.items():
+        yield source, partial(_one, restorer, source, folder, reference, console)
+
+
+def _by_workers(
+    jobs: Mapping[Path, Path], reference: Path | None, config: RestorerConfig, console: Console, workers: int
+) -> Iterator[tuple[Path, Finish]]:
+    """In the order in which the files end."""
+    from likeness.scale.local import Pool
+    from likeness.scale.restoring import RestoreTask, RestoreWork
+
+    with Pool(RestoreWork(config), workers) as pool, _progress(console) as bar:
+        task = bar.add_task(f"{len(jobs)} files", total=len(jobs), speed="")
+        futures = {pool.submit(RestoreTask(s, d, config, reference)).future: s for s, d in jobs.items()}
+        for future in as_completed(futures):
+            bar.advance(task)
+            yield futures[future], future.result
+
+
 def _one(restorer: Restorer, source: Path, folder: Path, reference: Path | None, console: Console) -> FileResult:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with _progress(console) as bar:
         task = bar.add_task(source.name, total=None, speed="")
 
         def advance(done: int, total: int | None) -> None:
@@ -207,6 +246,17 @@ def _one(restorer: Restorer, source: Path, folder: Path, reference: Path | None,
             bar.update(task, completed=done, total=total, speed=f"{speed:.1f} frames/s" if speed else "")
 
         return restorer.file(source, folder, reference, advance)
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _tell(source: Path, result: FileResult) -> None:
@@ -252,15 +302,35 @@ def _run(command: str, words: Sequence[str]) -> int:
         from likeness.tasks.demo import run_demo
 
         return run_demo(paths.output, from_overrides(spell_out(rest)))
+    if command == "serve":
+        with needs_extra("web", "serve"):
+            from likeness.web.serve import serve
+        return serve(spell_out(words))
     if command != "restore":
         raise ConfigError(
-            f"command: got {command!r}, expected restore, demo, {', '.join(COMMANDS)}; see likeness --help"
+            f"command: got {command!r}, expected restore, demo, serve, {', '.join(COMMANDS)}; see likeness --help"
         )
     # A word is an option when it looks like one and no such file exists; addresses may hold an equals sign as well.
     options = [w for w in rest if "=" in w and "://" not in w.partition("=")[0] and not os.path.exists(w)]
     inputs = tuple(Path(w) for w in rest if w not in options)
     everything = Paths(paths.inputs + inputs, paths.output, paths.reference)
-    return restore_all(everything, from_overrides(spell_out(options)))
+    workers, options = take_workers(options)
+    return restore_all(everything, from_overrides(spell_out(options)), workers=workers)
+
+
+def take_workers(words: Sequence[str]) -> tuple[int, list[str]]:
+    """Takes `workers=N` out of the options.
+
+    Raises:
+        ConfigError: if N is no number of 1 or more.
+    """
+    given = [w.partition("=")[2] for w in words if w.startswith("workers=")]
+    rest = [w for w in words if not w.startswith("workers=")]
+    if not given:
+        return 1, rest
+    if not given[-1].isdecimal() or int(given[-1]) < 1:
+        raise ConfigError(f"workers: got {given[-1]!r}, expected 1 or more")
+    return int(given[-1]), rest
 
 
 def _task(name: str, words: Sequence[str]) -> int:

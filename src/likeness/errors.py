@@ -85,12 +85,18 @@ def last_net(subject: object) -> Iterator[None]:
         ) from error
 
 
+class WorkerError(LikenessError):
+    """A worker process died, took too long, or could not start."""
+
+    exit_code = 9
+
+
 @contextmanager
 def needs_extra(extra: str, what: str) -> Iterator[None]:
     """Turns a missing package into a ConfigError that names the extra to install.
 
     Args:
-        extra: as in pyproject.toml (train, eval, onnx, dev).
+        extra: as in pyproject.toml (train, eval, onnx, web, dev).
         what: what the user asked for, the start of the message.
 
     Raises:

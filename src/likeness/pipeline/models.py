@@ -55,6 +55,19 @@ def computes_in_bf16(precision: str, device: torch.device) -> bool:
     return precision == "bf16" or (precision in ("auto", "fast") and device.type == "cuda")
 
 
+def same_models(a: RestorerConfig, b: RestorerConfig) -> bool:
+    """Whether `load_models` returns the same networks for both."""
+
+    def read(config: RestorerConfig) -> tuple[object, ...]:  # all that `load_models` reads
+        c = config
+        return (
+            c.device, c.precision, c.runtime, c.detect, c.background, c.expert, c.expert_t, c.weights, c.learned_gate,
+            c.guard.recogniser,
+        )  # fmt: skip
+
+    return read(a) == read(b)
+
+
 def load_models(config: RestorerConfig) -> Models:
     """Detector, experts, embedder, background and bounds, on the configured device.
 

@@ -16,7 +16,7 @@ from likeness.media.naming import OutputNames, check_target, target_name
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.image import restore_image
 from likeness.pipeline.job import FileResult, Job, Progress
-from likeness.pipeline.models import load_models
+from likeness.pipeline.models import load_models, same_models
 from likeness.pipeline.state import Context, FrameResult, Models
 from likeness.stages.background.base import choose_upscale
 from likeness.types import Faces, Pixels, check_pixels
@@ -62,6 +62,14 @@ class Restorer:
             if self._models is None:
                 self._models = load_models(self.config)
             return self._models
+
+    def with_config(self, config: RestorerConfig) -> Restorer:
+        """A restorer with other options, which shares the loaded networks where these fit the options."""
+        other = Restorer(config)
+        if same_models(self.config, config):
+            with self._lock:
+                other._models = self._models
+        return other
 
     def image(self, pixels: Pixels, faces: Faces | None = None) -> FrameResult:
         """Restores one picture.

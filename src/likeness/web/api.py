@@ -1,0 +1,273 @@
+"""The HTTP API under /v1, health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import shutil
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Response, UploadFile
+from fastapi.responses import FileResponse, JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sse_starlette.sse import EventSourceResponse
+from starlette.concurrency import run_in_threadpool
+
+from likeness.errors import ConfigError, InputError, OutputError
+from likeness.media.files import kind_of
+from likeness.types import MediaKind
+from likeness.web.jobs import RESULTS, UNFINISHED, Job, Jobs, QueueFull, stored_suffix
+from likeness.web.options import config_of, parse_options
+from likeness.web.views import JobView, Problem, view
+from likeness.web.work import AFTER, BEFORE
+
+RETRY_AFTER = 10  # seconds
+EVENT_SECONDS = 0.3  # between looks at a job
+ROLES = {"result": "restored", "compare": "compare", "cards": "cards"}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem} for code in (401, 404, 409, 413, 415, 422, 429, 507)
+}
+
+
+def _jobs(request: Request) -> Jobs:
+    jobs: Jobs = request.app.state.jobs
+    return jobs
+
+
+JobsHere = Annotated[Jobs, Depends(_jobs)]
+
+
+def _job(id: str, jobs: JobsHere) -> Job:
+    job = jobs.get(id)
+    if job is None:
+        raise HTTPException(404, "no such job; it may have been deleted")
+    return job
+
+
+JobHere = Annotated[Job, Depends(_job)]
+Upload = Annotated[UploadFile, File(description="a photo, video or GIF")]
+Truth = Annotated[UploadFile | None, File(description="the true picture or clip, to compare with")]
+Options = Annotated[str, Form(description='a JSON object such as {"upscale": 2, "faces.min": 60}')]
+
+router = APIRouter(prefix="/v1", responses=PROBLEMS)
+
+
+@router.post("/jobs", status_code=202)
+def create_job(
+    jobs: JobsHere, response: Response, file: Upload, reference: Truth = None, options: Options = "{}"
+) -> JobView:
+    """Queues a photo, video or GIF."""
+    job = _accept(jobs, file, reference, options)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return view(jobs, job)
+
+
+@router.post("/restore", response_class=FileResponse)
+async def restore(request: Request, jobs: JobsHere, file: Upload, options: Options = "{}") -> Response:
+    """Restores a small photo and answers with the result; nothing of it is kept."""
+    limit: int = request.app.state.settings.sync_mb
+    if (file.size or 0) > limit * 2**20:
+        raise HTTPException(413, f"the photo is larger than {limit} MB; use POST /v1/jobs")
+    job = await run_in_threadpool(_accept, jobs, file, None, options, "photo")
+    try:
+        # No thread waits: clients that do would use up all there are.
+        while (now := jobs.get(job.id)) and now.status in UNFINISHED and not await request.is_disconnected():
+            await asyncio.sleep(0.02)
+        job = now or job
+        return await run_in_threadpool(_result, jobs, job)
+    finally:
+        await run_in_threadpool(jobs.delete, job.id)
+
+
+def _result(jobs: Jobs, job: Job) -> Response:
+    path, report = jobs.output(job, "restored"), jobs.report(job)
+    if job.status != "done" or path is None or report is None:
+        raise HTTPException(422, job.error or f"the job was {job.status}")
+    headers = {"Content-Disposition": _disposition(job, path), "X-Likeness-Summary": str(report["summary"])}
+    return Response(path.read_bytes(), media_type=_media_type(path), headers=headers)
+
+
+@router.get("/jobs/{id}")
+def get_job(job: JobHere, jobs: JobsHere) -> JobView:
+    """State and progress."""
+    return view(jobs, job)
+
+
+@router.get("/jobs/{id}/events", response_class=EventSourceResponse)
+async def events(job: JobHere, jobs: JobsHere) -> EventSourceResponse:
+    """Server-sent events: the job whenever it changes, until it ends."""
+
+    async def stream() -> AsyncIterator[dict[str, str]]:
+        last = None
+        while (now := jobs.get(job.id)) is not None:
+            shown = await run_in_threadpool(view, jobs, now)
+            key = shown.model_dump_json(exclude={"seconds"})
+            if key != last:
+                last = key
+                yield {"event": "job", "data": shown.model_dump_json()}
+            if now.status not in UNFINISHED:
+                return
+            await asyncio.sleep(EVENT_SECONDS)
+
+    return EventSourceResponse(stream(), headers={"X-Accel-Buffering": "no"})
+
+
+def _file_route(name: str, find: Callable[[Jobs, Job], Path | None]) -> None:
+    @router.get(f"/jobs/{{id}}/{name}", response_class=FileResponse, name=name)
+    def fetch(job: JobHere, jobs: JobsHere) -> FileResponse:
+        path = _finished(jobs, job, find)
+        return FileResponse(
+            path, media_type=_media_type(path), headers={"Content-Disposition": _disposition(job, path)}
+        )
+
+    fetch.__doc__ = f"The file `{name}`; ranges are supported."
+
+
+def _finished(jobs: Jobs, job: Job, find: Callable[[Jobs, Job], Path | None]) -> Path:
+    if job.status in UNFINISHED:
+        raise HTTPException(409, f"the job is {job.status}; wait until it is done", {"Retry-After": "1"})
+    path = find(jobs, job)
+    if path is None or not path.is_file():
+        raise HTTPException(404, job.error or "the job has no such file")
+    return path
+
+
+for _name, _role in ROLES.items():
+    _file_route(_name, lambda jobs, job, role=_role: jobs.output(job, role))  # type: ignore[misc]
+for _name, _file in (("before", BEFORE), ("after", AFTER)):
+    _file_route(_name, lambda jobs, job, file=_file: jobs.folder(job) / RESULTS / file)  # type: ignore[misc]
+
+
+@router.get("/jobs/{id}/report")
+def report(job: JobHere, jobs: JobsHere) -> dict[str, Any]:
+    """What was done to every face."""
+    _finished(jobs, job, lambda jobs, job: jobs.output(job, "report"))
+    return jobs.report(job) or {}
+
+
+@router.get("/jobs/{id}/zip", response_class=Response)
+def archive(job: JobHere, jobs: JobsHere) -> Response:
+    """The result, the comparison and the cards in one file."""
+    _finished(jobs, job, lambda jobs, job: jobs.output(job, "restored"))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as file:
+        for role in ROLES.values():
+            if path := jobs.output(job, role):
+                file.write(path, file_name(job, path))
+    disposition = f"attachment; filename*=UTF-8''{quote(Path(job.name).stem)}.zip"
+    return Response(packed.getvalue(), media_type="application/zip", headers={"Content-Disposition": disposition})
+
+
+@router.delete("/jobs/{id}", status_code=204)
+def delete_job(job: JobHere, jobs: JobsHere) -> None:
+    """Cancels the job and deletes its files."""
+    jobs.delete(job.id)
+
+
+health = APIRouter()
+
+
+@health.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The server runs."""
+    return {"status": "ok"}
+
+
+@health.get("/readyz")
+async def readyz(request: Request, response: Response) -> dict[str, int]:
+    """200 when a worker has its networks loaded, else 503."""
+    ready = request.app.state.jobs.pool.ready
+    response.status_code = 200 if ready else 503
+    return {"workers": ready}
+
+
+@health.get("/metrics")
+def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Figures(request.app.state.jobs))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Figures(Collector):
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs = jobs
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        """Jobs by status, and workers."""
+        counts = GaugeMetricFamily("likeness_jobs", "Jobs that are kept, by status", labels=["status"])
+        for status, count in self.jobs.counts().items():
+            counts.add_metric([status], count)
+        pool = self.jobs.pool
+        return [
+            counts,
+            GaugeMetricFamily("likeness_workers_ready", "Workers with their networks loaded", value=pool.ready),
+            GaugeMetricFamily("likeness_workers_replaced", "Workers replaced since the start", value=pool.replaced),
+        ]
+
+
+def _accept(
+    jobs: Jobs, file: UploadFile, reference: UploadFile | None, options: str, only: MediaKind | None = None
+) -> Job:
+    words = parse_options(options)
+    config_of(jobs.owner, words)
+    jobs.check_room()
+    folder = jobs.new_folder()
+    try:
+        source = _store(file, folder, "input", only)
+        truth = None if reference is None else _store(reference, folder, "reference", only)
+        return jobs.accept(folder, file.filename or "", source, words, truth)
+    except BaseException:
+        jobs.discard(folder)
+        raise
+
+
+def _store(file: UploadFile, folder: Path, stem: str, only: MediaKind | None) -> str:
+    path = folder / f"{stem}{stored_suffix(file.filename or '')}"
+    with path.open("wb") as target:
+        shutil.copyfileobj(file.file, target)
+    try:
+        kind = kind_of(path)  # by its first bytes; nothing is decoded here
+    except InputError as error:
+        raise HTTPException(415, str(error).replace(str(path), stem)) from error
+    if only is not None and kind != only:
+        raise HTTPException(415, f"{stem}: is a {kind}, expected a {only}; use POST /v1/jobs")
+    return path.name
+
+
+def file_name(job: Job, path: Path) -> str:
+    """The name under which a file is downloaded: the stored one with the client's stem."""
+    return Path(job.name).stem + path.name.removeprefix("input")
+
+
+def _disposition(job: Job, path: Path) -> str:
+    return f"inline; filename*=UTF-8''{quote(file_name(job, path))}"
+
+
+def _media_type(path: Path) -> str:
+    known = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".gif": "image/gif",
+             ".webp": "image/webp", ".avif": "image/avif", ".tif": "image/tiff", ".tiff": "image/tiff",
+             ".bmp": "image/bmp", ".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm",
+             ".mkv": "video/x-matroska", ".json": "application/json"}  # fmt: skip
+    return known.get(path.suffix.lower(), "application/octet-stream")
+
+
+async def answer_error(request: Request, error: Exception) -> JSONResponse:
+    """Our own errors as answers."""
+    if isinstance(error, QueueFull):
+        return JSONResponse({"detail": str(error)}, 429, {"Retry-After": str(RETRY_AFTER)})
+    if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    if isinstance(error, (OutputError, OSError)):
+        return JSONResponse({"detail": "the server has no room for the upload; try again later"}, 507)
+    return JSONResponse({"detail": str(error)}, 422)
+
+
+HANDLED = (ConfigError, InputError, OutputError, QueueFull, OSError)

@@ -1,0 +1,154 @@
+"""What every request passes: token, origin, size of the body, request id, headers, and a line in the log."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import re
+import secrets
+import time
+from contextvars import ContextVar
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
+OPEN = ("/healthz", "/readyz")  # without a token
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_STRICT = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_FILE = re.compile(r"/v1/jobs/([0-9a-f]{32})/(result|before|after|compare|cards|report|zip)")
+_ID = re.compile(r"[\w-]{1,64}")
+_LOG = logging.getLogger("likeness.web.access")
+
+
+class TooLarge(Exception):
+    """The body is longer than allowed."""
+
+
+class Guard:
+    """ASGI middleware.
+
+    Args:
+        app: what it guards.
+        token: that clients must send as `Authorization: Bearer`; empty: none.
+        local: whether only names of this machine are accepted as the Host, against rebinding of DNS names.
+        body: bytes that a request may send.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, local: bool, body: int) -> None:
+        self.app, self.token, self.local, self.body = app, token, local, body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers, path, begun = Headers(scope=scope), scope["path"], time.perf_counter()
+        given = headers.get("x-request-id", "")
+        id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+        REQUEST_ID.set(id)
+        status, read, over = 0, 0, False
+
+        async def counted() -> Message:
+            nonlocal read, over
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self.body:
+                over = True
+                raise TooLarge
+            return message
+
+        async def guarded(message: Message) -> None:
+            if not over or status:  # what parses the body would call it malformed
+                await marked(message)
+
+        async def marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                add_headers(MutableHeaders(scope=message), path, id)
+            await send(message)
+
+        try:
+            refusal = self._refusal(scope, headers)
+            if refusal is None:
+                await self.app(scope, counted, guarded)
+            else:
+                await refusal(scope, receive, marked)
+        except TooLarge:
+            pass  # answered below
+        finally:
+            if over and not status:
+                await self._too_large()(scope, receive, marked)
+            ms = round(1000 * (time.perf_counter() - begun), 1)
+            _LOG.info("%s %s", scope["method"], path, extra={"status": status, "ms": ms})
+
+    def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        path, host = scope["path"], headers.get("host", "")
+        if self.local and urlsplit(f"//{host}").hostname not in LOOPBACK:
+            return refuse(421, f"host: got {host[:80]!r}, expected one of this machine, such as 127.0.0.1")
+        origin = headers.get("origin")
+        if origin and scope["method"] not in ("GET", "HEAD", "OPTIONS") and urlsplit(origin).netloc != host:
+            return refuse(403, f"origin: got {origin[:80]!r}; pages of other sites may not use this server")
+        if path.startswith(("/v1", "/metrics", "/docs", "/openapi")) and not self._may(scope, headers):
+            return refuse(401, "token: missing or wrong; send the header Authorization: Bearer TOKEN")
+        if int(headers.get("content-length") or 0) > self.body:
+            return self._too_large()
+        return None
+
+    def _may(self, scope: Scope, headers: Headers) -> bool:
+        if not self.token:
+            return True
+        given = headers.get("authorization", "")
+        if hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+            return True
+        file = _FILE.fullmatch(scope["path"])
+        key = QueryParams(scope["query_string"]).get("key", "")
+        return file is not None and hmac.compare_digest(key.encode(), file_key(self.token, file[1]).encode())
+
+    def _too_large(self) -> JSONResponse:
+        return refuse(413, f"the upload is larger than {self.body / 2**20:g} MB, the limit; send a smaller file")
+
+
+def file_key(token: str, id: str) -> str:
+    """What lets a browser, which sends no token, fetch the files of one job."""
+    return hmac.new(token.encode(), id.encode(), hashlib.sha256).hexdigest()
+
+
+def refuse(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An error as FastAPI writes it."""
+    return JSONResponse({"detail": detail}, status, headers)
+
+
+def add_headers(headers: MutableHeaders, path: str, id: str) -> None:
+    """Headers of every answer; those of the API forbid a browser to run, frame or keep what it gets."""
+    headers["X-Request-ID"] = id
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "no-referrer"
+    if path.startswith("/v1"):
+        headers["Cache-Control"] = "no-store"
+        headers["Content-Security-Policy"] = _STRICT
+    else:
+        headers["X-Frame-Options"] = "SAMEORIGIN"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, logger, message, request id, and what `extra` gave of status and ms."""
+        line = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request": REQUEST_ID.get(),
+        }
+        line |= {name: getattr(record, name) for name in ("status", "ms") if hasattr(record, name)}
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line)
