@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -129,3 +130,20 @@ def test_nginx_allows_uploads_as_large_as_the_server_does() -> None:
     serve = pytest.importorskip("likeness.web.serve", reason="pip install '.[web]'")
     (size,) = re.findall(r"client_max_body_size (\d+)m;", (DEPLOY / "nginx.conf").read_text())
     assert int(size) == serve.ServeConfig().upload_mb
+
+
+def test_the_space_keeps_nothing_and_takes_less_than_a_server() -> None:
+    serve = pytest.importorskip("likeness.web.serve", reason="pip install '.[web]'")
+    space = runpy.run_path(str(ROOT / "app.py"))
+    settings, rest = serve.settings_of(space["OPTIONS"])
+    assert (settings.jobs, rest) == ("", [])
+    for limit in ("upload_mb", "megapixels", "frames", "seconds", "queue", "ttl"):
+        assert getattr(settings, limit) < getattr(serve.ServeConfig(), limit), limit
+
+
+def test_the_guide_gives_the_defaults() -> None:
+    serve = pytest.importorskip("likeness.web.serve", reason="pip install '.[web]'")
+    guide = (ROOT / "docs/guides/deploy.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", guide, re.MULTILINE))
+    assert "workers" in rows
+    assert rows == {name: f"{getattr(serve.ServeConfig(), name):g}" for name in rows}
