@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import cv2
 
 from likeness.media.files import atomic_output
-from likeness.media.images import ImageMeta, read_image, write_image
+from likeness.media.image_writer import write_image
+from likeness.media.images import ImageMeta, read_image
 from likeness.ops.color import to_float, to_integer
 from likeness.ops.resize import resize
 from likeness.pipeline.restorer import FileResult
