@@ -32,6 +32,10 @@ class CascadeDetector:
         """Faces of each frame, largest first."""
         return [self._faces(frame) for frame in frames]
 
+    def doubt(self, pixels: Pixels, face: Faces) -> str:
+        """The landmarks follow from the box, so none is implausible."""
+        return ""
+
     def _faces(self, frame: Pixels) -> Faces:
         largest = min(frame.shape[:2])
         found = self.cascade.detect_multi_scale(

@@ -193,12 +193,12 @@ def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = 
             require_inside(folder, paths.output)
             inside[source] = folder
         except LikenessError as error:
-            code = code or _fail(console, error)
+            code = _fail(console, error, code)
     for source, finish in run(inside, paths.reference, config, console, workers):
         try:
             result = finish()
         except LikenessError as error:
-            code = code or _fail(console, error)
+            code = _fail(console, error, code)
             continue
         _tell(source, result)
     for searched, skipped in jobs.skipped.items():
@@ -206,9 +206,10 @@ def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = 
     return code
 
 
-def _fail(console: Console, error: LikenessError) -> int:
+def _fail(console: Console, error: LikenessError, code: int) -> int:
+    """Prints the error; returns the first failure's exit code."""
     console.print(_shown(f"error: {error}"), markup=False, soft_wrap=True)
-    return error.exit_code
+    return code or error.exit_code
 
 
 Finish = Callable[[], FileResult]  # returns the file's result, or raises what its restoration raised

@@ -31,6 +31,7 @@ from likeness.evaluation.methods.crops import METHODS
 from likeness.evaluation.methods.routing import CHOICES
 from likeness.pipeline.config import to_config
 from likeness.tasks import arguments
+from likeness.web.serve import settings_of
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^ *```(?:bash|sh|shell|console)\b[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
@@ -96,7 +97,7 @@ def _console(words: Sequence[str]) -> str | None:
     """`likeness ...`; the functions that would do the work are replaced."""
     started: list[object] = []
 
-    def start(*given: object) -> int:
+    def start(*given: object, **options: object) -> int:
         started.append(given)
         return 0
 
@@ -104,6 +105,12 @@ def _console(words: Sequence[str]) -> str | None:
         return None
     if words[0] in cli.COMMANDS:
         return _module(f"likeness.tasks.{words[0]}", words[1:])
+    if words[0] == "serve":
+        try:
+            settings_of(words[1:])
+        except LikenessError as error:
+            return str(error)
+        return None
     if words[0] not in ("restore", "demo"):
         return f"no command {words[0]}"
     replaced = mock.patch.multiple("likeness.cli", restore_all=start), mock.patch("likeness.tasks.demo.run_demo", start)

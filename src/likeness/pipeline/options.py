@@ -41,6 +41,7 @@ ADVANCED = frozenset(
         "route.expert_t_below",
         "gate.video_threshold",
         "composite.grain",
+        "label",
     }
 )
 

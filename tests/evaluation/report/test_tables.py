@@ -133,8 +133,8 @@ def test_faces_are_plotted_by_route(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Axes, "scatter", scatter)
     rows = np.array(
-        [(40, 0, 0, 10, 0, 0), (70, 9, 9, 10, 0, 0), (120, 9, 500, 10, 0, 0), (200, 9, 500, 10, 0, 0)], float
+        [(28, 0, 0, 10, 0, 0), (70, 9, 9, 10, 0, 0), (120, 9, 500, 10, 0, 0), (200, 9, 500, 10, 0, 0)], float
     )
     bounds = RouteBounds(q_low=80, detail_low=5, blockiness_high=3, noise_high=9)
     plot_routes({"mild": rows}, lambda p: route(p, RouteConfig(), bounds).route, "t", tmp_path / "routes.png")
-    assert drawn == {"skip (1)": [40], "expert_t (1)": [70], "expert_f (1)": [120], "resize (1)": [200]}
+    assert drawn == {"skip (1)": [28], "expert_t (1)": [70], "expert_f (1)": [120], "resize (1)": [200]}
