@@ -22,15 +22,16 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from likeness.data.faces import read_face
+from likeness.data.attributes import ATTRIBUTES, read_attributes
+from likeness.data.faces import FaceRecord, read_face
 from likeness.data.pairs import FixedPairs
 from likeness.data.sources import ArraySource
-from likeness.errors import InputError
-from likeness.evaluation.benchmarks.faces import face_folder, real_faces
+from likeness.errors import DataError, InputError
+from likeness.evaluation.benchmarks.faces import every_nth, face_folder, real_faces
 from likeness.evaluation.report.provenance import write_markdown
 from likeness.evaluation.report.statistics import difference, mean
 from likeness.evaluation.report.tables import interval_text
-from likeness.metrics.identity import embedding_distance
+from likeness.metrics.identity import cosine, embedding_distance, load_judge
 from likeness.metrics.images import halve, round8
 from likeness.metrics.lpips import load_lpips
 from likeness.metrics.psnr import psnr
@@ -63,6 +64,9 @@ class CompareCheckpointsOptions:
         root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
         recipes: by which the faces are degraded.
         faces: real ones of `val`, spread evenly.
+        attribute: only faces that have it by `labels`; empty = all.
+        labels: CSV of attributes.
+        judge: also the cosine similarity by the recogniser in LIKENESS_DATA/judge, which no training has used.
         averaged: the averaged weights; False = the last ones, as an average of 0.998 forgets its start too slowly for
             a few hundred steps.
         seed: of the degradations.
@@ -74,6 +78,9 @@ class CompareCheckpointsOptions:
     root: str = ""
     recipes: list[str] = field(default_factory=lambda: ["gfpgan", "heavy", "mild"])
     faces: int = 59
+    attribute: str = ""
+    labels: str = "experiments/labels/by_eye.csv"
+    judge: bool = False
     averaged: bool = False
     seed: int = 7
 
@@ -198,6 +205,24 @@ def measure_truths(batches: Iterable[dict[str, Any]]) -> dict[str, float]:
     return {name: float(np.nanmean(values)) for name, values in figures.items()}
 
 
+def chosen_faces(root: Path, options: CompareCheckpointsOptions) -> list[FaceRecord]:
+    """The real faces of `val` with the attribute, at most `options.faces` at even steps.
+
+    Raises:
+        InputError: if the attribute is not known.
+        DataError: if no face has it, or the labels cannot be read.
+    """
+    if not options.attribute:
+        return real_faces(root, options.faces)
+    if options.attribute not in ATTRIBUTES:
+        raise InputError(f"attribute: got {options.attribute}, expected one of {', '.join(ATTRIBUTES)}")
+    labels = read_attributes(options.labels)
+    records = [r for r in real_faces(root) if options.attribute in labels.get(r.file, ())]
+    if not records:
+        raise DataError(f"attribute: no real face of val has {options.attribute} in {options.labels}; choose another")
+    return every_nth(records, options.faces)
+
+
 def run(options: CompareCheckpointsOptions) -> None:
     """Measures, prints and writes.
 
@@ -209,12 +234,15 @@ def run(options: CompareCheckpointsOptions) -> None:
     if len(options.runs) < 2:
         raise InputError("runs: got fewer than two, expected runs.NAME=CHECKPOINT twice or more")
     root = face_folder(options.root)
-    records = real_faces(root, options.faces)
+    records = chosen_faces(root, options)
     pixels = np.stack([read_face(root, r) for r in records])
     pairs = FixedPairs(ArraySource(pixels, records), options.recipes, options.seed)
     embed, lpips = load_embedder().embed_aligned, load_lpips()
     metrics = {"PSNR": psnr, "LPIPS": lpips, "distance": lambda a, b: embedding_distance(embed(a), embed(b))}
-    figures, notes = dict[str, Figures](), []
+    if options.judge:
+        judge = load_judge().embed_aligned
+        metrics["judge"] = lambda a, b: cosine(judge(a), judge(b))
+    figures, notes = dict[str, Figures](), [f"- faces: {len(records)} {options.attribute}".rstrip()]
     loader = DataLoader(pairs, batch_size=8)
     for name, file in options.runs.items():
         net, training = load_run(file, options.averaged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,21 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from experiments.expert_f.compare_checkpoints import CompareCheckpointsOptions, load_run, measure, restoring, run, table
+from experiments.expert_f import compare_checkpoints
+from experiments.expert_f.compare_checkpoints import (
+    CompareCheckpointsOptions,
+    chosen_faces,
+    load_run,
+    measure,
+    restoring,
+    run,
+    table,
+)
+from likeness.data.faces import FaceRecord
 from likeness.data.pairs import FixedPairs
 from likeness.data.sources import CartoonSource
 from likeness.data.synthetic_faces import draw_face
-from likeness.errors import InputError
+from likeness.errors import DataError, InputError
 from likeness.metrics.psnr import psnr
 from likeness.nets.expert_f import ExpertF, ExpertFConfig
 from likeness.nets.expert_t import ExpertT
@@ -109,3 +120,16 @@ def test_expert_t_runs_over_the_released_networks(regress: bool) -> None:
         logits = net._logits(features, prior)
         expected = prior.decode(prior.codebook.interpolate(logits.softmax(-1)), low)
     torch.testing.assert_close(image, expected, atol=1e-4, rtol=0)
+
+
+def test_faces_are_chosen_by_their_attribute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [FaceRecord(f"{i}.avif", "set", "real", "", 512, 512, "val") for i in range(4)]
+    monkeypatch.setattr(compare_checkpoints, "real_faces", lambda root, count=0: records)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,attributes\n0.avif,glasses\n1.avif,hat\n3.avif,child glasses\n")
+    options = CompareCheckpointsOptions(attribute="glasses", labels=str(labels))
+    assert [r.file for r in chosen_faces(tmp_path, options)] == ["0.avif", "3.avif"]
+    with pytest.raises(InputError, match="got spectacles, expected one of glasses"):
+        chosen_faces(tmp_path, replace(options, attribute="spectacles"))
+    with pytest.raises(DataError, match="no real face of val has old"):
+        chosen_faces(tmp_path, replace(options, attribute="old"))
