@@ -10,7 +10,6 @@ import pytest
 
 from likeness.ops.geometry import similarity
 from likeness.pipeline.config import from_overrides
-from likeness.pipeline.models import load_models
 from likeness.pipeline.state import ClipState, Context
 from likeness.pipeline.steps import restore_frame
 from likeness.pipeline.video import restore_video
@@ -42,8 +41,8 @@ def test_repeated_frame_gets_the_last_result(scene, face_at, make_models):
 
 
 @pytest.mark.slow
-def test_equal_frames_give_equal_results_with_released_networks(scene):
-    results = run([scene.copy() for _ in range(12)], load_models(from_overrides(["device=cpu"])))
+def test_equal_frames_give_equal_results_with_released_networks(scene, released):
+    results = run([scene.copy() for _ in range(12)], released)
     assert len(results[0].faces) == 1
     assert (results[0].pixels != scene).any()
     for result in results[1:]:

@@ -5,9 +5,9 @@ of one of its functions, and left when none of them runs any more; a function th
 *return* is the entry of a file that was left, after another file was entered. At most five are allowed.
 
 Not counted: `steps.py`, the page itself; `ops/`, which only computes; `nets/`, the layers inside a stage; files that
-state types, options or contracts (`types.py`, `registry.py`, `errors.py`, `config.py`, `state.py`, `base.py`) and
-methods of `...Config` classes. Reading and writing lie before and after the walk. It is followed in whole jobs with the
-released networks: a photo, and a clip's first frame, its frames with a detection, and those between.
+state types, options or contracts (`types.py`, `registry.py`, `errors.py`, `compat.py`, `config.py`, `state.py`,
+`base.py`) and methods of `...Config` classes. Reading and writing lie before and after the walk. It is followed in
+whole jobs with the released networks: a photo, and a clip's first frame, its frames with a detection, and those between.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from skimage.data import astronaut
 
 import likeness
 from likeness import Restorer
+from likeness.pipeline.state import Models
 from likeness.tasks.demo import degraded
 from likeness.types import Pixels
 
 ROOT = Path(likeness.__file__).parent
 ALLOWED = 5
-HELPERS = {"steps.py", "types.py", "registry.py", "errors.py", "config.py", "state.py", "base.py"}
+HELPERS = {"steps.py", "types.py", "registry.py", "errors.py", "compat.py", "config.py", "state.py", "base.py"}
 ENTERED, LEFT = True, False
 Event = tuple[bool, str, str]  # entered or left, file, function
 
@@ -72,19 +73,19 @@ def counts(file: str, function: str) -> bool:
 
 def returns(walk: list[Event]) -> list[str]:
     """The files that were entered anew, once for each time."""
-    running: list[str] = []
+    running: list[str] = []  # the stack of calls; "" for those that do not count
     left: set[str] = set()
     found, last = [], ""
     for kind, file, function in walk:
-        if kind is LEFT:
-            if running and running.pop() not in running:
-                left.add(file)
-            continue
-        if counts(file, function) and file not in running:
-            if file in left and file != last:
-                found.append(file)
-            last = file
-        running.append(file)
+        if kind is ENTERED:
+            counted = file if counts(file, function) else ""
+            if counted and counted not in running:
+                if counted in left and counted != last:
+                    found.append(counted)
+                last = counted
+            running.append(counted)
+        elif running and (counted := running.pop()) not in running:
+            left.add(counted)
     return found
 
 
@@ -111,11 +112,11 @@ def test_a_file_that_waits_for_another_was_not_left() -> None:
     assert returns(nested) == []
 
 
-@pytest.fixture(scope="module")
-def restorer() -> Restorer:
-    loaded = Restorer(**{"video.detect_every": 3})
-    assert loaded.models
-    return loaded
+@pytest.fixture
+def restorer(released: Models) -> Restorer:
+    made = Restorer(**{"video.detect_every": 3})
+    made._models = released
+    return made
 
 
 def poor() -> Pixels:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from likeness.ops.geometry import enlarged, reduced, resized, scale_of
+from likeness.ops.geometry import enlarged, mix, reduced, resized, scale_of
 from likeness.pipeline.batches import restore_in_batches
 from likeness.pipeline.identify import reidentify
 from likeness.pipeline.memory import next_state
@@ -37,7 +37,7 @@ from likeness.pipeline.tracking import detect_and_track
 from likeness.stages.align import align, align_with
 from likeness.stages.background.base import BackgroundPlan
 from likeness.stages.composite import Patch, cut, paste
-from likeness.stages.identity import distance, embed, guard, mix
+from likeness.stages.identity import distance, embed, guard
 from likeness.stages.measure import measure
 from likeness.stages.restore.exposure import gain
 from likeness.stages.temporal.blending import blend
