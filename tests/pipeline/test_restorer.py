@@ -305,14 +305,13 @@ def test_a_bitmap_with_alpha_is_written_as_png(restorer_with, scene, face_at, tm
     np.testing.assert_array_equal(written[..., 3], rgba[..., 3])
 
 
-def test_loaded_models_report_the_hashes_of_all_weights():
-    models = load_models(from_overrides(["device=cpu"]))
+def test_loaded_models_report_the_hashes_of_all_weights(released):
     detector = {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"}
     background = {f"waifu2x_{level}" for level in ("up", 0, 1, 2, 3)}
-    assert set(models.hashes) == {
+    assert set(released.hashes) == {
         "expert_f", "expert_t", "gate", "prior", "embedder", "calibration", *detector, *background
     }  # fmt: skip
-    assert all(len(h) == 64 for h in models.hashes.values())
+    assert all(len(h) == 64 for h in released.hashes.values())
 
 
 @pytest.mark.parametrize("device", ["toaster", "cuda:99"])

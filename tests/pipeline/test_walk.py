@@ -7,7 +7,7 @@ of one of its functions, and left when none of them runs any more; a function th
 Not counted: `steps.py`, the page itself; `ops/`, which only computes; `nets/`, the layers inside a stage; files that
 state types, options or contracts (`types.py`, `registry.py`, `errors.py`, `compat.py`, `config.py`, `state.py`,
 `base.py`) and methods of `...Config` classes. Reading and writing lie before and after the walk. It is followed in
-whole jobs with the released networks: a photo, and a clip's first frame, its frames with a detection, and those between.
+whole jobs with the released networks: a photo, and a clip's first frame, its frames with a detection, and the others.
 """
 
 from __future__ import annotations
