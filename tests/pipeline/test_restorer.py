@@ -109,10 +109,11 @@ def portraits() -> list[np.ndarray]:
     return pictures
 
 
-def test_eight_threads_give_what_one_gives():
+def test_eight_threads_give_what_one_gives(released):
     """With the real networks, which load while all eight threads wait for them."""
     pictures = portraits()
     single = Restorer(upscale=1)
+    single._models = released
     alone = [single.image(p) for p in pictures]
     assert all(len(r.faces) == 1 and r.faces[0].final is not None for r in alone)
     restorer = Restorer(upscale=1)
