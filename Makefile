@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MAKEFLAGS += --jobs=2  # the linters run beside the tests
 
-.PHONY: demo test test-all test-web lint docs schema clean
+.PHONY: demo test unit test-all unit-all test-web lint docs schema clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -21,10 +22,14 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint  ## lint, type-check and test
+test: lint unit  ## lint, type-check and test
+
+unit: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: lint  ## the slow tests too
+test-all: lint unit-all  ## the slow tests too
+
+unit-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow'
 
 docs: $(STAMP)  ## build the documentation into site/, offline

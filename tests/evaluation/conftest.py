@@ -75,7 +75,7 @@ def faces_root(aligned: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def measures() -> Measures:
     """Measures without weights: a coarse mean as embedding, no LPIPS, no judge."""
     return Measures(lambda x: F.adaptive_avg_pool2d(x, 4).flatten(1), TemplateDetector(), None, None)

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -24,11 +26,10 @@ from likeness.pipeline.restorer import Restorer
 SOURCE = Path(likeness.__file__).parents[1]
 
 
-@pytest.fixture
-def long_clip(tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory) -> Path:
     """A moving face in 600 small frames: long enough to be stopped in the middle."""
-    path = tmp_path / "in" / "long.mp4"
-    path.parent.mkdir()
+    path = tmp_path_factory.mktemp("in") / "long.mp4"
     picture = np.ascontiguousarray(astronaut()[:224, 110:334])
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
@@ -101,27 +102,25 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(portrait_file, tmp_path):
         subprocess.run(["umount", str(small)], check=True)
 
 
-LIMITED = """
-import resource, sys
-from likeness.pipeline.restorer import Restorer
-from likeness.errors import LikenessError
-resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-try:
-    Restorer(device="cpu", compare="no", cards=0).file(sys.argv[1], sys.argv[2])
-except LikenessError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(error.exit_code)
-"""
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """No file of this process may grow larger; this stands for a full disk, which only root can mount."""
+    resource = pytest.importorskip("resource", reason="Windows has no limit of file sizes")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes")
-def test_a_limit_of_the_file_size_is_one_line_and_leaves_nothing(python, portrait_file, tmp_path):
-    """The limit stands for a full disk, which only root can mount."""
-    source = portrait_file("a.png")
-    done = python(["-c", LIMITED, source, tmp_path / "out"], tmp_path)
-    assert done.returncode == OutputError.exit_code, done.stderr
-    (line,) = done.stderr.strip().splitlines()
-    assert "cannot be written" in line
+@pytest.mark.usefixtures("quick")
+def test_a_limit_of_the_file_size_is_one_line_and_leaves_nothing(portrait_file, tmp_path, capfd):
+    source, restorer = portrait_file("a.png"), Restorer(compare="no", cards=0)
+    with files_limited_to(60_000), pytest.raises(OutputError, match="cannot be written") as caught:
+        restorer.file(source, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
 
 

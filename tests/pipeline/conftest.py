@@ -17,6 +17,8 @@ from PIL import Image
 from skimage.data import astronaut
 
 from likeness.ops.geometry import TEMPLATE_512
+from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.models import load_models
 from likeness.pipeline.state import Models
 from likeness.stages.identity import GuardBounds
 from likeness.stages.route import RouteBounds
@@ -92,29 +94,29 @@ def join(*faces: Faces) -> Faces:
     return Faces(*(np.concatenate([getattr(f, n) for f in faces]) for n in ("boxes", "scores", "landmarks")))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def face_at() -> Callable[..., Faces]:
     """`face_at(x, y, width, turn=0)`."""
     return make_face
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def together() -> Callable[..., Faces]:
     """Joins faces into one frame's."""
     return join
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stub_detector() -> type[StubDetector]:
     return StubDetector
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stub_expert() -> type[StubExpert]:
     return StubExpert
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_models() -> Callable[..., Models]:
     """`make_models(*script, expert=..., bound=...)`: networks that are known."""
 
@@ -133,7 +135,13 @@ def make_models() -> Callable[..., Models]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def released() -> Models:
+    """The released networks under the default options."""
+    return load_models(RestorerConfig())
+
+
+@pytest.fixture(scope="session")
 def scene() -> Pixels:
     """A photograph, (240, 320, 3) uint8, not to be written to."""
     image = np.ascontiguousarray(astronaut()[:240, 60:380])
@@ -141,12 +149,11 @@ def scene() -> Pixels:
     return image
 
 
-@pytest.fixture
-def make_clip(tmp_path: Path) -> Callable[..., Path]:
-    """`make_clip(name, pictures, seconds=.4)`: H.264 at 25 frames a second with a tone in AAC."""
+@pytest.fixture(scope="session")
+def write_clip() -> Callable[..., Path]:
+    """`write_clip(path, pictures, seconds=.4)`: H.264 at 25 frames a second with a tone in AAC; returns the path."""
 
-    def make(name: str, pictures: Sequence[Pixels], seconds: float = 0.4) -> Path:
-        path = tmp_path / name
+    def write(path: Path, pictures: Sequence[Pixels], seconds: float = 0.4) -> Path:
         with av.open(str(path), "w") as out:
             video = out.add_stream("libx264", rate=25, options={"crf": "10", "preset": "ultrafast"})
             video.height, video.width = pictures[0].shape[:2]
@@ -163,7 +170,13 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
             out.mux(audio.encode(None))
         return path
 
-    return make
+    return write
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path, write_clip: Callable[..., Path]) -> Callable[..., Path]:
+    """`make_clip(name, pictures, seconds=.4)`: as `write_clip`, in the test's folder."""
+    return lambda name, *more, **options: write_clip(tmp_path / name, *more, **options)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from likeness.weights.files import save_weights
 from likeness.weights.manifest import released
 from likeness.weights.networks import load_network
 
+CPU = ("device=cpu", "background.name=lanczos")  # without the background's networks, which no test here reads
 OPTIONS = {
     "by itself": ([], ["expert_f", "expert_t"]),
     "Expert-F": (["expert.name=expert_f"], ["expert_f"]),
@@ -27,7 +28,7 @@ OPTIONS = {
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_experts_that_may_be_needed_are_loaded(name: str) -> None:
     options, expected = OPTIONS[name]
-    loaded = models.load_models(from_overrides(["device=cpu", *options]))
+    loaded = models.load_models(from_overrides([*CPU, *options]))
     assert sorted(loaded.experts) == expected
     assert ("prior" in loaded.hashes) == ("expert_t" in expected)
 
@@ -44,14 +45,14 @@ def test_the_released_expert_t_stands_on_the_released_expert_f(named: list[str],
     save_weights(tmp_path / "expert_f.safetensors", "expert_f", net.config.to_dict(), net.state_dict(), {})
     files = {"expert_f": tmp_path / "expert_f.safetensors", "expert_t": released("expert_t")}
     options = [f"weights.{name}={files[name]}" for name in named]
-    loaded = models.load_models(from_overrides(["device=cpu", *options]))
+    loaded = models.load_models(from_overrides([*CPU, *options]))
     under = cast(ExpertTExpert, loaded.experts["expert_t"]).frozen.expert_f
     assert under is not None
     assert torch.allclose(under.skip128.weight, net.skip128.weight, atol=0.01) is own  # files hold fp16
 
 
 def test_expert_t_alone_does_not_swallow_another_expert_f() -> None:
-    words = ["device=cpu", "expert.name=expert_t", f"weights.expert_f={released('expert_f')}"]
+    words = [*CPU, "expert.name=expert_t", f"weights.expert_f={released('expert_f')}"]
     with pytest.raises(ConfigError, match=r"give weights\.expert_t=FILE"):
         models.load_models(from_overrides(words))
 
@@ -71,7 +72,7 @@ CHOOSERS = {
 def test_gate_chooses_only_between_its_two_experts(name: str) -> None:
     words, expected = CHOOSERS[name]
     files = {name: str(released(name)) for name in ("expert_f", "gate")}
-    loaded = models.load_models(from_overrides(["device=cpu", *(w.format(**files) for w in words)]))
+    loaded = models.load_models(from_overrides([*CPU, *(w.format(**files) for w in words)]))
     assert (loaded.gate is not None, "gate" in loaded.hashes) == (expected, expected)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -23,15 +25,22 @@ COUNT = 20
 SEGMENT = 4  # frames
 
 
-@pytest.fixture
-def clip(scene, make_clip):
-    return make_clip("a.mp4", [np.roll(scene, i, 1) for i in range(COUNT)], seconds=0.8)
+@pytest.fixture(scope="module", autouse=True)
+def _short_segments():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resume, "SEGMENT_SECONDS", Fraction(SEGMENT, 25))
+        yield
 
 
-@pytest.fixture
-def make_restorer(monkeypatch, face_at, make_models):
-    """A function that makes one with known networks, segments of four frames, and `resume`."""
-    monkeypatch.setattr(resume, "SEGMENT_SECONDS", Fraction(SEGMENT, 25))
+@pytest.fixture(scope="module")
+def clip(scene, write_clip, tmp_path_factory):
+    pictures = [np.roll(scene, i, 1) for i in range(COUNT)]
+    return write_clip(tmp_path_factory.mktemp("clip") / "a.mp4", pictures, seconds=0.8)
+
+
+@pytest.fixture(scope="module")
+def make_restorer(face_at, make_models):
+    """A function that makes one with known networks and `resume`."""
 
     def make(*options):
         restorer = Restorer(
@@ -41,6 +50,12 @@ def make_restorer(monkeypatch, face_at, make_models):
         return restorer
 
     return make
+
+
+@pytest.fixture(scope="module")
+def whole(clip, make_restorer, tmp_path_factory):
+    """The result of a run that nothing stopped."""
+    return make_restorer().file(clip, tmp_path_factory.mktemp("whole"))
 
 
 def decoded(path):
@@ -76,8 +91,7 @@ def killed_at(frame, calls=None):
 
 
 @pytest.mark.parametrize("frame", [2, 4, 5, 11, 19, 20])
-def test_a_killed_run_goes_on_and_gives_the_same(clip, make_restorer, tmp_path, frame):
-    whole = make_restorer().file(clip, tmp_path / "whole")
+def test_a_killed_run_goes_on_and_gives_the_same(clip, whole, make_restorer, tmp_path, frame):
     with pytest.raises(KeyboardInterrupt):
         make_restorer().file(clip, tmp_path / "parts", progress=killed_at(frame))
     assert not (tmp_path / "parts" / "a.mp4").exists()
@@ -102,8 +116,7 @@ def test_a_killed_run_goes_on_and_gives_the_same(clip, make_restorer, tmp_path, 
     assert not list((tmp_path / "parts").glob(".*"))  # no segment is left
 
 
-def test_a_run_killed_twice_goes_on_from_the_last_segment_of_both(clip, make_restorer, tmp_path):
-    whole = make_restorer().file(clip, tmp_path / "whole")
+def test_a_run_killed_twice_goes_on_from_the_last_segment_of_both(clip, whole, make_restorer, tmp_path):
     for frame in (6, 14):
         with pytest.raises(KeyboardInterrupt):
             make_restorer().file(clip, tmp_path / "parts", progress=killed_at(frame))
@@ -113,10 +126,9 @@ def test_a_run_killed_twice_goes_on_from_the_last_segment_of_both(clip, make_res
         np.testing.assert_array_equal(a, b)
 
 
-def test_the_result_is_as_good_as_without_segments(clip, make_restorer, tmp_path):
+def test_the_result_is_as_good_as_without_segments(clip, whole, make_restorer, tmp_path):
     one = decoded(make_restorer("resume=false").file(clip, tmp_path / "one").outputs["restored"])
-    two = decoded(make_restorer().file(clip, tmp_path / "two").outputs["restored"])
-    for (t, a), (u, b) in zip(one, two, strict=True):
+    for (t, a), (u, b) in zip(one, decoded(whole.outputs["restored"]), strict=True):
         assert t == u
         assert np.abs(a.astype(float) - b).mean() < 2.5  # two encodings of one picture
 
@@ -131,6 +143,7 @@ def test_a_run_with_other_options_starts_over(options, clip, make_restorer, tmp_
 
 
 def test_another_clip_of_the_same_name_starts_over(clip, make_restorer, tmp_path):
+    clip = Path(shutil.copy(clip, tmp_path))
     with pytest.raises(KeyboardInterrupt):
         make_restorer().file(clip, tmp_path / "out", progress=killed_at(15))
     clip.write_bytes(clip.read_bytes() + bytes(8))

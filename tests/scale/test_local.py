@@ -15,13 +15,19 @@ from likeness.scale.local import Pool
 from tests.scale.runners import broken, start
 
 
-def test_tasks_run_in_other_processes_and_tell_their_progress():
+@pytest.fixture(scope="module")
+def pool():
+    """One for all tests, since every worker that starts takes seconds; a worker that a test kills is replaced."""
+    with Pool(start, 1, seconds=2, memory_mb=3000) as pool:
+        yield pool
+
+
+def test_tasks_run_in_other_processes_and_tell_their_progress(pool):
     told = []
-    with Pool(start, 1) as pool:
-        results = [pool.submit("a", lambda *steps: told.append(steps)), pool.submit("b")]
-        pids = {int(r.future.result(30).split()[-1]) for r in results}
-        assert pids == set(pool.pids)
-        assert pool.ready == 1
+    results = [pool.submit("a", lambda *steps: told.append(steps)), pool.submit("b")]
+    pids = {int(r.future.result(30).split()[-1]) for r in results}
+    assert pids == set(pool.pids)
+    assert pool.ready == 1
     assert os.getpid() not in pids
     assert told == [(1, 2)]
 
@@ -38,42 +44,40 @@ def test_tasks_run_in_other_processes_and_tell_their_progress():
         ),
     ],
 )
-def test_a_task_fails_alone(task, error, message):
-    with Pool(start, 1, seconds=2, memory_mb=3000) as pool:
-        bad, good = pool.submit(task), pool.submit("good")
-        with pytest.raises(error, match=message):
-            bad.future.result(30)
-        assert good.future.result(30).startswith("good by ")
-        assert pool.replaced == (task in ("die", "hang"))
+def test_a_task_fails_alone(pool, task, error, message):
+    before = pool.replaced
+    bad, good = pool.submit(task), pool.submit("good")
+    with pytest.raises(error, match=message):
+        bad.future.result(30)
+    assert good.future.result(30).startswith("good by ")
+    assert pool.replaced - before == (task in ("die", "hang"))
 
 
 @pytest.mark.parametrize("busy", [True, False])
-def test_a_killed_worker_is_replaced(busy):
-    with Pool(start, 1) as pool:
-        (pid,) = [int(pool.submit("a").future.result(30).split()[-1])]
-        ticket = pool.submit("hang") if busy else None
-        if ticket:
-            while not ticket.future.running():
-                time.sleep(0.01)
-        os.kill(pid, signal.SIGKILL)
-        if ticket:
-            with pytest.raises(WorkerError, match="signal 9"):
-                ticket.future.result(30)
-        time.sleep(0.2)
-        assert int(pool.submit("b").future.result(30).split()[-1]) != pid
-
-
-def test_waiting_and_running_tasks_can_be_cancelled():
-    with Pool(start, 1) as pool:
-        running, waiting, last = (pool.submit(t) for t in ("hang", "a", "b"))
-        while not running.future.running():
+def test_a_killed_worker_is_replaced(pool, busy):
+    (pid,) = [int(pool.submit("a").future.result(30).split()[-1])]
+    ticket = pool.submit("hang") if busy else None
+    if ticket:
+        while not ticket.future.running():
             time.sleep(0.01)
-        waiting.cancel()
-        running.cancel()
-        for ticket in (running, waiting):
-            with pytest.raises(CancelledError):
-                ticket.future.result(30)
-        assert last.future.result(30).startswith("b by ")
+    os.kill(pid, signal.SIGKILL)
+    if ticket:
+        with pytest.raises(WorkerError, match="signal 9"):
+            ticket.future.result(30)
+    time.sleep(0.2)
+    assert int(pool.submit("b").future.result(30).split()[-1]) != pid
+
+
+def test_waiting_and_running_tasks_can_be_cancelled(pool):
+    running, waiting, last = (pool.submit(t) for t in ("hang", "a", "b"))
+    while not running.future.running():
+        time.sleep(0.01)
+    waiting.cancel()
+    running.cancel()
+    for ticket in (running, waiting):
+        with pytest.raises(CancelledError):
+            ticket.future.result(30)
+    assert last.future.result(30).startswith("b by ")
 
 
 def test_closing_ends_everything():

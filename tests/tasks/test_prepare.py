@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,19 +62,26 @@ def detector() -> KnownFaces:
     return KnownFaces()
 
 
-@pytest.fixture
-def photos(tmp_path: Path, detector: KnownFaces) -> Path:
-    """Two faces in one photo, one in another, a small one, and what goes wrong in real folders."""
-    folder = tmp_path / "holiday photos"
-    detector.add(folder / "two.png", *scene([1, 2], [380, 330]))
-    detector.add(folder / "deep/one.png", *scene([3], [600]))
-    detector.add(folder / "small.png", *scene([4], [120]))
-    detector.add(folder / "nobody.png", *scene([], []))
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, KnownFaces]:
+    """The folder of `photos`, and who is in it."""
+    folder, shown = tmp_path_factory.mktemp("album"), KnownFaces()
+    shown.add(folder / "two.png", *scene([1, 2], [380, 330]))
+    shown.add(folder / "deep/one.png", *scene([3], [600]))
+    shown.add(folder / "small.png", *scene([4], [120]))
+    shown.add(folder / "nobody.png", *scene([], []))
     (folder / "twin.png").write_bytes((folder / "two.png").read_bytes())
     (folder / "damaged.jpg").write_bytes(b"\xff\xd8 not really")
     (folder / "cut.png").write_bytes((folder / "two.png").read_bytes()[:3000])
     (folder / "notes.txt").write_text("no photo")
-    return folder
+    return folder, shown
+
+
+@pytest.fixture
+def photos(tmp_path: Path, detector: KnownFaces, album: tuple[Path, KnownFaces]) -> Path:
+    """Two faces in one photo, one in another, a small one, and what goes wrong in real folders."""
+    detector.known |= album[1].known
+    return Path(shutil.copytree(album[0], tmp_path / "holiday photos"))
 
 
 def options(src: Path, dst: Path, **more: object) -> PrepareOptions:

@@ -14,13 +14,14 @@ from omegaconf import DictConfig
 from likeness.training.run import train
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-QUICK = (
+SMOKE = (
     "experiment=smoke",
     "model.loss.weights.identity=0",
     "data.train_faces=2",
     "data.val_faces=1",
     "threads=1",
 )
+QUICK = (*SMOKE, "callbacks.curves=null")  # seconds a run for a figure that one run draws for all
 Compose = Callable[..., DictConfig]
 
 
@@ -68,7 +69,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Run:
     logs = tmp_path_factory.mktemp("logs")
     every = "+callbacks.every"
     cfg = compose_train(
-        *QUICK,
+        *SMOKE,
         f"paths.logs={logs}",
         f"{every}._target_=lightning.pytorch.callbacks.ModelCheckpoint",
         f"{every}.every_n_train_steps=1",

@@ -48,6 +48,7 @@ TINY = (
     "trainer.precision=32-true",
     "trainer.log_every_n_steps=1",
     "callbacks.schedule.warmup=1",
+    "callbacks.curves=null",
 )
 EVERY = (
     "+callbacks.every._target_=lightning.pytorch.callbacks.ModelCheckpoint",

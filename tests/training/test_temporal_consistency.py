@@ -80,7 +80,7 @@ def test_run_logs_the_loss_and_adds_it_to_the_sum(tmp_path: Path) -> None:
         compose_train(
             "experiment=smoke", "logger=csv", f"paths.logs={tmp_path}", "threads=1", "data.frame_pairs=true", *films,
             "model.loss.weights.temporal_consistency=0.5", "trainer.max_epochs=1", "trainer.limit_val_batches=0",
-            "callbacks.best=null", "trainer.max_time=null",
+            "callbacks.best=null", "callbacks.curves=null", "trainer.max_time=null",
         )
     )  # fmt: skip
     curves = read_curves(tmp_path / "smoke/csv/metrics.csv")

@@ -238,6 +238,11 @@ class ResidualBlock(nn.Module):
         return y.add_(x)
 
 
+def residual_blocks(channels: int, count: int) -> nn.Sequential:
+    """So many `ResidualBlock`s in a row."""
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+
+
 def store_as_bf16(net: nn.Module) -> None:
     """Casts the convolutions' weights to bf16, as autocast would at every call; the results are the same.
 

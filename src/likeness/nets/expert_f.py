@@ -22,11 +22,11 @@ from likeness.nets.blocks import (
     HaarDown,
     HaarUp,
     NoiseInjection,
-    ResidualBlock,
     SmallBlur,
     haar_split,
     leaky,
     low_pass,
+    residual_blocks,
     zero_bias,
 )
 
@@ -90,10 +90,6 @@ class ExpertFFeatures(NamedTuple):
     decoded256: Tensor
 
 
-def _blocks(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
-
-
 class ExpertF(nn.Module):
     """The network; see the module's docstring. Comments state shapes for the default size."""
 
@@ -105,21 +101,21 @@ class ExpertF(nn.Module):
         self.skip256 = nn.Conv2d(3, s256, 3, padding=1)
         self.skip128 = nn.Conv2d(12, s128, 3, padding=1)
         self.enter64 = HaarDown(s128, w64)
-        self.down64 = _blocks(w64, c.encoder[0])
+        self.down64 = residual_blocks(w64, c.encoder[0])
         self.enter32 = HaarDown(w64, w32)
-        self.down32 = _blocks(w32, c.encoder[1])
+        self.down32 = residual_blocks(w32, c.encoder[1])
         self.enter16 = HaarDown(w32, w16)
         half = c.encoder[2] // 2
         self.bottom = nn.Sequential(
-            _blocks(w16, half),
+            residual_blocks(w16, half),
             FourierUnit(w16, c.fourier),
-            _blocks(w16, c.encoder[2] - half),
+            residual_blocks(w16, c.encoder[2] - half),
             FourierUnit(w16, c.fourier),
         )
         self.leave16 = HaarUp(w16, w32)
-        self.up32 = _blocks(w32, c.decoder[0])
+        self.up32 = residual_blocks(w32, c.decoder[0])
         self.leave32 = HaarUp(w32, w64)
-        self.up64 = _blocks(w64, c.decoder[1])
+        self.up64 = residual_blocks(w64, c.decoder[1])
         self.leave64 = nn.Conv2d(w64, 4 * s128, 1)
         self.up128 = nn.Conv2d(s128, s128, 3, padding=1)
         self.leave128 = nn.Conv2d(s128, 4 * s256, 1)

@@ -19,10 +19,10 @@ from likeness.nets.blocks import (
     ChannelNorm,
     HaarDown,
     HaarUp,
-    ResidualBlock,
     SmallBlur,
     haar_split,
     leaky,
+    residual_blocks,
     zero_bias,
 )
 from likeness.nets.vq import Codebook
@@ -82,10 +82,6 @@ def enlarge(low: Tensor, size: int) -> Tensor:
     return F.interpolate(low, (size, size), mode="bilinear", align_corners=False)
 
 
-def _blocks(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
-
-
 def _unchanged(size: int, features: Tensor) -> Tensor:
     return features
 
@@ -97,11 +93,11 @@ class PriorEncoder(nn.Module):
         super().__init__()
         w32, w64, w128, _ = c.widths
         self.enter128 = nn.Conv2d(12, w128, 3, padding=1)
-        self.down128 = _blocks(w128, c.encoder[0])
+        self.down128 = residual_blocks(w128, c.encoder[0])
         self.enter64 = HaarDown(w128, w64)
-        self.down64 = _blocks(w64, c.encoder[1])
+        self.down64 = residual_blocks(w64, c.encoder[1])
         self.enter32 = HaarDown(w64, w32)
-        self.down32 = _blocks(w32, c.encoder[2])
+        self.down32 = residual_blocks(w32, c.encoder[2])
         self.norm = ChannelNorm(w32)
         self.leave = nn.Conv2d(w32, c.heads * c.code_width, 1)
         nn.init.kaiming_normal_(self.enter128.weight, a=SLOPE)
@@ -126,11 +122,11 @@ class PriorDecoder(nn.Module):
         self.gain = c.code_width**0.5  # codes have unit length: unit variance for the convolution
         self.enter = nn.Conv2d(c.heads * c.code_width, w32, 3, padding=1)
         self.enter_low = nn.Conv2d(3, w32, 3, padding=1)
-        self.up32 = _blocks(w32, c.decoder[0])
+        self.up32 = residual_blocks(w32, c.decoder[0])
         self.leave32 = HaarUp(w32, w64)
-        self.up64 = _blocks(w64, c.decoder[1])
+        self.up64 = residual_blocks(w64, c.decoder[1])
         self.leave64 = HaarUp(w64, w128)
-        self.up128 = _blocks(w128, c.decoder[2])
+        self.up128 = residual_blocks(w128, c.decoder[2])
         self.leave128 = HaarUp(w128, w256)
         self.up256 = nn.Conv2d(w256, w256, 3, padding=1)
         self.leave256 = nn.Conv2d(w256, 12, 3, padding=1)

@@ -181,6 +181,14 @@ def enlarged(crop: FloatArray, size: int) -> FloatArray:
     return np.clip(cv2.resize(crop, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
+def mix(crop: FloatArray, restored: FloatArray, alpha: float) -> FloatArray:
+    """`alpha` of the restored face, the rest the enlarged input; 1 returns the restored face itself."""
+    if alpha == 1:
+        return restored
+    base = enlarged(crop, restored.shape[0])
+    return base + np.float32(alpha) * (restored - base)
+
+
 def reduced(face: FloatArray, size: int) -> FloatArray:
     """A square picture of twice the size at `size`, clipped to [0, 1]; one of `size` itself as it is.
 

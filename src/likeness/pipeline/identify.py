@@ -1,32 +1,25 @@
-"""Embeddings of the faces of a frame, and the re-identification of lost faces."""
+"""Re-identification of lost faces."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from likeness.pipeline.state import AlignedFace, ClipState, Context
+from likeness.pipeline.state import ClipState, Context, MeasuredFace
 from likeness.pipeline.tracking import TrackedFrame
-from likeness.stages.identity import Recogniser, embed
 from likeness.stages.temporal.reid import match_lost, update_gallery
 from likeness.types import Frame
 
 
-def with_embedding(face: AlignedFace, embedder: Recogniser) -> AlignedFace:
-    """The same face with the embedding of its crop, which is computed once a frame."""
-    return face if face.embedding is not None else replace(face, embedding=embed(embedder, face.crop.image, 1))
-
-
 def reidentify(
-    tracked: TrackedFrame, faces: Sequence[AlignedFace], state: ClipState, frame: Frame, context: Context
-) -> tuple[TrackedFrame, list[AlignedFace]]:
+    tracked: TrackedFrame, faces: Sequence[MeasuredFace], state: ClipState, frame: Frame, context: Context
+) -> tuple[TrackedFrame, list[MeasuredFace]]:
     """After a detection in a clip: new tracks of lost faces get their old numbers, the others the next ones.
 
     A lost face also gets its last assessment back, but nothing else: another shot may have another light.
     """
     if not context.temporal or not tracked.detected:
         return tracked, list(faces)
-    faces = [with_embedding(face, context.models.embedder) for face in faces]
     embeddings = {f.track.id: f.embedding.cpu().numpy() for f in faces if f.track and f.embedding is not None}
     new = {number: embedding for number, embedding in sorted(embeddings.items()) if number >= state.next_id}
     active = embeddings.keys() - new.keys()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from likeness.nets.gate import FEATURES, Gate, gate_features
-from likeness.pipeline.identify import with_embedding
-from likeness.pipeline.state import AlignedFace, FrameContext
+from likeness.pipeline.state import FrameContext, MeasuredFace
 from likeness.stages.route import reroute, route, route_by_gate
-from likeness.types import Decision, GateOutput, Profile
+from likeness.types import Decision, GateOutput
 
 IMPLAUSIBLE = "implausible landmarks"  # the reason begins with it; such a face is left alone
 
 
-def decide(face: AlignedFace, profile: Profile, now: FrameContext) -> tuple[AlignedFace, Decision]:
+def decide(face: MeasuredFace, now: FrameContext) -> Decision:
     """Routes a face by the width bands, then by the gate, then by the user's choice of faces."""
-    config, models = now.file.config, now.file.models
+    config, models, profile = now.file.config, now.file.models, face.profile
     bounds, margin = models.route_bounds.overridden(config.route), config.video.hysteresis
     before = face.track.assessment.decision if face.track and face.track.assessment else None
     if before is not None and before.reason.startswith(IMPLAUSIBLE):
@@ -24,29 +23,28 @@ def decide(face: AlignedFace, profile: Profile, now: FrameContext) -> tuple[Alig
         decision = reroute(before, profile, config.route, bounds, margin)
     if models.gate is not None and decision.expert is not None:
         with now.clock.stage("gate"):
-            face = with_embedding(face, models.embedder)
-            output = _gate_output(models.gate, face, profile)
+            output = _gate_output(models.gate, face)
         threshold = config.gate.video_threshold if now.file.temporal else config.gate.threshold
         decision = route_by_gate(decision, output, threshold, before, margin)
     if face.doubt and decision.expert is not None:
-        return face, Decision("skip", f"{IMPLAUSIBLE}: {face.doubt}")
-    return face, _chosen_by_user(decision, profile, face.number, now)
+        return Decision("skip", f"{IMPLAUSIBLE}: {face.doubt}")
+    return _chosen_by_user(decision, face, now)
 
 
-def _gate_output(gate: Gate, face: AlignedFace, profile: Profile) -> GateOutput:
-    assert face.embedding is not None  # `decide` computes it
-    features = gate_features(profile, float(face.embedding.norm()), face.face.landmarks[0])
+def _gate_output(gate: Gate, face: MeasuredFace) -> GateOutput:
+    assert face.embedding is not None  # every face is embedded that may be restored
+    features = gate_features(face.profile, float(face.embedding.norm()), face.face.landmarks[0])
     (probability,) = gate.probability([features])
     return GateOutput(float(probability), dict(zip(FEATURES, features.tolist(), strict=True)))
 
 
-def _chosen_by_user(decision: Decision, profile: Profile, number: int, now: FrameContext) -> Decision:
+def _chosen_by_user(decision: Decision, face: MeasuredFace, now: FrameContext) -> Decision:
     """Skips faces that the options exclude."""
-    f = now.file.config.faces
-    if f.min is not None and profile.width < f.min:
-        return Decision("skip", f"not chosen: width {profile.width:.0f} px < faces.min={f.min:g}")
-    if f.max is not None and profile.width > f.max:
-        return Decision("skip", f"not chosen: width {profile.width:.0f} px > faces.max={f.max:g}")
-    if f.only and number != (0 if f.only == "largest" else int(f.only)):
+    f, width = now.file.config.faces, face.profile.width
+    if f.min is not None and width < f.min:
+        return Decision("skip", f"not chosen: width {width:.0f} px < faces.min={f.min:g}")
+    if f.max is not None and width > f.max:
+        return Decision("skip", f"not chosen: width {width:.0f} px > faces.max={f.max:g}")
+    if f.only and face.number != (0 if f.only == "largest" else int(f.only)):
         return Decision("skip", f"not chosen: faces.only={f.only}")
     return decision

@@ -100,14 +100,12 @@ class FrameContext:
         detected: whether the detector ran; else the last assessments hold.
         file: what stays the same over the file's frames.
         clock: of this frame.
-        background: what is done to the background of the file.
     """
 
     pixels: Pixels
     detected: bool
     file: Context
     clock: Clock
-    background: BackgroundPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,22 +137,31 @@ class AlignedFace(DetectedFace):
 
     Attributes:
         crop: at 256 pixels.
-        embedding: (D,) of the crop, computed on first use.
     """
 
     crop: Crop
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredFace(AlignedFace):
+    """After measuring.
+
+    Attributes:
+        embedding: (D,) of the crop; None where no step before the guard reads it.
+    """
+
+    profile: Profile
     embedding: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoutedFace(AlignedFace):
-    """After measuring and routing; the last state of a face that no expert restores.
+class RoutedFace(MeasuredFace):
+    """After routing; the last state of a face that no expert restores.
 
     Attributes:
         gain: in clips, the exposure gain, smooth over the track.
     """
 
-    profile: Profile
     decision: Decision
     gain: float | None = None
 

@@ -1,7 +1,7 @@
 """The data flow on one page: a frame and what the clip remembers go in, the restored frame and the new state come out.
 
-detect -> (track) -> align -> measure -> route -> restore -> (blend in time) -> guard -> composite. A photo is a clip of
-one frame without memory. Every step is a function of its arguments.
+detect -> (track) -> align -> measure -> route -> restore -> (blend in time) -> guard -> enlarge the background ->
+composite. A photo is a clip of one frame without memory. Every step is a function of its arguments.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from likeness.ops.geometry import Matrix, enlarged, reduced, resized, scale_of
+from likeness.ops.geometry import enlarged, mix, reduced, resized, scale_of
 from likeness.pipeline.batches import restore_in_batches
-from likeness.pipeline.identify import reidentify, with_embedding
+from likeness.pipeline.identify import reidentify
 from likeness.pipeline.memory import next_state
 from likeness.pipeline.routing import decide
 from likeness.pipeline.state import (
@@ -28,6 +28,7 @@ from likeness.pipeline.state import (
     FrameContext,
     FrameResult,
     GuardedFace,
+    MeasuredFace,
     RestoredFace,
     RoutedFace,
     promote,
@@ -36,11 +37,12 @@ from likeness.pipeline.tracking import detect_and_track
 from likeness.stages.align import align, align_with
 from likeness.stages.background.base import BackgroundPlan
 from likeness.stages.composite import Patch, cut, paste
-from likeness.stages.identity import distance, embed, guard, mix
+from likeness.stages.identity import distance, embed, guard
 from likeness.stages.measure import measure
 from likeness.stages.restore.exposure import gain
 from likeness.stages.temporal.blending import blend
 from likeness.stages.temporal.propagation import propagate
+from likeness.stages.temporal.state import Assessment
 from likeness.types import Conditions, Crop, Faces, FloatArray, Frame, Pixels, Restored, Verdict
 
 CROP = 256
@@ -67,23 +69,19 @@ def restore_frame(
         return _repeated(state.last.result), state
     clock = Clock()
     tracked = detect_and_track(frame, state, context, clock, faces)
-    background = state.last.result.background if state.last else plan_background(frame, context, clock)
-    now = FrameContext(frame.pixels, tracked.detected, context, clock, background)
+    now = FrameContext(frame.pixels, tracked.detected, context, clock)
     aligned = [align_face(face, now) for face in tracked.faces]
-    tracked, identified = reidentify(tracked, aligned, state, frame, context)
+    measured = [measure_face(face, now) for face in aligned]
+    embedded = [embed_face(face, now) for face in measured]
+    tracked, identified = reidentify(tracked, embedded, state, frame, context)
     routed = [route_face(face, now) for face in identified]
     propagated = [propagate_face(face, now) for face in routed]
     restored = restore_faces(propagated, now)
     blended = [blend_face(face, now) for face in restored]
     guarded = [guard_face(face, now) for face in blended]
-    result = composite_faces(guarded, now)
+    background, plan = enlarge_background(state.last.result.background if state.last else None, now)
+    result = composite_faces(guarded, background, plan, now)
     return result, next_state(state, frame, tracked, result)
-
-
-def plan_background(frame: Frame, context: Context, clock: Clock) -> BackgroundPlan:
-    """Decides on the first frame of a file how its background is enlarged."""
-    with clock.stage("background"):
-        return context.models.background.plan(frame.pixels, context.kind)
 
 
 def timed(step: Callable[[Given, FrameContext], Done]) -> Callable[[Given, FrameContext], Done]:
@@ -106,21 +104,35 @@ def align_face(face: DetectedFace, now: FrameContext) -> AlignedFace:
 
 
 @timed
-def route_face(face: AlignedFace, now: FrameContext) -> RoutedFace:
-    """Aligned to routed. Between two detections of a clip the last assessment holds."""
-    known, config = face.track and face.track.assessment, now.file.config
-    if known and not now.detected:
-        profile, decision = known.profile, known.decision
-    else:
-        with now.clock.stage("measure"):
-            profile = measure(now.pixels, face.crop)
-        face, decision = decide(face, profile, now)
+def measure_face(face: AlignedFace, now: FrameContext) -> MeasuredFace:
+    """Aligned to measured. Between two detections of a clip the last assessment holds."""
+    if known := _assessment(face, now):
+        return promote(face, MeasuredFace, profile=known.profile)
+    with now.clock.stage("measure"):
+        return promote(face, MeasuredFace, profile=measure(now.pixels, face.crop))
+
+
+@timed
+def embed_face(face: MeasuredFace, now: FrameContext) -> MeasuredFace:
+    """Embeds the crop, for re-identification, gate and guard; not where none of them reads it."""
+    small = face.profile.width < now.file.config.route.skip_below
+    if _assessment(face, now) or (small and not now.file.temporal):
+        return face
+    with now.clock.stage("identity"):
+        return replace(face, embedding=embed(now.file.models.embedder, face.crop.image, 1))
+
+
+@timed
+def route_face(face: MeasuredFace, now: FrameContext) -> RoutedFace:
+    """Measured to routed. Between two detections of a clip the last assessment holds."""
+    known, config = _assessment(face, now), now.file.config
+    decision = known.decision if known else decide(face, now)
     if decision.expert is not None and config.expert.name != "auto":
         decision = replace(decision, expert=config.expert.name)
     exposure = None
     if face.track and decision.expert is not None:
         exposure = gain(face.crop.image, face.track.gain)
-    return promote(face, RoutedFace, profile=profile, decision=decision, gain=exposure)
+    return promote(face, RoutedFace, decision=decision, gain=exposure)
 
 
 @timed
@@ -197,7 +209,7 @@ def guard_face(face: RoutedFace, now: FrameContext) -> RoutedFace:
         final = mix(crop, face.restored.image, visible)
         drift = embedding = None
         if now.detected or config.guard.every_frame:
-            before = with_embedding(face, models.embedder).embedding if face.expert_crop is face.crop else None
+            before = face.embedding if face.expert_crop is face.crop else None
             before = embed(models.embedder, crop, 1) if before is None else before
             after = embed(models.embedder, final, 1)
             drift, embedding = distance(before, after), after.cpu().numpy()
@@ -212,12 +224,19 @@ def guard_face(face: RoutedFace, now: FrameContext) -> RoutedFace:
     )
 
 
-def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResult:
-    """Pastes the faces onto the enlarged frame, smaller ones first: where two overlap, the larger one is in front."""
-    config, upscale = now.file.config.composite, now.file.upscale
+def enlarge_background(plan: BackgroundPlan | None, now: FrameContext) -> tuple[Pixels, BackgroundPlan]:
+    """Enlarges the whole frame. The first frame of a file decides how; later ones are given its plan."""
+    background = now.file.models.background
     with now.clock.stage("background"):
-        enlarge = now.file.models.background.enlarge
-        canvas = background = enlarge(now.pixels, upscale, now.background, now.file.progress)
+        plan = plan or background.plan(now.pixels, now.file.kind)
+        return background.enlarge(now.pixels, now.file.upscale, plan, now.file.progress), plan
+
+
+def composite_faces(
+    faces: Sequence[RoutedFace], background: Pixels, plan: BackgroundPlan, now: FrameContext
+) -> FrameResult:
+    """Pastes the faces onto the enlarged frame, smaller ones first: where two overlap, the larger one is in front."""
+    config, upscale, canvas = now.file.config.composite, now.file.upscale, background
     method, done = config.method_for(now.file.kind), list(faces)
     for i in sorted(range(len(done)), key=lambda i: done[i].profile.width):
         face = done[i]
@@ -227,12 +246,18 @@ def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResu
         with now.clock.stage("composite"):
             size, crop = face.final.shape[0], face.expert_crop
             matrix = resized(crop.matrix, target=size / crop.size)
-            patch = Patch(face.final, _beneath(face, background, matrix, now), matrix, config.shape)
+            region = cut(background, matrix, upscale, size) if plan.strength else None
+            patch = Patch(face.final, _beneath(face, region), matrix, config.shape)
             canvas, note = paste(canvas, patch, upscale, method, config.grain, background)
         spent = face.milliseconds + 1000 * (time.perf_counter() - start)
         notes = [n for n in (note, _limited(face, now)) if n]
         done[i] = replace(face, milliseconds=spent, notes=(*face.notes, *notes))
-    return FrameResult(canvas, tuple(done), now.background, now.clock.seconds)
+    return FrameResult(canvas, tuple(done), plan, now.clock.seconds)
+
+
+def _assessment(face: DetectedFace, now: FrameContext) -> Assessment | None:
+    """The last one of a track, between two detections."""
+    return face.track.assessment if face.track and not now.detected else None
 
 
 def _repeated(result: FrameResult) -> FrameResult:
@@ -264,25 +289,24 @@ def _reduced(face: RestoredFace, now: FrameContext) -> RestoredFace:
 def _verdict(face: RestoredFace, now: FrameContext) -> Verdict | None:
     """The guard's, or the last detection's between two detections."""
     config, models = now.file.config.guard, now.file.models
-    if face.track and face.track.assessment and not now.detected:
-        return face.track.assessment.verdict
+    if known := _assessment(face, now):
+        return known.verdict
     if not config.enabled:
         return None
     bound = models.guard_bounds.at(face.profile.sharpness)
     return guard(models.recogniser, face.expert_crop.image, face.restored.image, bound, config.strictness)
 
 
-def _beneath(face: GuardedFace, background: Pixels, matrix: Matrix, now: FrameContext) -> FloatArray:
+def _beneath(face: GuardedFace, region: FloatArray | None) -> FloatArray:
     """What a face's residual is relative to: its input crop, or what a network made of that region.
 
     With a network, the face and its surroundings then meet without an edge in sharpness or colour.
     """
     assert face.final is not None
-    size, source = face.final.shape[0], face.expert_crop.image
-    if now.background.strength == 0:
-        return enlarged(source, size)
-    beneath = cut(background, matrix, now.file.upscale, size)
-    return mix(enlarged(source, size), beneath, face.alpha * (face.track.opacity if face.track else 1.0))
+    source = enlarged(face.expert_crop.image, face.final.shape[0])
+    if region is None:
+        return source
+    return mix(source, region, face.alpha * (face.track.opacity if face.track else 1.0))
 
 
 def _covered(face: RoutedFace, now: FrameContext) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from likeness.errors import ConfigError, WeightsError
-from likeness.ops.geometry import enlarged
+from likeness.ops.geometry import mix
 from likeness.ops.resize import resize
 from likeness.ops.tensors import to_tensor
 from likeness.types import FloatArray, Verdict
@@ -114,14 +114,6 @@ def embed(recogniser: Recogniser, image: FloatArray, views: int = 4) -> torch.Te
 def distance(a: torch.Tensor, b: torch.Tensor) -> float:
     """Euclidean distance of two embeddings; below 0.6 dlib calls them one person."""
     return float((a - b).norm())
-
-
-def mix(crop: FloatArray, restored: FloatArray, alpha: float) -> FloatArray:
-    """`alpha` of the restored face, the rest the enlarged input; 1 returns the restored face itself."""
-    if alpha == 1:
-        return restored
-    base = enlarged(crop, restored.shape[0])
-    return base + np.float32(alpha) * (restored - base)
 
 
 def guard(

@@ -16,8 +16,6 @@ from likeness.nets.upconv import UpConv7
 from likeness.weights.files import file_hash
 from likeness.weights.ncnn import ConvWeights, read_ncnn
 
-NOISE_LEVELS = (None, 0, 1, 2, 3)  # None = enlarge only
-
 
 @dataclass(frozen=True)
 class Published:

@@ -21,7 +21,7 @@ from likeness.evaluation.protocol.faces import Batches, degraded_face, evaluate_
 from likeness.evaluation.protocol.guard import ACCEPTED
 from likeness.evaluation.protocol.measures import Measures
 from likeness.evaluation.report.summary import summarise
-from likeness.evaluation.scores import TRUTH, Run
+from likeness.evaluation.scores import TRUTH, Run, Scores
 from likeness.metrics.lattice import axis_power
 from likeness.metrics.psnr import psnr
 from likeness.metrics.sharpness import sharpness_ratio
@@ -115,10 +115,17 @@ def test_limit_and_batch_size_change_no_image(benchmark: Benchmark, faces_root: 
             np.testing.assert_allclose(values, full.values[run][metric][rows], rtol=1e-4, err_msg=metric)
 
 
-def test_progress_and_time_cover_every_face(benchmark: Benchmark, measures: Measures) -> None:
+@pytest.fixture(scope="module")
+def plain(benchmark: Benchmark, measures: Measures) -> tuple[Scores, list[int]]:
+    """Two methods on two recipes, and the steps of its progress."""
     done: list[int] = []
     batches = Batches(4, progress=done.append)
-    scores = evaluate_methods(benchmark, _methods("input", "lanczos"), ["mild", "clean"], measures, batches=batches)
+    methods = _methods("input", "lanczos")
+    return evaluate_methods(benchmark, methods, ["mild", "clean"], measures, batches=batches), done
+
+
+def test_progress_and_time_cover_every_face(plain: tuple[Scores, list[int]]) -> None:
+    scores, done = plain
     assert sum(done) == 5 * 2 * 2
     assert set(scores.seconds) == {(r, m) for r in ("mild", "clean") for m in ("input", "lanczos")}
 
@@ -154,8 +161,8 @@ def test_differences_are_against_the_input_at_the_same_size(benchmark: Benchmark
             assert row.difference.value == pytest.approx(row.figure.value - base, abs=1e-9), (view, recipe, metric)
 
 
-def test_view_selects_its_images(benchmark: Benchmark, measures: Measures) -> None:
-    scores = evaluate_methods(benchmark, _methods("input"), ["mild"], measures)
+def test_view_selects_its_images(benchmark: Benchmark, plain: tuple[Scores, list[int]]) -> None:
+    scores, _ = plain
     counts = {v.name: int(scores.select(v).sum()) for v in benchmark.views}
     assert counts == {"real, 512": 1, "synthetic, 512": 2, "all, 256": 5}
     assert summarise(scores, [View("nobody", 512, "cats")]) == []
@@ -266,8 +273,10 @@ def test_input_hash_does_not_depend_on_batches(benchmark: Benchmark, measures: M
     assert evaluate_methods(benchmark, [], ["heavy"], measures, 5).input_hash("heavy") != scores.input_hash("heavy")
 
 
-def test_without_a_detector_only_identity_is_measured(benchmark: Benchmark, measures: Measures) -> None:
-    full = evaluate_methods(benchmark, _methods("input"), ["mild"], measures)
+def test_without_a_detector_only_identity_is_measured(
+    benchmark: Benchmark, measures: Measures, plain: tuple[Scores, list[int]]
+) -> None:
+    full, _ = plain
     lean = evaluate_methods(benchmark, _methods("input"), ["mild"], replace(measures, detector=None))
     run = Run("mild", "input", 256)
     assert set(lean.values[run]) == {"distance", "retained"}
