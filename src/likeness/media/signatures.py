@@ -128,7 +128,8 @@ def _branded(head: bytes) -> MediaKind | Foreign:
         return "gif"
     if brands & _SEQUENCE_BRANDS:
         return _HEIC_SEQUENCE
-    if major in _PHOTO_BRANDS:
+    # A damaged brand makes no video of a still, whose boxes begin with "meta".
+    if major in _PHOTO_BRANDS or (brands & _PHOTO_BRANDS and head[end + 4 : end + 8] == b"meta"):
         return "photo"
     if major == b"crx ":
         return CAMERA_RAW

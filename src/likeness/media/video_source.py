@@ -75,7 +75,7 @@ class VideoSource:
 def open_video(path: Path) -> Iterator[InputContainer]:
     """Opens a container for reading; what PyAV cannot read becomes InputError."""
     try:
-        container = av.open(str(path), "r", metadata_errors="replace")
+        container = av.open(str(path), "r", options={"export_xmp": "1"}, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be opened as a video ({error}); convert it to MP4 or get it again") from error
     with container:
@@ -153,12 +153,16 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
         duration = stream.duration * stream.time_base
     elif container.duration is not None:
         duration = Fraction(container.duration, av.time_base)
+    begin = (first.pts or 0) * (first.time_base or Fraction(0))
+    frames = stream.frames or None
+    if frames and duration is not None and (duration - max(begin, Fraction(0))) * rate < frames - Fraction(1, 2):
+        frames = None  # an edit list hides some
     name = path.suffix[1:].lower() if path.suffix.lower() in (".mov", ".m4v", ".webm", ".3gp") else ""
     info = MediaInfo(
         "video",
         width,
         height,
-        frames=stream.frames or None,
+        frames=frames,
         fps=rate,
         duration=duration,
         format=name or _SHORT_FORMATS.get(container.format.name, container.format.name),
@@ -179,7 +183,7 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
         colour_of(first, stream.codec_context.name, path),
         matrix,
         1 / aspect if aspect and turned else aspect,
-        (first.pts or 0) * (first.time_base or Fraction(0)),
+        begin,
         deep=depth > 8,
         alpha=alpha,
         sampling=chroma_sampling(first),

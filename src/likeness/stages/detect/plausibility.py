@@ -39,16 +39,31 @@ def doubt(detect: Detect, pixels: Pixels, face: Faces) -> str:
         pixels: HWC uint8 or uint16, upright as the face was found.
         face: one face.
     """
-    points = face.landmarks[0].astype(np.float64)
-    matrix = similarity(face.landmarks[0], 512)
-    misfit = float(np.linalg.norm(transform(matrix, points) - TEMPLATE_512, axis=1).max()) / _EYES
+    misfit = misfit_of(face)
     if misfit > MISFIT:
         return f"landmarks lie {misfit:.2f} eye distances off the shape of a face"
-    moves = float(np.median([_move(detect, look, points, to, matrix) for look, to in _looks(pixels, face.boxes[0])]))
+    moves = moves_of(detect, pixels, face)
     bound = MOVES if float(face.scores[0]) >= SURE else UNSURE_MOVES
     if moves > bound:
         return f"landmarks move by {moves:.2f} eye distances between shifted looks (score {face.scores[0]:.3f})"
     return ""
+
+
+def misfit_of(face: Faces) -> float:
+    """The largest distance of a face's landmarks from the aligned template, in eye distances."""
+    matrix = similarity(face.landmarks[0], 512)
+    off = transform(matrix, face.landmarks[0].astype(np.float64)) - TEMPLATE_512
+    return float(np.linalg.norm(off, axis=1).max()) / _EYES
+
+
+def moves_of(detect: Detect, pixels: Pixels, face: Faces) -> float:
+    """How far the landmarks move in changed looks, in eye distances: the median of the largest moves.
+
+    Args:
+        detect, pixels, face: as for `doubt`.
+    """
+    points, matrix = face.landmarks[0].astype(np.float64), similarity(face.landmarks[0], 512)
+    return float(np.median([_move(detect, look, points, to, matrix) for look, to in _looks(pixels, face.boxes[0])]))
 
 
 def _move(detect: Detect, look: Pixels, points: FloatArray, to: Matrix, matrix: Matrix) -> float:
