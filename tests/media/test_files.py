@@ -45,6 +45,13 @@ def test_a_reduced_first_page_alone_makes_no_camera_raw(tmp_path):
     assert kind_of(tmp_path / "a.tif") == "photo"
 
 
+def test_a_damaged_brand_makes_no_video_of_a_still(tmp_path):
+    save_image(tmp_path / "a.avif", "AVIF")
+    data = (tmp_path / "a.avif").read_bytes()
+    (tmp_path / "a.avif").write_bytes(data[:11] + b"\xc3" + data[12:])  # the major brand is "avi" and a stray byte
+    assert kind_of(tmp_path / "a.avif") == "photo"
+
+
 @pytest.mark.parametrize(
     ("format", "animated", "kind"),
     [
