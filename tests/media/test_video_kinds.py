@@ -8,6 +8,7 @@ from io import BytesIO
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image
 
 from likeness.errors import InputError
@@ -75,6 +76,22 @@ def test_hap_is_read_and_its_change_of_codec_is_told(tmp_path):
             assert np.abs(frame.pixels.astype(int) - (206, 121, 41)).max() <= 3
             writer.write(frame)
     assert "pictures: hap became h264" in writer.notes
+
+
+def test_a_cover_is_no_moving_picture(portrait, tmp_path):
+    with av.open(str(tmp_path / "song.mp4"), "w") as out:
+        sound = out.add_stream("aac", rate=44100, layout="mono")
+        cover = out.add_mux_stream("mjpeg", rate=1, width=80, height=96)
+        cover.disposition = Disposition.attached_pic
+        packet = av.Packet(jpeg(portrait))
+        packet.stream, packet.time_base, packet.pts, packet.dts = cover, Fraction(1), 0, 0
+        out.mux(packet)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate, frame.pts = 44100, 0
+        out.mux(sound.encode(frame))
+        out.mux(sound.encode(None))
+    with pytest.raises(InputError, match="no moving pictures, only audio, a cover picture; give a video"):
+        VideoReader(tmp_path / "song.mp4")
 
 
 def test_a_codec_that_nobody_knows_is_refused_in_one_sentence(make_video, portrait):

@@ -102,7 +102,8 @@ def picture_stream(container: InputContainer, path: Path) -> VideoStream:
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             return stream
-    raise InputError(f"{path}: has no picture stream, only {[s.type for s in container.streams]}; give a video")
+    held = ["a cover picture" if s.type == "video" else s.type for s in container.streams]
+    raise InputError(f"{path}: has no moving pictures, only {', '.join(held) or 'an empty container'}; give a video")
 
 
 def decoder_of(stream: VideoStream) -> Decode:
