@@ -31,6 +31,17 @@ _NTSC = Fraction(30000, 1001)
 # FFmpeg's own decoders of VP8 and VP9 drop the alpha that WebM stores beside each packet.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 INTERLACED = "interlaced: deinterlaced before restoring (FFmpeg's bwdif), one frame for each frame"
+# What decoders attach to a frame and encoders do not take.
+_HDR_DETAILS = "HDR metadata (mastering display, light levels, dynamic) is not kept"
+_LOST = {
+    SideData.A53_CC: "closed captions within the pictures are not kept",
+    SideData.STEREO3D: "the mark of 3D pictures is not kept; choose 3D in the player",
+    SideData.SPHERICAL: "the mark of a 360-degree video is not kept; choose 360 degrees in the player",
+    SideData.MASTERING_DISPLAY_METADATA: _HDR_DETAILS,
+    SideData.CONTENT_LIGHT_LEVEL: _HDR_DETAILS,
+    SideData.DYNAMIC_HDR_PLUS: _HDR_DETAILS,
+    SideData.DOVI_METADATA: _HDR_DETAILS,
+}
 Decode = Callable[["Packet[VideoStream]"], list[av.VideoFrame]]
 
 
@@ -199,6 +210,7 @@ def _notes(first: av.VideoFrame, depth: int, rate: Fraction) -> list[str]:
         notes.append(f"{depth}-bit colour becomes 10-bit")
     if first.color_trc in _HDR_TRANSFERS:
         notes.append(f"HDR ({_HDR_TRANSFERS[first.color_trc]}) is not tone-mapped, its tags are kept")
+    notes += dict.fromkeys(note for kind, note in _LOST.items() if kind in (_side_data(first) or ()))
     if first.interlaced_frame:
         notes.append(INTERLACED)
     if first.interlaced_frame and rate == _NTSC:
@@ -214,9 +226,8 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
 
     A stored pixel (x, y) is shown at (a x + c y, b x + d y), ISO/IEC 14496-12, 6.2.2.
     """
-    try:
-        attached: Any = frame.side_data  # PyAV's stubs know only part of what it holds
-    except ValueError:  # it holds a type that PyAV does not know, and then tells the turn alone
+    attached = _side_data(frame)
+    if attached is None:
         return _TURNS[frame.rotation % 360 // 90]
     if SideData.DISPLAYMATRIX not in attached:
         return _UPRIGHT
@@ -225,6 +236,14 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return (-1 if a < 0 else 1, 0, 0, -1 if d < 0 else 1)
     return (0, -1 if b < 0 else 1, -1 if c < 0 else 1, 0)
+
+
+def _side_data(frame: av.VideoFrame) -> Any:  # PyAV's stubs know only part of what it holds
+    """What the decoder attached; None where a type is unknown to PyAV, which then tells the turn alone."""
+    try:
+        return frame.side_data
+    except ValueError:
+        return None
 
 
 def apply_matrix(pixels: Pixels, matrix: tuple[int, int, int, int]) -> Pixels:
