@@ -11,7 +11,7 @@ import pytest
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.looks import LOOKS, find_faces
 from likeness.stages.detect.mtcnn import MtcnnDetector
-from likeness.stages.detect.plausibility import doubt
+from likeness.stages.detect.plausibility import AGAIN, MOVES, doubt, moves_of
 from likeness.stages.detect.tiles import merged, search
 from likeness.types import Faces
 
@@ -133,6 +133,15 @@ def test_right_landmarks_are_plausible(detector, portrait):
     (face,) = detector.detect([portrait])
     assert doubt(detector.detect, portrait, face) == ""
     assert doubt(detector.detect, portrait.astype(np.uint16) * 257, face) == ""
+    assert doubt(detector.detect, portrait, face, doubted=True) == ""
+
+
+def test_a_face_that_was_in_doubt_must_agree_better(detector, portrait):
+    (face,) = detector.detect([portrait])
+    shifted = Faces(face.boxes, face.scores, face.landmarks + np.array([(0, 0), (0, 0), (0, 0), (0, 14), (0, 14)]))
+    assert MOVES * AGAIN < moves_of(detector.detect, portrait, shifted) < MOVES
+    assert doubt(detector.detect, portrait, shifted) == ""
+    assert "move by" in doubt(detector.detect, portrait, shifted, doubted=True)
 
 
 SHIFTS = {

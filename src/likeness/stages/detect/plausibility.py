@@ -17,6 +17,7 @@ MISFIT = 0.6  # largest distance from the frontal template
 MOVES = 0.4  # median over the looks of the largest move of a landmark
 SURE = 0.99  # score under which landmarks must agree better
 UNSURE_MOVES = 0.09
+AGAIN = 0.5  # of these bounds, for a face that was in doubt: each new frame is a new chance to pass
 Detect = Callable[[Sequence[Pixels]], list[Faces]]
 _LOST = 1.0  # the move where a look finds no face
 _EYES = float(np.linalg.norm(TEMPLATE_512[1] - TEMPLATE_512[0]))
@@ -31,19 +32,20 @@ _LOOKS = (
 )
 
 
-def doubt(detect: Detect, pixels: Pixels, face: Faces) -> str:
+def doubt(detect: Detect, pixels: Pixels, face: Faces, doubted: bool = False) -> str:
     """Why the landmarks of a face are implausible; empty where they are plausible.
 
     Args:
         detect: of the detector that found the face.
         pixels: HWC uint8 or uint16, upright as the face was found.
         face: one face.
+        doubted: whether it was implausible in an earlier frame; its landmarks must agree better then.
     """
     misfit = misfit_of(face)
     if misfit > MISFIT:
         return f"landmarks lie {misfit:.2f} eye distances off the shape of a face"
     moves = moves_of(detect, pixels, face)
-    bound = MOVES if float(face.scores[0]) >= SURE else UNSURE_MOVES
+    bound = (MOVES if float(face.scores[0]) >= SURE else UNSURE_MOVES) * (AGAIN if doubted else 1)
     if moves > bound:
         return f"landmarks move by {moves:.2f} eye distances between shifted looks (score {face.scores[0]:.3f})"
     return ""
