@@ -16,7 +16,8 @@ from likeness.types import Faces, FloatArray, Pixels
 MISFIT = 0.6  # largest distance from the frontal template
 MOVES = 0.4  # median over the looks of the largest move of a landmark
 SURE = 0.99  # score under which landmarks must agree better
-UNSURE_MOVES = 0.09
+UNSURE_MOVES = 0.15
+LOW = 0.62  # mean height of an unsure face's landmarks, from the top of its box down; 0.51 to 0.64 in real faces
 AGAIN = 0.5  # of these bounds, for a face that was in doubt: each new frame is a new chance to pass
 Detect = Callable[[Sequence[Pixels]], list[Faces]]
 _LOST = 1.0  # the move where a look finds no face
@@ -44,8 +45,13 @@ def doubt(detect: Detect, pixels: Pixels, face: Faces, doubted: bool = False) ->
     misfit = misfit_of(face)
     if misfit > MISFIT:
         return f"landmarks lie {misfit:.2f} eye distances off the shape of a face"
+    sure = float(face.scores[0]) >= SURE
+    top, bottom = face.boxes[0, 1::2]
+    height = float(face.landmarks[0, :, 1].mean() - top) / float(bottom - top)
+    if not sure and height > LOW:
+        return f"landmarks lie low, at {height:.2f} of the box's height (score {face.scores[0]:.3f})"
     moves = moves_of(detect, pixels, face)
-    bound = (MOVES if float(face.scores[0]) >= SURE else UNSURE_MOVES) * (AGAIN if doubted else 1)
+    bound = (MOVES if sure else UNSURE_MOVES) * (AGAIN if doubted else 1)
     if moves > bound:
         return f"landmarks move by {moves:.2f} eye distances between shifted looks (score {face.scores[0]:.3f})"
     return ""
