@@ -103,7 +103,8 @@ class VideoWriter:
         """Puts the label into the comment, and into the source's XMP, which FFmpeg writes into all but MP4."""
         if self._label:
             metadata["comment"] = label_comment(metadata.get("comment"))
-        packet, self._xmp = metadata.pop("xmp", None), b""
+        name = next((key for key in metadata if key.lower() == "xmp"), "xmp")  # Matroska's tags are in capitals
+        packet, self._xmp = metadata.pop(name, None), b""
         if packet is None:
             return
         try:
