@@ -11,7 +11,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import AttachmentStream, Stream
+from av.stream import AttachmentStream, Disposition, Stream
 
 from likeness.log import get_logger
 from likeness.media.video_sound import SoundEncoder, unheld_sound
@@ -73,7 +73,8 @@ class Remux:
             self._target.add_attachment(font.name or "attachment", font.mimetype or "", font.data)
             return
         if stream.type not in _KEPT:
-            self._notes.append(f"stream {stream.index} ({stream.type}) is not kept")
+            cover = stream.disposition & Disposition.attached_pic
+            self._notes.append(f"stream {stream.index} ({'cover picture' if cover else stream.type}) is not kept")
             return
         try:
             copy = self._target.add_stream_from_template(stream)
