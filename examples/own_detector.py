@@ -32,7 +32,7 @@ class CascadeDetector:
         """Faces of each frame, largest first."""
         return [self._faces(frame) for frame in frames]
 
-    def doubt(self, pixels: Pixels, face: Faces) -> str:
+    def doubt(self, pixels: Pixels, face: Faces, doubted: bool = False) -> str:
         """The landmarks follow from the box, so none is implausible."""
         return ""
 

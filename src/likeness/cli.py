@@ -120,10 +120,12 @@ class Jobs:
     Attributes:
         folders: every file to restore, and the folder of its results.
         skipped: for a person, by folder that was searched: what else it holds.
+        empty: an error for each folder without media.
     """
 
     folders: Mapping[Path, Path]
     skipped: Mapping[Path, str]
+    empty: Sequence[InputError] = ()
 
 
 def expand(inputs: Sequence[Path], output: Path) -> Jobs:
@@ -133,10 +135,10 @@ def expand(inputs: Sequence[Path], output: Path) -> Jobs:
     gets a number.
 
     Raises:
-        InputError: if a folder holds no media, or is itself where the results shall go.
+        InputError: if nothing holds media, or a folder is itself where the results shall go.
     """
     jobs: dict[Path, Path] = {}
-    skipped = {}
+    skipped, empty = {}, []
     single = [p for p in inputs if not os.path.isdir(p)]  # unlike Path.is_dir also where the name is too long
     jobs.update(output_dirs(single, output))
     for folder in (p for p in inputs if os.path.isdir(p)):
@@ -145,11 +147,14 @@ def expand(inputs: Sequence[Path], output: Path) -> Jobs:
         found = survey(folder, without=output)
         if not found.media:
             rest = f", only {found.skipped_text()}" if found.skipped else ""
-            raise InputError(f"{folder}: holds no photo, video or GIF{rest}; give a folder with media files")
+            empty.append(InputError(f"{folder}: holds no photo, video or GIF{rest}; give a folder with media files"))
+            continue
         jobs.update({f: d for f, d in output_dirs(found.media, output, folder).items() if f not in jobs})
         if found.skipped:
             skipped[folder] = found.skipped_text()
-    return Jobs(_apart(jobs), skipped)
+    if empty and not jobs:
+        raise empty[0]
+    return Jobs(_apart(jobs), skipped, empty)
 
 
 def _apart(jobs: Mapping[Path, Path]) -> dict[Path, Path]:
@@ -181,13 +186,14 @@ def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = 
     console = console or Console(stderr=True, highlight=False)
     if not paths.inputs:
         raise ConfigError("input: nothing given, expected a photo, video, GIF or folder")
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # the line of a damaged file says enough
     jobs = expand(paths.inputs, paths.output)
     if paths.reference and len(jobs.folders) > 1:
         raise ConfigError(f"reference: one file for {len(jobs.folders)} inputs; restore that input alone")
     run = _here if workers == 1 else _by_workers
-    code = 0
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # the line of a damaged file says enough
-    inside = {}
+    code, inside = 0, {}
+    for error in jobs.empty:
+        code = _fail(console, error, code)
     for source, folder in jobs.folders.items():
         try:
             require_inside(folder, paths.output)

@@ -42,7 +42,7 @@ class TemplateDetector:
         self.frames += len(frames)
         return [self._face(frame) for frame in frames]
 
-    def doubt(self, pixels: Pixels, face: Faces) -> str:
+    def doubt(self, pixels: Pixels, face: Faces, doubted: bool = False) -> str:
         """None."""
         return ""
 

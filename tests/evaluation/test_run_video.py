@@ -54,7 +54,7 @@ class Following:
             self.seen += 1
         return faces
 
-    def doubt(self, pixels: Pixels, face: Faces) -> str:
+    def doubt(self, pixels: Pixels, face: Faces, doubted: bool = False) -> str:
         """None."""
         return ""
 

@@ -177,6 +177,16 @@ def test_good_files_of_a_folder_finish_beside_bad_ones(portrait_file, tmp_path, 
     assert tree(tmp_path / "in") == before
 
 
+def test_a_folder_without_media_stops_nothing_else(portrait_file, tmp_path, capsys):
+    good, none = portrait_file("a.png"), tmp_path / "none"
+    none.mkdir()
+    (none / "a.txt").write_text("words")
+    code = main(["restore", str(none), str(good), f"output={tmp_path / 'out'}", "upscale=1", "cards=0"])
+    assert code == InputError.exit_code
+    assert "none: holds no photo, video or GIF, only 1 text file" in capsys.readouterr().err
+    assert (tmp_path / "out" / "a" / "a.png").is_file()
+
+
 def test_inputs_that_share_a_name_do_not_share_a_folder(portrait_file, tmp_path):
     for name in ("one/a.png", "two/a.png", "three/a.jpg", "three/a.png"):
         portrait_file(name)

@@ -45,6 +45,13 @@ def test_a_reduced_first_page_alone_makes_no_camera_raw(tmp_path):
     assert kind_of(tmp_path / "a.tif") == "photo"
 
 
+def test_a_damaged_brand_makes_no_video_of_a_still(tmp_path):
+    save_image(tmp_path / "a.avif", "AVIF")
+    data = (tmp_path / "a.avif").read_bytes()
+    (tmp_path / "a.avif").write_bytes(data[:11] + b"\xc3" + data[12:])  # the major brand is "avi" and a stray byte
+    assert kind_of(tmp_path / "a.avif") == "photo"
+
+
 @pytest.mark.parametrize(
     ("format", "animated", "kind"),
     [
@@ -85,12 +92,24 @@ def test_the_kind_of_a_picture_goes_by_its_content(tmp_path, format, animated, k
         ("yuv4mpegpipe", "wrapped_avframe"),
         ("ivf", "libvpx-vp9"),
         ("mpeg2video", "mpeg2video"),
+        ("h264", "libx264"),
+        ("hevc", "libx265"),
+        ("nut", "mpeg4"),
     ],
 )
 def test_the_kind_of_a_video_goes_by_its_content(tmp_path, format, codec):
     path = tmp_path / "clip.jpg"
     save_video(path, format, codec)
     assert kind_of(path) == "video"
+
+
+def test_a_dv_tape_is_a_video(tmp_path):
+    with av.open(str(tmp_path / "a"), "w", format="dv") as container:
+        stream = container.add_stream("dvvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 720, 576, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(720, 576, "yuv420p")))
+        container.mux(stream.encode(None))
+    assert kind_of(tmp_path / "a") == "video"
 
 
 @pytest.mark.parametrize(

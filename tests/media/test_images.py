@@ -262,6 +262,31 @@ def test_16_bits_of_other_formats_are_read(tmp_path, name):
     assert np.abs(pixels.astype(int) - expected).max() <= (400 if name.endswith("jp2") else 0)
 
 
+@pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
+def test_the_transparent_colour_of_16_bits_becomes_alpha(tmp_path, channels):
+    values = np.arange(6 * channels, dtype=np.uint16).reshape((2, 3, 3)[: 2 + (channels == 3)]) * 3000
+    key = values[1, 1].reshape(-1)
+    (tmp_path / "in.png").write_bytes(png16(values, chunk(b"tRNS", key.astype(">u2").tobytes())))
+    frame = copy(tmp_path / "in.png", tmp_path / "out.png")[0].frame
+    expected = np.full((2, 3), 65535)
+    expected[1, 1] = 0
+    assert np.array_equal(frame.alpha, expected)
+    assert np.array_equal(frame.pixels, values if channels == 3 else np.dstack([values] * 3))
+    assert np.array_equal(read_image(tmp_path / "out.png").frame.alpha, expected)
+
+
+def test_bmp_of_16_bits_for_all_channels_is_not_deep(tmp_path):
+    rgb = np.random.default_rng(3).integers(0, 256, (4, 6, 3)).astype(np.uint16)
+    words = rgb[..., 0] >> 3 << 11 | rgb[..., 1] >> 2 << 5 | rgb[..., 2] >> 3
+    body = words[::-1].astype("<u2").tobytes()
+    header = struct.pack("<IiiHHIIiiII", 40, 6, 4, 1, 16, 3, len(body), 0, 0, 0, 0)
+    masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+    (tmp_path / "in.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 66 + len(body), 0, 0, 66) + header + masks + body)
+    pixels = read_image(tmp_path / "in.bmp").frame.pixels
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - rgb).max() < 8
+
+
 TEN_BIT_AVIF = """
 import sys, av
 with av.open(sys.argv[1], "w", format="avif") as container:

@@ -274,7 +274,7 @@ def test_a_file_with_sound_alone_is_refused(tmp_path):
         frame.sample_rate, frame.pts = 44100, 0
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    with pytest.raises(InputError, match="no picture stream"):
+    with pytest.raises(InputError, match="no moving pictures, only audio; give"):
         VideoReader(path)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from likeness.media.naming import video_suffix
+from likeness.media.naming import VIDEO_CONTAINERS, video_suffix
 from likeness.media.video_reader import VideoReader
 from likeness.media.video_writer import VideoWriter
 from likeness.types import TimeRange
+from tests.media import dts
 
 TONE = 440  # Hz
 
@@ -22,30 +24,40 @@ def make_clip(path: Path, pictures: str, sound: str, rate: int, layout: str, sil
     with av.open(str(path), "w") as out:
         video = out.add_stream(pictures, rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        audio = out.add_stream(sound, rate=rate, layout=layout, options={"strict": "experimental"})
-        audio.bit_rate = 12_200 if "amr" in sound else 128_000
-        audio.codec_context.open()
-        packets = []
+        packets = sound_packets(out, sound, rate, layout)
         for i in range(25):
             packets += video.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * i, np.uint8), "rgb24"))
         packets += video.encode(None)
-        wave = np.sin(2 * np.pi * TONE * np.arange(rate) / rate) * 0.5
-        channels = audio.codec_context.channels
-        resampler = av.AudioResampler(audio.format, layout, rate, audio.codec_context.frame_size or 1024)
-        samples = np.tile(wave.astype(np.float32), (channels, 1))
-        frame = av.AudioFrame.from_ndarray(samples, "fltp", layout)
-        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
-            packets += audio.encode(piece)
-        packets += audio.encode(None)
         for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
             if packet.stream is video or not silent[0] <= packet.pts * packet.time_base < silent[1]:
                 out.mux(packet)
     return path
 
 
-def rewrite(source: Path, time_range: TimeRange | None = None) -> tuple[Path, list[str]]:
-    target = source.with_name(f"out{video_suffix(source.suffix)}")
+def sound_packets(out, sound: str, rate: int, layout: str) -> list[av.Packet]:
+    """The packets of a tone, of a stream that is added to `out`."""
+    if sound == "dts":
+        frames = dts.tone(TONE, 1)
+        with av.open(BytesIO(b"".join(frames)), format="dts") as raw:
+            audio, packets = out.add_stream_from_template(raw.streams.audio[0]), [av.Packet(frame) for frame in frames]
+        for i, packet in enumerate(packets):
+            packet.stream, packet.time_base = audio, Fraction(dts.SAMPLES, dts.RATE)
+            packet.pts, packet.dts, packet.duration = i, i, 1
+        return packets
+    audio = out.add_stream(sound, rate=rate, layout=layout, options={"strict": "experimental"})
+    audio.bit_rate = 12_200 if "amr" in sound else 128_000
+    audio.codec_context.open()
+    wave = np.sin(2 * np.pi * TONE * np.arange(rate) / rate) * 0.5
+    channels = audio.codec_context.channels
+    resampler = av.AudioResampler(audio.format, layout, rate, audio.codec_context.frame_size or 1024)
+    frame = av.AudioFrame.from_ndarray(np.tile(wave.astype(np.float32), (channels, 1)), "fltp", layout)
+    frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+    pieces = [*resampler.resample(frame), *resampler.resample(None), None]
+    return [packet for piece in pieces for packet in audio.encode(piece)]
+
+
+def rewrite(source: Path, time_range: TimeRange | None = None, suffix: str = "") -> tuple[Path, list[str]]:
+    target = source.with_name(f"out{suffix or video_suffix(source.suffix)}")
     with VideoReader(source, time_range) as reader, VideoWriter(target, reader, 64, 48) as writer:
         for frame in reader:
             writer.write(frame)
@@ -92,23 +104,46 @@ PAIRS = {
     "ALAC in MOV": ("a.mov", "libx264", "alac", 44100, "stereo", "alac"),
     "WavPack in MKV": ("a.mkv", "libx264", "wavpack", 44100, "stereo", "wavpack"),
     "Enhanced AC-3, six channels": ("a.mkv", "libx264", "eac3", 48000, "5.1", "eac3"),
+    "DTS in MKV": ("a.mkv", "libx264", "dts", 48000, "mono", "dts"),
+    "DTS in MP4": ("a.mp4", "libx264", "dts", 48000, "mono", "dts"),
+    "DTS in a transport stream": ("a.ts", "mpeg2video", "dts", 48000, "mono", "dts"),
+}
+# Of each sound above, the containers that hold it; the other ones get it encoded again.
+HELD = {
+    "AMR in 3GP": {".mov"},
+    "WMA in WMV": set(),
+    "Microsoft ADPCM in AVI": set(),
+    "PCM in MOV": {".mp4", ".mov", ".mkv"},
+    "DTS in MKV": {".mp4", ".mov", ".mkv"},
+    "Opus in MP4": {".mp4", ".mkv", ".webm"},
 }
 
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_no_sound_is_dropped(tmp_path, name):
-    file, pictures, sound, rate, layout, expected = PAIRS[name]
-    source = make_clip(tmp_path / file, pictures, sound, rate, layout)
-    before = heard(source)
-    target, notes = rewrite(source)
-    codec, samples, rate, start = heard(target)
-    assert codec == expected
+    source = make_clip(tmp_path / PAIRS[name][0], *PAIRS[name][1:5])
+    codec = check_sound(source, *rewrite(source))
+    assert codec == PAIRS[name][5]
+
+
+@pytest.mark.parametrize("suffix", VIDEO_CONTAINERS)
+@pytest.mark.parametrize("name", HELD)
+def test_every_container_gets_the_sound(tmp_path, name, suffix):
+    source = make_clip(tmp_path / PAIRS[name][0], *PAIRS[name][1:5])
+    codec = check_sound(source, *rewrite(source, suffix=suffix))
+    assert codec == (heard(source)[0] if suffix in HELD[name] else "opus" if suffix == ".webm" else "aac")
+
+
+def check_sound(source: Path, target: Path, notes: list[str]) -> str:
+    """The result's codec; it must sound like the source, for as long."""
+    before, (codec, samples, rate, start) = heard(source), heard(target)
     assert abs(pitch(samples[len(samples) // 4 : -len(samples) // 4], rate) - TONE) < 5
     assert abs(len(samples) / rate - len(before[1]) / before[2]) < 0.13
     assert abs(start - before[3]) < 0.06
     told = [note for note in notes if note.startswith("sound: ")]
     assert len(told) == (codec != before[0]), notes
     assert not any("not kept" in note or "lost" in note for note in notes)
+    return codec
 
 
 def test_a_gap_in_the_sound_stays_silent_and_the_rest_in_step(tmp_path):

@@ -40,7 +40,7 @@ class StubDetector:
         self.calls.append(len(frames))
         return [answer for _ in frames]
 
-    def doubt(self, pixels: Pixels, face: Faces) -> str:
+    def doubt(self, pixels: Pixels, face: Faces, doubted: bool = False) -> str:
         return ""
 
 

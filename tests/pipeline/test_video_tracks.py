@@ -138,7 +138,7 @@ class NightDetector:
         grey = all(np.ptp(frame.astype(int), axis=2).max() == 0 for frame in frames)
         return [self.face if grey else Faces.empty() for _ in frames]
 
-    def doubt(self, pixels, face):
+    def doubt(self, pixels, face, doubted=False):
         return ""
 
 
@@ -162,13 +162,14 @@ def test_a_clip_without_faces_rarely_gets_a_second_look(scene, make_models):
 
 def test_an_implausible_face_is_left_alone_until_it_is_plausible(scene, face_at, make_models):
     models = make_models(face_at(150, 110, 90))
-    answers = iter(["landmarks move", "landmarks move", ""])
-    models.detector.doubt = lambda pixels, face: next(answers)
+    answers, asked = iter(["landmarks move", "landmarks move", ""]), []
+    models.detector.doubt = lambda pixels, face, doubted: asked.append(doubted) or next(answers)
     results = run(alike(scene, 16), models, "guard.enabled=false")
     reasons = [result.faces[0].decision.reason for result in results]
     assert [reason.startswith("implausible landmarks: landmarks move") for reason in reasons] == [True] * 10 + [
         False
     ] * 6
+    assert asked == [False, True, True]
     assert np.array_equal(results[8].pixels, scene)
     assert results[0].faces[0].decision.expert is None
     assert results[15].faces[0].decision.expert is not None

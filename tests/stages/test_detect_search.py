@@ -11,7 +11,7 @@ import pytest
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.looks import LOOKS, find_faces
 from likeness.stages.detect.mtcnn import MtcnnDetector
-from likeness.stages.detect.plausibility import doubt
+from likeness.stages.detect.plausibility import AGAIN, MOVES, doubt, moves_of
 from likeness.stages.detect.tiles import merged, search
 from likeness.types import Faces
 
@@ -51,6 +51,32 @@ def test_small_faces_of_a_huge_picture_are_found_where_they_are(detector, head, 
     expected = alone.landmarks[0] + corner[:, None]
     assert np.linalg.norm(faces.landmarks[order] - expected, axis=2).max() < 5
     assert np.array_equal(picture, before)
+
+
+def test_a_tile_places_landmarks_better_unless_it_cuts_the_face():
+    """The whole picture shows three faces, 9 pixels off; tiles show what they cover of the same faces, exactly."""
+    places = {500: 60.0, 1850: 60.0, 4000: 200.0}  # left and edge; tiles begin every 1774 pixels or less
+    columns = np.arange(8000)
+    picture = np.stack([np.tile(value, (300, 1)) for value in (columns // 256, columns % 256, columns * 0)], 2)
+
+    class Shifted:
+        name = "shifted"
+
+        def detect(self, frames):
+            (frame,) = frames
+            left, whole = int(frame[0, 0, 0]) * 256 + int(frame[0, 0, 1]), frame.shape[1] == 8000
+            faces = Faces.empty()
+            for x, edge in places.items():
+                low, high = max(x - left, 0.0), min(x - left + edge, frame.shape[1])
+                if high - low < edge / 4:
+                    continue
+                box = np.array([[low, 30, high, 30 + edge]], np.float32) + (9 if whole else 0)
+                score = np.array([0.999 if high - low == edge else 0.95], np.float32)
+                faces = faces.joined(Faces(box, score, np.repeat(box[:, None, :2], 5, 1)))
+            return [faces]
+
+    faces = search(Shifted(), picture.astype(np.uint8), CONFIG, 28)
+    assert sorted(faces.boxes[:, 0].tolist()) == [500, 1850, 4009]
 
 
 def test_pictures_that_are_hardly_shrunk_are_searched_once(portrait):
@@ -133,11 +159,21 @@ def test_right_landmarks_are_plausible(detector, portrait):
     (face,) = detector.detect([portrait])
     assert doubt(detector.detect, portrait, face) == ""
     assert doubt(detector.detect, portrait.astype(np.uint16) * 257, face) == ""
+    assert doubt(detector.detect, portrait, face, doubted=True) == ""
+
+
+def test_a_face_that_was_in_doubt_must_agree_better(detector, portrait):
+    (face,) = detector.detect([portrait])
+    shifted = Faces(face.boxes, face.scores, face.landmarks + np.array([(0, 0), (0, 0), (0, 0), (0, 14), (0, 14)]))
+    assert MOVES * AGAIN < moves_of(detector.detect, portrait, shifted) < MOVES
+    assert doubt(detector.detect, portrait, shifted) == ""
+    assert "move by" in doubt(detector.detect, portrait, shifted, doubted=True)
 
 
 SHIFTS = {
     "mouth on the collar": (np.array([(0, 0), (0, 0), (0, 8), (0, 30), (0, 30)]), 1.0, "move by"),
-    "mouth a little low, unsure": (np.array([(0, 0), (0, 0), (2, 4), (0, 6), (0, 6)]), 0.985, "move by"),
+    "mouth a little low, unsure": (np.array([(0, 0), (0, 0), (2, 4), (0, 8), (0, 8)]), 0.985, "move by"),
+    "all of them low, unsure": (np.array([(0, 12)] * 5), 0.985, "lie low"),
     "one eye on the mouth": (np.array([(0, 45), (0, 0), (0, 0), (0, 0), (0, 0)]), 1.0, "shape of a face"),
 }
 

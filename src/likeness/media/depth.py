@@ -14,7 +14,9 @@ def stored_bits(image: Image.Image, data: bytes) -> int:
         image: as Pillow opened it.
         data: of the file.
     """
-    if image.mode.startswith("I;16") or any(";16" in str(tile.args) for tile in getattr(image, "tile", ())):
+    # In BMP the same name means 16 bits for all channels together.
+    deep = image.format in ("PNG", "TIFF") and any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+    if image.mode.startswith("I;16") or deep:
         return 16
     head = data[:_HEAD]
     if image.format == "PPM":

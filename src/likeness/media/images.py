@@ -126,7 +126,7 @@ def _read(image: Image.Image, path: Path, page: int | None) -> Picture:
         image, srgb = convert_to_srgb(image, icc)
         meta = replace(meta, icc=srgb)
         notes.append(f"{meta.mode} was converted to sRGB")
-    pixels, alpha = _decode_deep(path) if deep else _split(image)
+    pixels, alpha = _decode_deep(path, image.info.get("transparency")) if deep else _split(image)
     frame = Frame(orient(pixels, orientation), alpha=None if alpha is None else orient(alpha, orientation))
     height, width = frame.pixels.shape[:2]
     info = MediaInfo("photo", width, height, frames=len(pages), format=meta.format)
@@ -161,16 +161,18 @@ def _split(image: Image.Image) -> tuple[Pixels, Pixels | None]:
     return np.array(image.convert("RGB")), None
 
 
-def _decode_deep(path: Path) -> tuple[Pixels, Pixels | None]:
-    """16 bits a channel, which Pillow would cut to 8 in colour."""
+def _decode_deep(path: Path, transparent: object = None) -> tuple[Pixels, Pixels | None]:
+    """16 bits a channel, which Pillow would cut to 8 in colour; `transparent` is the one colour that a PNG hides."""
     stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype != np.uint16:
         raise InputError(f"{path}: its 16-bit pixels cannot be decoded; convert it to a 16-bit PNG")
-    if stored.ndim == 2:
-        return cv2.cvtColor(stored, cv2.COLOR_GRAY2RGB), None
-    if stored.shape[2] == 4:
+    if stored.ndim == 3 and stored.shape[2] == 4:
         return cv2.cvtColor(stored, cv2.COLOR_BGRA2RGB), stored[..., 3]
-    return cv2.cvtColor(stored, cv2.COLOR_BGR2RGB), None
+    pixels = cv2.cvtColor(stored, cv2.COLOR_GRAY2RGB if stored.ndim == 2 else cv2.COLOR_BGR2RGB)
+    if not isinstance(transparent, int | tuple):
+        return pixels, None
+    hidden = (pixels == np.array(transparent)).all(-1)
+    return pixels, np.where(hidden, 0, 65535).astype(np.uint16)
 
 
 def _exif_of(image: Image.Image) -> bytes | None:

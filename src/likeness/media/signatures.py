@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,11 @@ _VIDEO_MAGIC = (
     b"\x06\x0e\x2b\x34",  # MXF
     b"YUV4MPEG2",
     b"DKIF",  # IVF
+    b"\x1f\x07\x00",  # DV
+    b".RMF",  # RealMedia
+    b"nut/multimedia container",
 )
+_START_CODE = re.compile(rb"\x00\x00\x00?\x01(..)", re.DOTALL)  # of a bare H.264 or H.265 stream (annex B of both)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ def identify(head: bytes, path: Path) -> MediaKind | Foreign:
         return _branded(head)
     if head[:4] == b"OggS" and (b"OpusHead" in head[:64] or b"\x01vorbis" in head[:64]):
         return _SOUND
-    if head.startswith(_VIDEO_MAGIC) or head[4:8] in _QUICKTIME_ATOMS:
+    if head.startswith(_VIDEO_MAGIC) or head[4:8] in _QUICKTIME_ATOMS or _is_bare_stream(head):
         return "video"
     # Transport streams: a sync byte every 188 bytes, or every 192 after a four-byte clock (Blu-ray).
     if (head[0:1] == head[188:189] == b"G") or (head[4:5] == head[196:197] == b"G"):
@@ -128,11 +133,21 @@ def _branded(head: bytes) -> MediaKind | Foreign:
         return "gif"
     if brands & _SEQUENCE_BRANDS:
         return _HEIC_SEQUENCE
-    if major in _PHOTO_BRANDS:
+    # A damaged brand makes no video of a still, whose boxes begin with "meta".
+    if major in _PHOTO_BRANDS or (brands & _PHOTO_BRANDS and head[end + 4 : end + 8] == b"meta"):
         return "photo"
     if major == b"crx ":
         return CAMERA_RAW
     return _SOUND if major in _SOUND_BRANDS else "video"
+
+
+def _is_bare_stream(head: bytes) -> bool:
+    """Whether the first unit is one that H.264 or H.265 streams begin with: a parameter set or a delimiter."""
+    first = _START_CODE.match(head)
+    if first is None:
+        return False
+    unit, rest = first[1]
+    return unit & 0x9F in (7, 9) or (unit in (0x40, 0x42, 0x46) and rest == 1)
 
 
 def _text(head: bytes) -> Foreign:

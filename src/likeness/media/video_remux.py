@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import cast
@@ -10,7 +11,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import AttachmentStream, Stream
+from av.stream import AttachmentStream, Disposition, Stream
 
 from likeness.log import get_logger
 from likeness.media.video_sound import SoundEncoder, unheld_sound
@@ -19,6 +20,7 @@ from likeness.media.video_source import VideoSource
 _log = get_logger(__name__)
 
 _INTERLEAVED = 30  # seconds: the largest offset between streams of one file
+_PREROLL = Fraction(1, 20)  # seconds of sound before time 0, which decoders need and players skip
 _KEPT = ("audio", "subtitle")  # streams that are copied as packets
 _MUXER_TAGS = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands"})  # the muxer writes its own
 
@@ -26,7 +28,8 @@ _MUXER_TAGS = frozenset({"encoder", "major_brand", "minor_version", "compatible_
 class Remux:
     """Copies a source's sound, subtitles, fonts, chapters and metadata to the result, interleaved with its pictures.
 
-    Sound that the result's container does not hold is encoded again. One packet is held at a time.
+    Sound that the result's container does not hold is encoded again. What an edit list hides is left out, but for
+    `_PREROLL`. Few packets are held at a time.
 
     Args:
         source: the opened source.
@@ -42,6 +45,7 @@ class Remux:
         self._source, self._target, self._notes = source, target, notes
         self._copies: dict[int, Stream] = {}
         self._encoders: dict[int, SoundEncoder] = {}
+        self._preroll: dict[int, deque[Packet[Stream]]] = {}  # of streams that have not begun
         self._start = Fraction(0)
         self._end: Fraction | None = None
         self._cut = facts.time_range is not None
@@ -69,7 +73,8 @@ class Remux:
             self._target.add_attachment(font.name or "attachment", font.mimetype or "", font.data)
             return
         if stream.type not in _KEPT:
-            self._notes.append(f"stream {stream.index} ({stream.type}) is not kept")
+            cover = stream.disposition & Disposition.attached_pic
+            self._notes.append(f"stream {stream.index} ({'cover picture' if cover else stream.type}) is not kept")
             return
         try:
             copy = self._target.add_stream_from_template(stream)
@@ -78,7 +83,7 @@ class Remux:
             return
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
-        self._copies[stream.index] = copy
+        self._copies[stream.index], self._preroll[stream.index] = copy, deque()
 
     def _encode(self, stream: AudioStream, suffix: str) -> None:
         try:
@@ -120,13 +125,33 @@ class Remux:
             if packet.stream_index in self._encoders:
                 begin = self._start if self._cut else Fraction(0)
                 self._target.mux(self._encoders[packet.stream_index].encode(packet, begin, self._end))
-            elif packet.size and self._wanted(stamp, packet.time_base):  # the empty one at the end flushes decoders
-                shift = round(self._start / packet.time_base) if self._cut else 0
-                if shift:
-                    packet.pts = None if packet.pts is None else packet.pts - shift
-                    packet.dts = None if packet.dts is None else packet.dts - shift
-                packet.stream = self._copies[packet.stream_index]
-                self._target.mux(packet)
+            elif packet.size:  # the empty one at the end flushes decoders
+                for played in self._played(packet):
+                    self._copy(played)
+
+    def _copy(self, packet: Packet[Stream]) -> None:
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        if not self._wanted(stamp, packet.time_base):
+            return
+        shift = round(self._start / packet.time_base) if self._cut else 0
+        if shift:
+            packet.pts = None if packet.pts is None else packet.pts - shift
+            packet.dts = None if packet.dts is None else packet.dts - shift
+        packet.stream = self._copies[packet.stream_index]
+        self._target.mux(packet)
+
+    def _played(self, packet: Packet[Stream]) -> list[Packet[Stream]]:
+        """The packet unless an edit list hides it; the first one after those that its decoder needs."""
+        before = self._preroll.get(packet.stream_index)
+        if packet.is_discard and packet.pts is not None:
+            if before is not None:
+                before.append(packet)
+                while (packet.pts - (before[0].pts or 0)) * packet.time_base > _PREROLL:
+                    before.popleft()
+            return []
+        self._preroll.pop(packet.stream_index, None)
+        earliest = (packet.pts or 0) - _PREROLL / packet.time_base
+        return [*(held for held in before or () if earliest <= (held.pts or 0) < 0), packet]
 
     def _flush(self) -> None:
         for encoder in self._encoders.values():

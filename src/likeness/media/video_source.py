@@ -31,6 +31,17 @@ _NTSC = Fraction(30000, 1001)
 # FFmpeg's own decoders of VP8 and VP9 drop the alpha that WebM stores beside each packet.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 INTERLACED = "interlaced: deinterlaced before restoring (FFmpeg's bwdif), one frame for each frame"
+# What decoders attach to a frame and encoders do not take.
+_HDR_DETAILS = "HDR metadata (mastering display, light levels, dynamic) is not kept"
+_LOST = {
+    SideData.A53_CC: "closed captions within the pictures are not kept",
+    SideData.STEREO3D: "the mark of 3D pictures is not kept; choose 3D in the player",
+    SideData.SPHERICAL: "the mark of a 360-degree video is not kept; choose 360 degrees in the player",
+    SideData.MASTERING_DISPLAY_METADATA: _HDR_DETAILS,
+    SideData.CONTENT_LIGHT_LEVEL: _HDR_DETAILS,
+    SideData.DYNAMIC_HDR_PLUS: _HDR_DETAILS,
+    SideData.DOVI_METADATA: _HDR_DETAILS,
+}
 Decode = Callable[["Packet[VideoStream]"], list[av.VideoFrame]]
 
 
@@ -75,7 +86,7 @@ class VideoSource:
 def open_video(path: Path) -> Iterator[InputContainer]:
     """Opens a container for reading; what PyAV cannot read becomes InputError."""
     try:
-        container = av.open(str(path), "r", metadata_errors="replace")
+        container = av.open(str(path), "r", options={"export_xmp": "1"}, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be opened as a video ({error}); convert it to MP4 or get it again") from error
     with container:
@@ -102,7 +113,8 @@ def picture_stream(container: InputContainer, path: Path) -> VideoStream:
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             return stream
-    raise InputError(f"{path}: has no picture stream, only {[s.type for s in container.streams]}; give a video")
+    held = ["a cover picture" if s.type == "video" else s.type for s in container.streams]
+    raise InputError(f"{path}: has no moving pictures, only {', '.join(held) or 'an empty container'}; give a video")
 
 
 def decoder_of(stream: VideoStream) -> Decode:
@@ -153,12 +165,16 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
         duration = stream.duration * stream.time_base
     elif container.duration is not None:
         duration = Fraction(container.duration, av.time_base)
+    begin = (first.pts or 0) * (first.time_base or Fraction(0))
+    frames = stream.frames or None
+    if frames and duration is not None and (duration - max(begin, Fraction(0))) * rate < frames - Fraction(1, 2):
+        frames = None  # an edit list hides some
     name = path.suffix[1:].lower() if path.suffix.lower() in (".mov", ".m4v", ".webm", ".3gp") else ""
     info = MediaInfo(
         "video",
         width,
         height,
-        frames=stream.frames or None,
+        frames=frames,
         fps=rate,
         duration=duration,
         format=name or _SHORT_FORMATS.get(container.format.name, container.format.name),
@@ -179,7 +195,7 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
         colour_of(first, stream.codec_context.name, path),
         matrix,
         1 / aspect if aspect and turned else aspect,
-        (first.pts or 0) * (first.time_base or Fraction(0)),
+        begin,
         deep=depth > 8,
         alpha=alpha,
         sampling=chroma_sampling(first),
@@ -194,6 +210,7 @@ def _notes(first: av.VideoFrame, depth: int, rate: Fraction) -> list[str]:
         notes.append(f"{depth}-bit colour becomes 10-bit")
     if first.color_trc in _HDR_TRANSFERS:
         notes.append(f"HDR ({_HDR_TRANSFERS[first.color_trc]}) is not tone-mapped, its tags are kept")
+    notes += dict.fromkeys(note for kind, note in _LOST.items() if kind in (_side_data(first) or ()))
     if first.interlaced_frame:
         notes.append(INTERLACED)
     if first.interlaced_frame and rate == _NTSC:
@@ -209,9 +226,8 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
 
     A stored pixel (x, y) is shown at (a x + c y, b x + d y), ISO/IEC 14496-12, 6.2.2.
     """
-    try:
-        attached: Any = frame.side_data  # PyAV's stubs know only part of what it holds
-    except ValueError:  # it holds a type that PyAV does not know, and then tells the turn alone
+    attached = _side_data(frame)
+    if attached is None:
         return _TURNS[frame.rotation % 360 // 90]
     if SideData.DISPLAYMATRIX not in attached:
         return _UPRIGHT
@@ -220,6 +236,14 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return (-1 if a < 0 else 1, 0, 0, -1 if d < 0 else 1)
     return (0, -1 if b < 0 else 1, -1 if c < 0 else 1, 0)
+
+
+def _side_data(frame: av.VideoFrame) -> Any:  # PyAV's stubs know only part of what it holds
+    """What the decoder attached; None where a type is unknown to PyAV, which then tells the turn alone."""
+    try:
+        return frame.side_data
+    except ValueError:
+        return None
 
 
 def apply_matrix(pixels: Pixels, matrix: tuple[int, int, int, int]) -> Pixels:

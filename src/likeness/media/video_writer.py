@@ -29,7 +29,7 @@ from likeness.media.video_encoding import (
 from likeness.media.video_reader import VideoReader
 from likeness.media.video_remux import Remux
 from likeness.media.video_source import open_video, probe
-from likeness.media.xmp import label_comment
+from likeness.media.xmp import DamagedXmpError, append_to_mp4, label_comment, labelled
 from likeness.types import Frame
 
 _log = get_logger(__name__)
@@ -40,9 +40,9 @@ class VideoWriter:
     """Writes frames with their time stamps and copies the sound and subtitles of the source.
 
     H.264 at crf 17, yuv420p or for deep sources its 10-bit form (VP9 with 8 bits for .webm; VP9 with alpha or ProRes
-    4444 for transparent sources), with the source's colour tags, chroma location, pixel aspect, metadata, chapters and
-    fonts. Sound packets are copied untouched, interleaved with the frames; sound that the container does not hold is
-    encoded again.
+    4444 for transparent sources), with the source's colour tags, chroma location, pixel aspect, metadata, XMP, chapters
+    and fonts. Sound packets are copied untouched, interleaved with the frames; sound that the container does not hold
+    is encoded again.
     The file is complete only when the block ends without an exception; write to the path of `files.atomic_output`.
     Memory does not grow.
 
@@ -95,10 +95,23 @@ class VideoWriter:
                 raise OutputError(f"{self.path}: cannot be created ({error}); choose another output") from error
             source = opened.enter_context(open_video(self.source.path))
             self._rest = Remux(source, self.source, self._container, self.path.suffix.lower(), self.notes)
-            if self._label:
-                self._container.metadata["comment"] = label_comment(self._container.metadata.get("comment"))
+            self._describe(self._container.metadata)
             self._opened = opened.pop_all()
         return self
+
+    def _describe(self, metadata: dict[str, str]) -> None:
+        """Puts the label into the comment, and into the source's XMP, which FFmpeg writes into all but MP4."""
+        if self._label:
+            metadata["comment"] = label_comment(metadata.get("comment"))
+        name = next((key for key in metadata if key.lower() == "xmp"), "xmp")  # Matroska's tags are in capitals
+        packet, self._xmp = metadata.pop(name, None), b""
+        if packet is None:
+            return
+        try:
+            self._xmp = labelled(packet.encode()) if self._label else packet.encode()
+            metadata["xmp"] = self._xmp.decode()
+        except DamagedXmpError as error:
+            self.notes.append(f"XMP was left out: it is damaged ({error})")
 
     def _add_video(self, container: OutputContainer) -> VideoStream:
         source, (height, width) = self.source, self._size
@@ -178,6 +191,8 @@ class VideoWriter:
     def _close(self, failed: bool) -> None:
         try:
             self._opened.close()  # writes the index of the file
+            if self._xmp and not failed and self.path.suffix.lower() == ".mp4":
+                append_to_mp4(self.path, self._xmp)
         except (av.FFmpegError, OSError) as error:
             if not failed:  # else the first error is raised
                 raise OutputError(f"{self.path}: cannot be finished ({error}); check the free space") from error

@@ -5,7 +5,9 @@ Only the packet's own properties are touched; all others keep their text, order 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
+from pathlib import Path
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
 
@@ -21,6 +23,7 @@ _IPTC_EXTENSION = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _CAMERA = "http://ns.google.com/photos/1.0/camera/"
 _DATA = tuple(f"http://ns.google.com/photos/1.0/{name}/" for name in ("image", "depthmap", "audio"))
 _PACKET = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>{}<?xpacket end="w"?>'
+_MP4_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta>'
 
 FILM = "the film of the motion photo is not kept; it stays in the source"
@@ -98,6 +101,12 @@ def label_comment(comment: str | None = None) -> str:
     """The label as a line of text, for a container's comment; `comment` is that of the source, which stays."""
     label = f"Faces restored by a trained network, {SOFTWARE} ({SOURCE_TYPE})"
     return label if not comment else comment if SOFTWARE in comment else f"{comment}\n{label}"
+
+
+def append_to_mp4(path: Path, xmp: bytes) -> None:
+    """Puts a packet into a finished MP4 that has none, in a box at its end (XMP specification, part 3, 2.1.3.2)."""
+    with path.open("ab") as file:
+        file.write(struct.pack(">I4s", 8 + len(_MP4_BOX) + len(xmp), b"uuid") + _MP4_BOX + xmp)
 
 
 def _parsed(xmp: bytes) -> minidom.Document:

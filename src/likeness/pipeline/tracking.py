@@ -116,11 +116,11 @@ def _second_look_due(frame: Frame, state: ClipState, config: VideoConfig) -> boo
     return frame.index // period > (frame.index - state.frames_since_detection - 1) // period
 
 
-def _doubt(face: Faces, frame: Frame, context: Context) -> str:
+def _doubt(face: Faces, frame: Frame, context: Context, doubted: bool = False) -> str:
     """Why a face's landmarks are implausible. Faces that are too small to be restored are not tested."""
     if face.looks[0] or widths(face)[0] < context.config.route.skip_below:
         return ""  # the second look keeps plausible faces only
-    return context.models.detector.doubt(frame.pixels, face)
+    return context.models.detector.doubt(frame.pixels, face, doubted)
 
 
 def _tested(track: TrackState, frame: Frame, context: Context, new: bool) -> TrackState:
@@ -128,7 +128,7 @@ def _tested(track: TrackState, frame: Frame, context: Context, new: bool) -> Tra
     if track.missed or not (new or track.doubt):
         return track
     seen = replace(track, landmarks=track.landmarks + track.correction)
-    return replace(track, doubt=_doubt(_face_of(seen), frame, context))
+    return replace(track, doubt=_doubt(_face_of(seen), frame, context, bool(track.doubt)))
 
 
 def _note(look: str) -> tuple[str, ...]:

@@ -53,8 +53,11 @@ class Detector(Protocol):
         """Faces of each HWC uint8 RGB frame, largest first; frames of one call share one size."""
         ...
 
-    def doubt(self, pixels: Pixels, face: Faces) -> str:
-        """Why the landmarks of a face that it found are implausible; empty where they are plausible."""
+    def doubt(self, pixels: Pixels, face: Faces, doubted: bool = False) -> str:
+        """Why the landmarks of a face that it found are implausible; empty where they are plausible.
+
+        A face of a clip that was in doubt before is `doubted`: more must speak for it.
+        """
         ...
 
 

@@ -55,6 +55,6 @@ class MtcnnDetector:
         detections = zip(boxes, points, strict=True)
         return [faces_of(b[:, :4], b[:, 4], p, scale) if len(b) else Faces.empty() for b, p in detections]
 
-    def doubt(self, pixels: Pixels, face: Faces) -> str:
+    def doubt(self, pixels: Pixels, face: Faces, doubted: bool = False) -> str:
         """Why the landmarks of a face that it found are implausible; empty where they are plausible."""
-        return doubt(self.detect, pixels, face)
+        return doubt(self.detect, pixels, face, doubted)

@@ -108,9 +108,9 @@ class RetinaFaceDetector:
             self._faces(o, s[:, 1], p, priors, shrink, scale) for o, s, p in zip(offsets, scores, points, strict=True)
         ]
 
-    def doubt(self, pixels: Pixels, face: Faces) -> str:
+    def doubt(self, pixels: Pixels, face: Faces, doubted: bool = False) -> str:
         """Why the landmarks of a face that it found are implausible; empty where they are plausible."""
-        return doubt(self.detect, pixels, face)
+        return doubt(self.detect, pixels, face, doubted)
 
     def _faces(
         self, offsets: Tensor, scores: Tensor, points: Tensor, priors: Tensor, shrink: float, scale: np.ndarray

@@ -22,7 +22,7 @@ def search(detector: Detector, pixels: Pixels, config: DetectConfig, width: floa
     """The faces of one picture, largest first.
 
     A picture that the detector must shrink so far that a face of `width` becomes too small to be found is searched in
-    tiles too. Faces that both find are taken from the shrunken picture.
+    tiles too. Of a face that both find, the tile shows the landmarks better, unless it may be cut by every tile.
 
     Args:
         detector: built with `config`.
@@ -37,13 +37,15 @@ def search(detector: Detector, pixels: Pixels, config: DetectConfig, width: floa
     scale = min(1.0, MARGIN * config.min_face / (width * BOX))
     # A face that is cut by every tile must be large enough for the shrunken picture.
     overlap = min(config.max_side // 2, ceil(MARGIN * config.min_face * scale / shrink))
+    in_tiles = Faces.empty()
     for part in _in_tiles(detector, pixels, config.max_side, scale, overlap):
-        faces = merged(faces, part)
-    return faces
+        in_tiles = in_tiles.joined(part)
+    large = (faces.boxes[:, 2:] - faces.boxes[:, :2]).max(1, initial=0.0) > overlap / scale
+    return merged(merged(faces.select(large), in_tiles), faces.select(~large))
 
 
 def merged(faces: Faces, others: Faces) -> Faces:
-    """All of `faces`, and those of `others` that are not among them; largest first."""
+    """All of `faces`, and those of `others` that are not among them, the surest of each; largest first."""
     kept = faces
     for i in np.argsort(-others.scores, kind="stable"):
         one = others.select([int(i)])
