@@ -152,17 +152,20 @@ def report(job: JobHere, jobs: JobsHere) -> dict[str, Any]:
     return jobs.report(job) or {}
 
 
-@router.get("/jobs/{id}/zip", response_class=Response)
-def archive(job: JobHere, jobs: JobsHere) -> Response:
-    """The result, the comparison and the cards in one file."""
-    _finished(jobs, job, lambda jobs, job: jobs.output(job, "restored"))
-    packed = io.BytesIO()
+@router.get("/jobs/{ids}/zip", response_class=Response)
+def archive(ids: str, jobs: JobsHere) -> Response:
+    """The result, the comparison and the cards in one file; of several jobs with their ids joined by commas."""
+    packed, found = io.BytesIO(), [_job(id, jobs) for id in dict.fromkeys(ids.split(","))]
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as file:
-        for role in ROLES.values():
-            if path := jobs.output(job, role):
-                file.write(path, file_name(job, path))
-    disposition = f"attachment; filename*=UTF-8''{quote(Path(job.name).stem)}.zip"
-    return Response(packed.getvalue(), media_type="application/zip", headers={"Content-Disposition": disposition})
+        for number, job in enumerate(found, 1):
+            _finished(jobs, job, lambda jobs, job: jobs.output(job, "restored"))
+            folder = "" if len(found) == 1 else f"{number} {Path(job.name).stem}/"
+            for role in ROLES.values():
+                if path := jobs.output(job, role):
+                    file.write(path, folder + file_name(job, path))
+    name = Path(found[0].name).stem if len(found) == 1 else "restored"
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}.zip"}
+    return Response(packed.getvalue(), media_type="application/zip", headers=headers)
 
 
 @router.delete("/jobs/{id}", status_code=204)
