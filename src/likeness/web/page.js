@@ -99,5 +99,8 @@
 
   document.addEventListener("click", ({ target }) => {
     if (target.id === "lk-camera-toggle") part("before").srcObject ? stop() : start();
+    if (target.closest("#lk-go, .lk-sample, #lk-include")) {
+      document.querySelector("#lk-progress").scrollIntoView({ block: "center" });
+    }
   });
 })();

@@ -49,7 +49,13 @@ def mount_page(app: FastAPI, jobs: Jobs, token: str, upload_mb: int) -> None:
         head=f"<script>{(HERE / 'page.js').read_text()}</script>",
         theme=gr.themes.Default(
             primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+        ).set(  # AA contrast
+            button_primary_background_fill="*primary_700",
+            button_primary_background_fill_dark="*primary_700",
+            link_text_color="*primary_700",
+            link_text_color_dark="*primary_300",
         ),
+        i18n=gr.I18n(en={"common.upload": "Add files"}),
     )
 
 
@@ -133,7 +139,7 @@ class Page:
             yield step
 
     async def _follow(self, new: list[str], ids: list[str]) -> AsyncIterator[tuple[Any, ...]]:
-        ids, last, chosen = [*new, *ids], None, False
+        ids, last, chosen = [*ids, *new], None, False
         clips = {id for id in new if (job := self.jobs.get(id)) and _is_clip(self.jobs.folder(job) / job.source)}
         while True:
             found = [job for id in new if (job := self.jobs.get(id))]
@@ -144,7 +150,7 @@ class Page:
                 shown += markup.links({"All results (zip)": self._url(",".join(job.id for job in done), "zip")})
             if (shown, len(done)) != last:
                 last = shown, len(done)
-                numbered = [(f"{len(done) - n}. {job.name}", job.id) for n, job in enumerate(done)]
+                numbered = [(f"{n}. {job.name}", job.id) for n, job in enumerate(done, 1)]
                 first = next((job.id for job in done if job.id in new), None)
                 value = {"value": first} if first and not chosen else {}  # after that, the person chooses
                 chosen = chosen or first is not None
@@ -220,8 +226,10 @@ def _files_tab(page: Page) -> None:
         stop = gr.Button("Stop", elem_id="lk-stop")
         samples = [gr.Button(name, elem_classes="lk-sample") for name in SAMPLES]
     with gr.Row():
-        preset = gr.Radio(["speed", "balanced", "quality"], value=start.preset, label="Preset")
-        strength = gr.Slider(0, 1, start.strength, step=0.05, label="Strength", info="0: the input, 1: restored")
+        preset = gr.Radio(["speed", "balanced", "quality"], value=start.preset, label="Preset", min_width=280)
+        strength = gr.Slider(
+            0, 1, start.strength, step=0.05, label="Strength", info="0: the input, 1: restored", min_width=280
+        )
     with gr.Accordion("More", open=False, elem_id="lk-more"):
         fidelity = gr.Slider(0, 1, start.expert_t.fidelity, step=0.05, label="Fidelity", info="1: closest to the input")
         mask = gr.Radio(["head", "face"], value=start.composite.mask, label="What is pasted")
@@ -235,7 +243,7 @@ def _files_tab(page: Page) -> None:
             file_types=TYPES, label="Reference: the true picture or clip, to compare with", height=120,
             elem_id="lk-reference",
         )  # fmt: skip
-    status = gr.HTML()
+    status = gr.HTML(elem_id="lk-progress")
     results = gr.Radio([], label="Results", visible=False, elem_id="lk-results")
     shown = gr.HTML()
     include = gr.Button("Include small faces", visible=False, elem_id="lk-include")
