@@ -21,7 +21,7 @@ OPEN = ("/healthz", "/readyz")  # without a token
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STRICT = "default-src 'none'; frame-ancestors 'none'; sandbox"
 _FILE = re.compile(r"/v1/jobs/([0-9a-f]{32})/(?:result|before|after|compare|cards|report|zip)")
-_ZIP = re.compile(r"/v1/jobs/([0-9a-f]{32}(?:,[0-9a-f]{32})+)/zip")  # of several jobs
+_ZIP = re.compile(r"/v1/zip/([0-9a-f]{32}(?:,[0-9a-f]{32})*)")  # of several jobs
 _CAMERA = re.compile(r"/v1/(restore)")
 # Gradio's page needs inline scripts and styles, and eval; all of it comes from this server.
 _PAGE = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
+from math import ceil
 from typing import Any
 
 from likeness.web.views import JobView, in_words
@@ -55,8 +56,12 @@ def _steps(view: JobView, clip: bool) -> str:
         return "looking for faces"
     steps = f"{done} of {total}" if total else f"{done}"
     found = f", {counted(view.progress.faces, 'face')} so far" if clip else ""
-    left = f", about {view.seconds / done * (total - done):.0f} s left" if total else ""
+    left = f", about {_duration(view.seconds / done * (total - done))} left" if total else ""
     return f"{steps} {'frames' if clip else 'background tiles'}{found}{left}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{5 * ceil(seconds / 5)} s" if seconds < 90 else f"{ceil(seconds / 60)} min"
 
 
 def counted(count: int, noun: str) -> str:

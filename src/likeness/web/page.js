@@ -35,6 +35,11 @@
     }, true);
   }
 
+  // Results are found from this page alone.
+  window.addEventListener("beforeunload", (event) => {
+    if (document.querySelector("#lk-status[aria-busy=true]")) event.preventDefault();
+  });
+
   // Files in the clipboard go where dropped ones go.
   document.addEventListener("paste", (event) => {
     const input = document.querySelector("#lk-files input[type=file]");

@@ -110,7 +110,7 @@ class Page:
     ) -> AsyncIterator[tuple[Any, ...]]:
         """Queues the files and follows them to their end; yields status, ids and the choice of results."""
         if not files:
-            raise gr.Error("Choose a photo, video or GIF first.", title="No file")
+            raise gr.Error("Choose a photo, video or GIF, and wait until it is listed.", title="No file yet")
         if reference and len(files) > 1:
             raise gr.Error("A reference belongs to one file; restore that file alone.", title="Several files")
         words, truth = option_words(*controls), None if reference is None else Path(reference)
@@ -147,7 +147,8 @@ class Page:
             over = all(job.status not in UNFINISHED for job in found)
             shown = markup.progress_rows([view(self.jobs, job) for job in found], clips)
             if over and len(done) > 1:
-                shown += markup.links({"All results (zip)": self._url(",".join(job.id for job in done), "zip")})
+                all_of_them = ",".join(job.id for job in done)
+                shown += markup.links({"All results (zip)": f"/v1/zip/{all_of_them}{self._key(all_of_them)}"})
             if (shown, len(done)) != last:
                 last = shown, len(done)
                 numbered = [(f"{n}. {job.name}", job.id) for n, job in enumerate(done, 1)]
@@ -182,14 +183,15 @@ class Page:
         small = gr.Button(f"Include small faces (from {bound} px)", visible=bound is not None)
         return f"<h2>{escape(job.name)}</h2>{picture}{markup.links(urls)}{faces}", small
 
-    def _url(self, ids: str, name: str) -> str:
-        key = f"?key={file_key(self.token, ids)}" if self.token else ""
-        return f"/v1/jobs/{ids}/{name}{key}"
+    def _url(self, id: str, name: str) -> str:
+        return f"/v1/jobs/{id}/{name}{self._key(id)}"
+
+    def _key(self, subject: str) -> str:
+        return f"?key={file_key(self.token, subject)}" if self.token else ""
 
     def camera(self) -> str:
         """The camera's tab."""
-        key = f"?key={file_key(self.token, 'restore')}" if self.token else ""
-        return markup.CAMERA.format(address=f"/v1/restore{key}")
+        return markup.CAMERA.format(address=f"/v1/restore{self._key('restore')}")
 
 
 def _is_clip(path: Path) -> bool:
@@ -218,7 +220,7 @@ def build_page(jobs: Jobs, token: str) -> gr.Blocks:
 def _files_tab(page: Page) -> None:
     start, ids = RestorerConfig(), gr.State([])
     files = gr.File(
-        file_count="multiple", file_types=TYPES, label="Photos, videos or GIFs: drop, choose or paste", height=150,
+        file_count="multiple", file_types=TYPES, label="Photos, videos or GIFs: drop, choose or paste", height=200,
         elem_id="lk-files",
     )  # fmt: skip
     with gr.Row():

@@ -25,7 +25,7 @@ from skimage.data import astronaut
 import likeness
 from likeness.tasks.clips import moving, write_clip
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+BROWSER = shutil.which("chromium")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]

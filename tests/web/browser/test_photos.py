@@ -153,4 +153,4 @@ def test_two_people_at_once_see_their_own(visit, people, person):
 def test_without_a_file_the_page_says_so(visit):
     page = visit()
     page.click("#lk-go")
-    page.wait_for_selector("text=Choose a photo, video or GIF first.")
+    page.wait_for_selector("text=Choose a photo, video or GIF, and wait until it is listed.")
