@@ -224,9 +224,9 @@ def _files_tab(page: Page) -> None:
         elem_id="lk-files",
     )  # fmt: skip
     with gr.Row():
-        go = gr.Button("Restore", variant="primary", elem_id="lk-go")
-        stop = gr.Button("Stop", elem_id="lk-stop")
-        samples = [gr.Button(name, elem_classes="lk-sample") for name in SAMPLES]
+        go = gr.Button("Restore", variant="primary", min_width=120, elem_id="lk-go")
+        stop = gr.Button("Stop", min_width=120, elem_id="lk-stop")
+        samples = [gr.Button(name, min_width=120, elem_classes="lk-sample") for name in SAMPLES]
     with gr.Row():
         preset = gr.Radio(["speed", "balanced", "quality"], value=start.preset, label="Preset", min_width=280)
         strength = gr.Slider(

@@ -47,7 +47,7 @@ def test_a_photo_from_upload_to_download(visit, people, by_infer):
 
 
 def test_one_click_shows_a_sample_under_the_slider(visit):
-    page = visit(color_scheme="dark", viewport={"width": 1000, "height": 900})
+    page = visit(color_scheme="dark", viewport={"width": 760, "height": 900})
     page.click("text=Sample photo")
     page.wait_for_selector("#lk-slider img")
     pictures = page.locator("#lk-slider img")
@@ -57,7 +57,6 @@ def test_one_click_shows_a_sample_under_the_slider(visit):
     boxes = [pictures.nth(i).bounding_box() for i in (0, 1)]
     assert boxes[0] == boxes[1]
     assert boundary(page) == pytest.approx(0.5, abs=0.01)
-    shoot(page, "page")
     page.locator("#lk-slider input").scroll_into_view_if_needed()
     box = pictures.first.bounding_box()
     middle = box["y"] + box["height"] / 2
@@ -67,10 +66,11 @@ def test_one_click_shows_a_sample_under_the_slider(visit):
     page.mouse.up()
     assert boundary(page) == pytest.approx(0.2, abs=0.03)
     before = shown_of_after(page)
-    for _ in range(10):
+    for _ in range(24):
         page.keyboard.press("ArrowRight")
-    assert shown_of_after(page) == before + 10
-    assert boundary(page) == pytest.approx((before + 10) / 100, abs=0.01)
+    assert shown_of_after(page) == before + 24
+    assert boundary(page) == pytest.approx((before + 24) / 100, abs=0.01)
+    shoot(page, "page")
 
 
 def test_a_reference_gives_figures(visit, address, people, tmp_path):
