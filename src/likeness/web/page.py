@@ -153,7 +153,9 @@ class Page:
                 last = shown, len(done)
                 numbered = [(f"{n}. {job.name}", job.id) for n, job in enumerate(done, 1)]
                 first = next((job.id for job in done if job.id in new), None)
-                value = {"value": first} if first and not chosen else {}  # after that, the person chooses
+                value: dict[str, Any] = (
+                    {"value": first} if first and not chosen else {}
+                )  # after that, the person chooses
                 chosen = chosen or first is not None
                 yield shown, ids, gr.Radio(numbered, visible=len(done) > 1, **value)
             if over:
