@@ -248,7 +248,7 @@ def _one(restorer: Restorer, source: Path, folder: Path, reference: Path | None,
     with _progress(console) as bar:
         task = bar.add_task(source.name, total=None, speed="")
 
-        def advance(done: int, total: int | None) -> None:
+        def advance(done: int, total: int | None, faces: int) -> None:
             speed = bar.tasks[0].speed
             bar.update(task, completed=done, total=total, speed=f"{speed:.1f} frames/s" if speed else "")
 

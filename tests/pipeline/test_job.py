@@ -61,14 +61,14 @@ def test_every_kind_of_file_gets_its_outputs_counts_and_progress(case, source, r
     kind, options, roles = CASES[case]
     path, calls = source(kind), []
     before = path.read_bytes()
-    result = restore(path, "upscale=1", *options, progress=lambda done, total: calls.append((done, total)))
+    result = restore(path, "upscale=1", *options, progress=lambda *steps: calls.append(steps))
     count = 1 if kind == "photo" else 5
     assert list(result.outputs) == list(result.report["outputs"]) == roles
     assert set((tmp_path / "out").iterdir()) == set(result.outputs.values())
     assert json.loads(result.outputs["report"].read_text()) == result.report
     assert result.report["totals"]["frames"] == result.report["faces"][0]["restored_frames"] == count
     assert result.report["notes"] == []
-    assert calls == ([] if kind == "photo" else [(i, 5) for i in range(1, 6)])
+    assert calls == ([] if kind == "photo" else [(i, 5, 1) for i in range(1, 6)])
     if kind != "photo":
         lines = [json.loads(line) for line in result.outputs["frames"].read_text().splitlines()]
         assert [(line["frame"], len(line["faces"])) for line in lines] == [(i, 1) for i in range(5)]

@@ -81,7 +81,7 @@ def cards_of(result):
 
 
 def killed_at(frame, calls=None):
-    def progress(done, total):
+    def progress(done, total, faces):
         if calls is not None:
             calls.append((done, total))
         if done == frame:

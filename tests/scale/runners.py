@@ -13,7 +13,7 @@ def start():
 
     def work(task, progress):
         word, _, value = task.partition(" ")
-        progress(1, 2)
+        progress(1, 2, 0)
         if word == "die":
             os._exit(3)
         if word == "hang":

@@ -29,7 +29,7 @@ def test_tasks_run_in_other_processes_and_tell_their_progress(pool):
     assert pids == set(pool.pids)
     assert pool.ready == 1
     assert os.getpid() not in pids
-    assert told == [(1, 2)]
+    assert told == [(1, 2, 0)]
 
 
 @pytest.mark.parametrize(

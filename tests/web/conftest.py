@@ -40,7 +40,7 @@ class StubPool:
         self.tasks: list[object] = []
         self.closed = False
 
-    def submit(self, task, progress=lambda done, total: None, started=lambda: None):
+    def submit(self, task, progress=lambda done, total, faces: None, started=lambda: None):
         ticket = Ticket(task, progress, started)
         self._threads.submit(self._run, ticket)
         return ticket
@@ -57,7 +57,7 @@ class StubPool:
 
     def _work(self, ticket):
         task, content = ticket.task, ticket.task.source.read_bytes()
-        ticket.progress(1, 4)
+        ticket.progress(1, 4, 2)
         while b"wait" in content and not self.go.wait(0.02):
             if ticket.cancelled or self.closed:
                 from concurrent.futures import CancelledError

@@ -159,7 +159,7 @@ def test_a_full_queue_is_429_and_jobs_know_their_place(client):
     accepted = [a.json()["id"] for a in answers if a.status_code == 202]
     views = [client.get(f"/v1/jobs/{id}").json() for id in accepted]
     assert [v["position"] for v in views] == [None, *range(len(views) - 1)]
-    assert views[0]["progress"] == {"done": 1, "total": 4}
+    assert views[0]["progress"] == {"done": 1, "total": 4, "faces": 2}
     assert client.get(f"/v1/jobs/{accepted[0]}/result").status_code == 409
     client.delete(f"/v1/jobs/{accepted[1]}")
     client.app.state.jobs.pool.go.set()

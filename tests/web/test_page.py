@@ -1,189 +1,110 @@
-"""The page in a real browser: from the upload to the download, which equals what `Restorer.file` writes.
-
-`make test-web` installs the browser and runs it. LIKENESS_SHOTS=DIR keeps screenshots.
-"""
+"""What the page says and where its links lead, without a browser; tests/web/browser has one."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
-from urllib.parse import urlsplit
+import io
+import zipfile
 
-import numpy as np
 import pytest
-from PIL import Image
-from skimage.data import astronaut
 
-import likeness
-from likeness import Restorer
+from likeness.pipeline.config import RestorerConfig
+from likeness.web import markup
+from likeness.web.guard import file_key
+from likeness.web.page import option_words
+from likeness.web.views import JobProgress, JobView
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; see make test-web")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; see make test-web"),
-]
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
-WAIT = 90_000  # milliseconds
+HEADER = {"Authorization": "Bearer secret"}
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [f"port={port}", f"jobs={tmp_path_factory.mktemp('jobs')}", "device=cpu", "background.name=lanczos"]
-    environment = os.environ | {"PYTHONPATH": str(Path(likeness.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    log = (tmp_path_factory.mktemp("log") / "server.log").open("w")
-    server = subprocess.Popen([sys.executable, "-m", "likeness.cli", "serve", *words], env=environment, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{url}/readyz")
-                break
-            except OSError:
-                assert server.poll() is None, Path(log.name).read_text()
-                time.sleep(0.5)
-        else:
-            pytest.fail("the server did not become ready in two minutes")
-        yield url
-    finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
+def job_view(status, position=None, done=0, total=None, faces=0, seconds=0.0, error=None, summary=None):
+    progress = JobProgress(done=done, total=total, faces=faces)
+    return JobView(
+        id="a", name="<b>.mp4", status=status, position=position, progress=progress, seconds=seconds, error=error,
+        summary=summary, faces=[], files=[],
+    )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
-        yield browser
-        browser.close()
+ROWS = {
+    "next": (job_view("pending", 0), "next in the queue"),
+    "third": (job_view("pending", 2), "in the queue, 2 files before it"),
+    "begun": (job_view("running"), "looking for faces<progress"),
+    "frames": (job_view("running", None, 5, 20, 1, 6.0), "5 of 20 frames, 1 face so far, about 20 s left<progress"),
+    "minutes": (job_view("running", None, 1, 101, 2, 1.5), "1 of 101 frames, 2 faces so far, about 3 min left<"),
+    "no total": (job_view("running", None, 7), "7 frames, 0 faces so far<progress"),
+    "done": (job_view("done", summary="1 face: 1 too small (28 px); route.skip_below=25 includes small ones"),
+             "1 face: 1 too small (28 px)</div>"),
+    "failed": (job_view("failed", error="<b>.mp4: is empty"), '<span class="lk-error">is empty</span>'),
+    "stopped": (job_view("cancelled"), '<span class="lk-error">stopped</span>'),
+}  # fmt: skip
 
 
-@pytest.fixture
-def visit(browser, address):
-    """`visit(**options)`: a page of a person of their own; no request may go to another host."""
-    requests, contexts = [], []
-
-    def open_page(**options):
-        contexts.append(browser.new_context(accept_downloads=True, **options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(WAIT)
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(address)
-        page.wait_for_selector("#lk-go")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    foreign = [url for url in requests if urlsplit(url).scheme in ("http", "https", "ws")
-               and urlsplit(url).netloc != urlsplit(address).netloc]  # fmt: skip
-    assert len(requests) > 10
-    assert foreign == []
+@pytest.mark.parametrize("case", ROWS)
+def test_a_file_is_described_in_words(case):
+    view, words = ROWS[case]
+    row = markup.progress_rows([view], {"a"})
+    assert f"<b>&lt;b&gt;.mp4</b>: {words}" in row
+    assert ('aria-busy="true"' in row) == (view.status in ("pending", "running"))
 
 
-@pytest.fixture(scope="module")
-def people(tmp_path_factory) -> Path:
-    """A photo with one face of 84 px and one of 41 px."""
-    path = tmp_path_factory.mktemp("in") / "family.png"
-    face = astronaut()[:224, 110:334]
-    small = np.asarray(Image.fromarray(face).resize((112, 112), Image.Resampling.LANCZOS))
-    picture = np.full((224, 360, 3), 120, np.uint8)
-    picture[:, :224], picture[60:172, 236:348] = face, small
-    Image.fromarray(picture).save(path)
-    return path
+def test_steps_of_a_photo_are_tiles():
+    row = markup.progress_rows([job_view("running", None, 3, 4, 0, 3.0)], set())
+    assert "3 of 4 background tiles, about 5 s left" in row
 
 
-def shoot(page, name):
-    if folder := os.environ.get("LIKENESS_SHOTS"):
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+def test_names_of_clients_are_escaped():
+    for html in (
+        markup.slider("/a", "/b", '"><script>'),
+        markup.pair("/c", "video", '"><script>'),
+        markup.pair("/c", "gif", '"><script>'),
+    ):
+        assert "<script>" not in html
+        assert '"&gt' not in html
 
 
-def restore(page, *files):
-    page.set_input_files("#lk-files input[type=file]", [str(f) for f in files])
-    page.wait_for_selector(f"#lk-files :text('{files[0].stem[:5]}')")
-    page.click("#lk-go")
+def test_only_changed_controls_become_options():
+    start = RestorerConfig()
+    usual = (start.preset, start.strength, start.expert_t.fidelity, start.composite.mask, "automatic",
+             start.route.skip_below)  # fmt: skip
+    assert option_words(*usual) == ("compare=yes",)
+    words = option_words("speed", 0.5, 1.0, "face", "lanczos", 20)
+    assert words == ("compare=yes", "preset=speed", "strength=0.5", "expert_t.fidelity=1.0", "composite.mask=face",
+                     "background.name=lanczos", "route.skip_below=20")  # fmt: skip
 
 
-def links(page):
-    return {a.inner_text(): a.get_attribute("href") for a in page.query_selector_all(".lk-links a")}
+def accepted(client, name, content):
+    answer = client.post("/v1/jobs", files={"file": (name, b"\x89PNG\r\n\x1a\n" + content)}, headers=HEADER)
+    id = answer.json()["id"]
+    client.app.state.jobs.wait(id, 10)
+    return id
 
 
-def test_a_photo_from_upload_to_download(visit, address, people, tmp_path):
-    page = visit(color_scheme="light")
-    shoot(page, "empty")
-    restore(page, people)
-    page.wait_for_selector("#lk-slider img")
-    assert "1 restored, 1 too small (41 px)" in page.inner_text("#lk-status")
-    cards = page.inner_text("#lk-faces")
-    assert "still the same person" in cards
-    assert "left alone: too small (41 px)" in cards
-    handle = page.locator("#lk-slider img").first.bounding_box()
-    page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(handle["x"] + handle["width"] / 4, handle["y"] + handle["height"] / 2)
-    page.mouse.up()
-    shoot(page, "light")
-    with page.expect_download() as download:
-        page.click("text=Download")
-    assert download.value.suggested_filename == "family.png"
-    own = Restorer(**{"device": "cpu", "background.name": "lanczos"}).file(people, tmp_path / "own")
-    assert Path(download.value.path()).read_bytes() == own.outputs["restored"].read_bytes()
-    page.click("#lk-include")
-    page.wait_for_selector("#lk-status :text('2 faces: 2 restored')")
-    page.wait_for_selector("#lk-results :text('2. family.png')")
-    shoot(page, "included")
+def test_one_zip_holds_the_results_of_several_jobs(serve):
+    client = serve(token="secret")
+    ids = [accepted(client, "a.png", b"1"), accepted(client, "../a.png", b"2")]
+    joined = ",".join(ids)
+    answer = client.get(f"/v1/zip/{joined}?key={file_key('secret', joined)}")
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
+        assert packed.testzip() is None
+        assert packed.namelist() == ["1 a/a.png", "1 a/a_faces.png", "2 a/a.png", "2 a/a_faces.png"]
+        assert packed.read("2 a/a.png").endswith(b"2")
+    for key in (file_key("secret", ids[0]), file_key("other", joined), ""):
+        assert client.get(f"/v1/zip/{joined}?key={key}").status_code == 401
+    assert client.get(f"/v1/zip/{ids[0]},{'0' * 32}", headers=HEADER).status_code == 404
+    bad = accepted(client, "bad.png", b"bad")
+    assert client.get(f"/v1/zip/{ids[0]},{bad}", headers=HEADER).status_code == 404
 
 
-def test_a_reference_gives_figures(visit, people):
-    page = visit(color_scheme="dark")
-    page.click("text=More")
-    page.set_input_files("#lk-reference input[type=file]", str(people))
-    page.wait_for_selector("#lk-reference :text('famil')")
-    shoot(page, "more")
-    restore(page, people)
-    page.wait_for_selector("#lk-figures")
-    figures = page.inner_text("#lk-figures")
-    assert "PSNR" in figures
-    assert "identity" in figures
-    shoot(page, "dark")
+def test_the_camera_needs_its_own_key(serve):
+    client = serve(token="secret")
+    picture = {"file": ("camera.png", b"\x89PNG\r\n\x1a\n")}
+    assert client.post(f"/v1/restore?key={file_key('secret', 'restore')}", files=picture).status_code == 200
+    assert client.post(f"/v1/restore?key={file_key('secret', '0' * 32)}", files=picture).status_code == 401
+    assert client.post(f"/v1/jobs?key={file_key('secret', 'restore')}", files=picture).status_code == 401
 
 
-def test_clips_and_a_broken_file(visit, people, tmp_path):
-    gif = tmp_path / "short.gif"
-    frames = [Image.open(people).convert("RGB").quantize(64) for _ in range(3)]
-    frames[0].save(gif, save_all=True, append_images=frames[1:], duration=80, loop=0)
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(people.read_bytes()[:3000])
-    page = visit(viewport={"width": 390, "height": 844}, color_scheme="light")
-    restore(page, gif, broken)
-    page.wait_for_selector("img.lk-media")
-    assert "damaged or incomplete" in page.inner_text("#lk-status")
-    assert "/compare" in page.get_attribute("img.lk-media", "src")
-    width = page.evaluate("document.documentElement.scrollWidth")
-    assert width <= 390
-    shoot(page, "phone")
-
-
-def test_two_people_at_once_see_their_own(visit, people, tmp_path):
-    other = tmp_path / "other.png"
-    Image.fromarray(np.ascontiguousarray(astronaut()[:224, 110:334])).save(other)
-    first, second = visit(), visit()
-    restore(first, people)
-    restore(second, other)
-    for page, name in ((first, "family"), (second, "other")):
-        page.wait_for_selector("#lk-slider img")
-        status = page.inner_text("#lk-status")
-        assert name in status
-        assert ("other" if name == "family" else "family") not in status
-    assert links(first)["Download"] != links(second)["Download"]
+def test_the_pages_own_policy_names_no_other_host(serve):
+    policy = serve().get("/healthz").headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "//" not in policy
+    assert "*" not in policy

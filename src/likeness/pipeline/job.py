@@ -29,10 +29,11 @@ from likeness.pipeline.resume import SegmentedWriter, Segments
 from likeness.pipeline.state import ClipState, Clock, Context, FrameResult, Models
 from likeness.pipeline.video import restore_video
 from likeness.pipeline.writers import Checkpoint, ClipWriter, PagesWriter, PhotoWriter, ResultWriter
+from likeness.stages.background.base import Progress as Tiles
 from likeness.stages.background.base import choose_upscale
 from likeness.types import Frame, MediaInfo, MediaKind
 
-Progress = Callable[[int, int | None], None]
+Progress = Callable[[int, int | None, int], None]  # steps done, all of them where known, faces so far
 Item = TypeVar("Item")
 
 
@@ -166,8 +167,7 @@ class Job:
 
     def _stream(self, reader: Reader, reference: Iterator[Frame] | None, writer: ResultWriter, upscale: int) -> None:
         """All frames that no earlier run wrote: restored, counted, written and compared."""
-        tiles = self.progress if self.kind == "photo" else None
-        state, context = ClipState(), Context(self.models, self.config, self.kind, upscale, tiles)
+        state, context = ClipState(), Context(self.models, self.config, self.kind, upscale, self._tiles())
         if writer.checkpoint:
             state, self.tally, self.cards = writer.checkpoint.state, writer.checkpoint.tally, writer.checkpoint.cards
             self.notes.append(f"resumed after {self.tally.frames} frames, where the last finished segment ended")
@@ -184,7 +184,14 @@ class Job:
                     with self.clock.stage("reference"):
                         self._compare(frame, result, reference)
                 if self.progress and self.kind != "photo":
-                    self.progress(self.tally.frames, reader.info.frames)
+                    self.progress(self.tally.frames, reader.info.frames, len(self.tally.faces))
+
+    def _tiles(self) -> Tiles | None:
+        """What the background of a photo calls for each tile."""
+        progress = self.progress
+        if progress is None or self.kind != "photo":
+            return None
+        return lambda done, total: progress(done, total, len(self.tally.faces))
 
     def _count(self, frame: Frame, result: FrameResult) -> list[FaceRecord]:
         """Adds a frame to the totals and the cards; returns the records of its faces."""

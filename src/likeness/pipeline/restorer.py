@@ -101,7 +101,8 @@ class Restorer:
             path: the input, which is never changed.
             folder: created where it is missing.
             reference: the true picture or clip, with which the report compares input and output.
-            progress: called for every frame of a clip with the number of frames done and, where known, of all.
+            progress: called for every frame of a clip with the number of frames done, where known of all, and the
+                number of faces found so far; for a photo, with the tiles of its background instead of frames.
 
         Raises:
             LikenessError: with a message of one line; no incomplete file is left.

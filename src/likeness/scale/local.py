@@ -26,7 +26,7 @@ from likeness.log import get_logger
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Progress = Callable[[int, int | None], None]
+Progress = Callable[[int, int | None, int], None]  # steps done, all of them where known, things found so far
 Work = Callable[[Task, Progress], Result]
 
 POLL = 0.05  # seconds between looks at the clock and at cancellation
@@ -88,14 +88,14 @@ class Pool(Generic[Task, Result]):
     def submit(
         self,
         task: Task,
-        progress: Progress = lambda done, total: None,
+        progress: Progress = lambda done, total, found: None,
         started: Callable[[], None] = lambda: None,
     ) -> Ticket[Task, Result]:
         """Queues a task.
 
         Args:
             task: anything that pickles.
-            progress: called in a thread of this process with the steps done and, where known, of all.
+            progress: called in a thread of this process with what the worker tells.
             started: called in that thread when a worker takes the task.
         """
         ticket: Ticket[Task, Result] = Ticket(task, progress, started)
@@ -269,7 +269,7 @@ def _work(connection: Connection, start: Callable[[], Work[Any, Any]], memory_mb
         except EOFError:
             return
         try:
-            result = work(task, lambda done, total: connection.send(("progress", (done, total))))
+            result = work(task, lambda *steps: connection.send(("progress", steps)))
         except Exception as error:  # the last net: whatever a decoder throws fails this task alone
             connection.send(("failed", _plain(error)))
         else:

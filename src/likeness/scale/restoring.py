@@ -70,8 +70,8 @@ class RestoreWork:
             for path in filter(None, (task.source, task.reference)):
                 check_size(path, self.limits)
 
-            def advance(done: int, total: int | None) -> None:
-                progress(done, total)
+            def advance(done: int, total: int | None, faces: int) -> None:
+                progress(done, total, faces)
                 _check_frames(task.source, max(done, total or 0), self.limits)
 
             photo = kind_of(task.source) == "photo"  # its steps are tiles, not frames

@@ -6,14 +6,16 @@ import asyncio
 import errno
 import io
 import shutil
+import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Response, UploadFile
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -163,6 +165,22 @@ def archive(job: JobHere, jobs: JobsHere) -> Response:
                 file.write(path, file_name(job, path))
     disposition = f"attachment; filename*=UTF-8''{quote(Path(job.name).stem)}.zip"
     return Response(packed.getvalue(), media_type="application/zip", headers={"Content-Disposition": disposition})
+
+
+@router.get("/zip/{ids}", response_class=StreamingResponse)
+def archives(ids: str, jobs: JobsHere) -> StreamingResponse:
+    """What the zips of several jobs hold, in one; their ids are joined by commas."""
+    found = [_job(id, jobs) for id in dict.fromkeys(ids.split(","))]
+    packed = tempfile.TemporaryFile()  # noqa: SIM115  (has no name, and is gone once it is sent)
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as file:
+        for number, job in enumerate(found, 1):
+            _finished(jobs, job, lambda jobs, job: jobs.output(job, "restored"))
+            for role in ROLES.values():
+                if path := jobs.output(job, role):
+                    file.write(path, f"{number} {Path(job.name).stem}/{file_name(job, path)}")
+    headers = {"Content-Disposition": 'attachment; filename="restored.zip"', "Content-Length": str(packed.tell())}
+    packed.seek(0)
+    return StreamingResponse(iter(partial(packed.read, 2**20), b""), 200, headers, "application/zip")
 
 
 @router.delete("/jobs/{id}", status_code=204)

@@ -20,7 +20,14 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
 OPEN = ("/healthz", "/readyz")  # without a token
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STRICT = "default-src 'none'; frame-ancestors 'none'; sandbox"
-_FILE = re.compile(r"/v1/jobs/([0-9a-f]{32})/(result|before|after|compare|cards|report|zip)")
+_FILE = re.compile(r"/v1/jobs/([0-9a-f]{32})/(?:result|before|after|compare|cards|report|zip)")
+_ZIP = re.compile(r"/v1/zip/([0-9a-f]{32}(?:,[0-9a-f]{32})*)")  # of several jobs
+_CAMERA = re.compile(r"/v1/(restore)")
+# Gradio's page needs inline scripts and styles, and eval; all of it comes from this server.
+_PAGE = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; form-action 'self'; base-uri 'self'; object-src 'none'; frame-ancestors 'self'"
+)
 _ID = re.compile(r"[\w-]{1,64}")
 _LOG = logging.getLogger("likeness.web.access")
 
@@ -106,16 +113,17 @@ class Guard:
         given = headers.get("authorization", "")
         if hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
             return True
-        file = _FILE.fullmatch(scope["path"])
+        found = next((m for pattern in (_FILE, _ZIP, _CAMERA) if (m := pattern.fullmatch(scope["path"]))), None)
         key = QueryParams(scope["query_string"]).get("key", "")
-        return file is not None and hmac.compare_digest(key.encode(), file_key(self.token, file[1]).encode())
+        return found is not None and hmac.compare_digest(key.encode(), file_key(self.token, found[1]).encode())
 
     def _too_large(self) -> JSONResponse:
         return refuse(413, f"the upload is larger than {self.body / 2**20:g} MB, the limit; send a smaller file")
 
 
 def file_key(token: str, id: str) -> str:
-    """What lets a browser, which sends no token, fetch the files of one job."""
+    """What lets a browser, which sends no token, fetch the files of one job, or of several in one zip, or restore
+    pictures of its camera (id "restore")."""
     return hmac.new(token.encode(), id.encode(), hashlib.sha256).hexdigest()
 
 
@@ -134,6 +142,7 @@ def add_headers(headers: MutableHeaders, path: str, id: str) -> None:
         headers["Content-Security-Policy"] = _STRICT
     else:
         headers["X-Frame-Options"] = "SAMEORIGIN"
+        headers["Content-Security-Policy"] = _PAGE
 
 
 class JsonFormatter(logging.Formatter):

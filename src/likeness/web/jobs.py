@@ -49,6 +49,7 @@ class Job:
         error: one sentence.
         outputs: names in the folder of results by role.
         done, total: frames of a clip, tiles of a photo.
+        faces: found so far.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Job:
     outputs: Mapping[str, str] = field(default_factory=dict)
     done: int = 0
     total: int | None = None
+    faces: int = 0
 
 
 class Jobs:
@@ -216,7 +218,7 @@ class Jobs:
         )
         ticket = self.pool.submit(
             task,
-            lambda done, total: self._change(job.id, stored=False, done=done, total=total),
+            lambda done, total, faces: self._change(job.id, stored=False, done=done, total=total, faces=faces),
             lambda: self._change(job.id, status="running", started=time.time()),
         )
         self._tickets[job.id] = ticket

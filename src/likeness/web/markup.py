@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
+from math import ceil
 from typing import Any
 
 from likeness.web.views import JobView, in_words
@@ -13,59 +14,93 @@ FIGURES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "lpips": "LPIPS", "identity_cosi
 FOOTER = """<footer class="lk-footer">A restored face is an estimate, no proof of who somebody is. Files are deleted
 after a while. Licence of the weights: non-commercial research only. Code: MIT.
 <a href="/docs">API</a></footer>"""
-CSS = """
-.gradio-container { max-width: 1000px !important; margin: 0 auto !important; }
-.gradio-container { --body-text-color-subdued: #52525b; --block-info-text-color: #52525b; }
-.dark .gradio-container { --body-text-color-subdued: #d4d4d8; --block-info-text-color: #d4d4d8; }
-.lk-row { margin: .5em 0; }
-.lk-row progress { width: 100%; height: .6em; accent-color: #2563eb; }
-.lk-error { color: #b91c1c; } .dark .lk-error { color: #fca5a5; }
-.lk-footer { margin-top: 2em; font-size: .85em; color: var(--body-text-color); }
-.lk-footer a, .lk-links a { color: #1d4ed8; text-decoration: underline; }
-.dark .lk-footer a, .dark .lk-links a { color: #93c5fd !important; }
-.lk-links { display: flex; flex-wrap: wrap; gap: 1em; margin: .5em 0; }
-.lk-media { max-width: 100%; border-radius: 6px; }
-.lk-faces { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: 1em;
-  list-style: none; padding: 0; margin: 0; }
-.lk-faces li { border: 1px solid var(--border-color-primary); border-radius: 6px; padding: .6em; }
-.lk-crops { background-repeat: no-repeat; width: 100%; aspect-ratio: 784 / 256; border-radius: 4px; }
-.lk-table td, .lk-table th { padding: .2em .8em .2em 0; text-align: left; }
-"""
+CAMERA = """<div id="lk-camera"><button type="button" id="lk-camera-toggle" class="lg primary" data-address="{address}">
+Start camera</button>
+<p role="status" id="lk-camera-status">Pictures of the camera are restored on this page's server and not kept.</p>
+<div class="lk-live"><figure><figcaption>Camera</figcaption><video id="lk-camera-before" muted playsinline
+aria-label="camera"></video></figure><figure><figcaption>Restored</figcaption><img id="lk-camera-result" alt="newest
+restored picture"></figure></div></div>"""
 
 
-def progress_rows(views: Sequence[JobView]) -> str:
-    """One row a file: its place in the queue, its steps and the time left, or how it ended."""
-    return f'<div role="status" aria-live="polite" id="lk-status">{"".join(map(_row, views))}</div>'
+def progress_rows(views: Sequence[JobView], clips: Collection[str]) -> str:
+    """One row a file: its place in the queue, its steps and the time left, or how it ended.
+
+    Args:
+        views: of the jobs.
+        clips: ids of those whose steps are frames.
+    """
+    busy = any(view.status in ("pending", "running") for view in views)
+    rows = "".join(_row(view, view.id in clips) for view in views)
+    return f'<div role="status" aria-busy="{str(busy).lower()}" id="lk-status">{rows}</div>'
 
 
-def _row(view: JobView) -> str:
-    name, done, total = escape(view.name), view.progress.done, view.progress.total
+def _row(view: JobView, clip: bool) -> str:
+    name = escape(view.name)
     if view.status == "pending":
-        return f'<div class="lk-row"><b>{name}</b>: waiting, {view.position or 0} before it</div>'
-    if view.status == "running":
-        steps = f"{done} of {total} steps" if total else (f"{done} steps" if done else "looking for faces")
-        left = f", about {view.seconds / done * (total - done):.0f} s left" if total and done else ""
+        before = view.position or 0
+        text = "next in the queue" if before == 0 else f"in the queue, {counted(before, 'file')} before it"
+    elif view.status == "running":
+        done, total = view.progress.done, view.progress.total
         value = f' value="{done / total:.3f}"' if total else ""
-        return (
-            f'<div class="lk-row"><b>{name}</b>: {steps}{left}'
-            f'<progress max="1"{value} aria-label="progress of {name}"></progress></div>'
-        )
-    if view.status == "done":
-        return f'<div class="lk-row"><b>{name}</b>: {escape(_friendly(view.summary or "done"))}</div>'
-    reason = escape(view.error or "stopped")
-    return f'<div class="lk-row"><b>{name}</b>: <span class="lk-error">{reason.removeprefix(f"{name}: ")}</span></div>'
+        text = f'{_steps(view, clip)}<progress max="1"{value} aria-label="progress of {name}"></progress>'
+    elif view.status == "done":
+        text = escape(_friendly(view.summary or "done"))
+    else:
+        text = f'<span class="lk-error">{escape(view.error or "stopped").removeprefix(f"{name}: ")}</span>'
+    return f'<div class="lk-row"><b>{name}</b>: {text}</div>'
+
+
+def _steps(view: JobView, clip: bool) -> str:
+    done, total = view.progress.done, view.progress.total
+    if not done:
+        return "looking for faces"
+    steps = f"{done} of {total}" if total else f"{done}"
+    found = f", {counted(view.progress.faces, 'face')} so far" if clip else ""
+    left = f", about {_duration(view.seconds / done * (total - done))} left" if total else ""
+    return f"{steps} {'frames' if clip else 'background tiles'}{found}{left}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{5 * ceil(seconds / 5)} s" if seconds < 90 else f"{ceil(seconds / 60)} min"
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 face", "2 faces"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _friendly(summary: str) -> str:
     return summary.partition("; route.skip_below=")[0]  # the page has a button for it
 
 
-def clip(url: str, kind: str, name: str) -> str:
-    """The comparison of a clip: one file with both pictures, which therefore stay in step."""
-    label = f"{escape(name)}, before on the left, after on the right"
-    if kind == "video":
-        return f'<video class="lk-media" src="{url}" controls loop playsinline aria-label="{label}"></video>'
-    return f'<img class="lk-media" src="{url}" alt="{label}">'
+def slider(before: str, after: str, name: str) -> str:
+    """Two pictures of one size on top of each other, and the input that moves the border between them."""
+    name = escape(name)
+    return (
+        f'<div class="lk-slider" id="lk-slider"><img src="{before}" alt="{name} before">'
+        f'<img src="{after}" alt="{name} after" class="lk-after"><span class="lk-line"></span>'
+        f'<input type="range" value="50" step="1" aria-label="before | after: how much of {name} shows before"></div>'
+        '<p class="lk-hint">Left: before. Right: after. Drag, or use the arrow keys.</p>'
+    )
+
+
+def pair(compare: str, kind: str, name: str) -> str:
+    """Before and after of a clip: the halves of its comparison, so that both play and look the same everywhere."""
+    halves = "".join(
+        f"<figure><figcaption>{side.capitalize()}</figcaption>{_half(compare, kind, side, escape(name))}</figure>"
+        for side in ("before", "after")
+    )
+    return f'<div class="lk-pair" id="lk-pair">{halves}</div>'
+
+
+def _half(url: str, kind: str, side: str, name: str) -> str:
+    if kind != "video":
+        return f'<img class="lk-{side}" src="{url}" alt="{name} {side}">'
+    muted = " muted" if side == "before" else ""
+    return (
+        f'<video class="lk-{side}" src="{url}" controls loop playsinline preload="auto"{muted} '
+        f'aria-label="{name} {side}"></video>'
+    )
 
 
 def links(files: Mapping[str, str]) -> str:

@@ -7,6 +7,8 @@ import hmac
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,16 @@ import gradio as gr
 from fastapi import FastAPI
 
 from likeness.errors import LikenessError
+from likeness.media.files import kind_of
 from likeness.media.naming import MEDIA_SUFFIXES
 from likeness.pipeline.config import RestorerConfig
 from likeness.web import markup
 from likeness.web.guard import file_key
-from likeness.web.jobs import RESULTS, UNFINISHED, Job, Jobs, stored_suffix
+from likeness.web.jobs import UNFINISHED, Job, Jobs, stored_suffix
 from likeness.web.views import include_from, view
-from likeness.web.work import AFTER, BEFORE
 
-SAMPLE = Path(__file__).with_name("sample.jpg")  # NASA portrait (public domain), degraded
+HERE = Path(__file__).parent
+SAMPLES = {"Sample photo": HERE / "sample.jpg", "Sample clip": HERE / "sample.mp4"}  # NASA portrait, public domain
 POLL = 0.3  # seconds
 AUTOMATIC = "automatic"
 TYPES = sorted(MEDIA_SUFFIXES)
@@ -39,12 +42,20 @@ def mount_page(app: FastAPI, jobs: Jobs, token: str, upload_mb: int) -> None:
         auth_message="Any name; the password is the server's token." if token else None,
         max_file_size=upload_mb * 2**20,
         footer_links=[],
+        run_history=False,
         ssr_mode=False,
         enable_monitoring=False,
-        css=markup.CSS,
+        css_paths=HERE / "page.css",
+        head=f"<script>{(HERE / 'page.js').read_text()}</script>",
         theme=gr.themes.Default(
             primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+        ).set(  # AA contrast
+            button_primary_background_fill="*primary_700",
+            button_primary_background_fill_dark="*primary_700",
+            link_text_color="*primary_700",
+            link_text_color_dark="*primary_300",
         ),
+        i18n=gr.I18n(en={"common.upload": "Add files"}),
     )
 
 
@@ -99,7 +110,7 @@ class Page:
     ) -> AsyncIterator[tuple[Any, ...]]:
         """Queues the files and follows them to their end; yields status, ids and the choice of results."""
         if not files:
-            raise gr.Error("Choose a photo, video or GIF first.", title="No file")
+            raise gr.Error("Choose a photo, video or GIF, and wait until it is listed.", title="No file yet")
         if reference and len(files) > 1:
             raise gr.Error("A reference belongs to one file; restore that file alone.", title="Several files")
         words, truth = option_words(*controls), None if reference is None else Path(reference)
@@ -128,21 +139,28 @@ class Page:
             yield step
 
     async def _follow(self, new: list[str], ids: list[str]) -> AsyncIterator[tuple[Any, ...]]:
-        ids, last = [*new, *ids], None
+        ids, last, chosen = [*ids, *new], None, False
+        clips = {id for id in new if (job := self.jobs.get(id)) and _is_clip(self.jobs.folder(job) / job.source)}
         while True:
             found = [job for id in new if (job := self.jobs.get(id))]
-            shown = markup.progress_rows([view(self.jobs, job) for job in found])
+            done = [job for id in ids if (job := self.jobs.get(id)) and job.status == "done"]
             over = all(job.status not in UNFINISHED for job in found)
+            shown = markup.progress_rows([view(self.jobs, job) for job in found], clips)
+            if over and len(done) > 1:
+                all_of_them = ",".join(job.id for job in done)
+                shown += markup.links({"All results (zip)": f"/v1/zip/{all_of_them}{self._key(all_of_them)}"})
+            if (shown, len(done)) != last:
+                last = shown, len(done)
+                numbered = [(f"{n}. {job.name}", job.id) for n, job in enumerate(done, 1)]
+                first = next((job.id for job in done if job.id in new), None)
+                value: dict[str, Any] = (
+                    {"value": first} if first and not chosen else {}
+                )  # after that, the person chooses
+                chosen = chosen or first is not None
+                yield shown, ids, gr.Radio(numbered, visible=len(done) > 1, **value)
             if over:
-                break
-            if shown != last:
-                last = shown
-                yield shown, ids, gr.skip()
+                return
             await asyncio.sleep(POLL)
-        done = [job for id in ids if (job := self.jobs.get(id)) and job.status == "done"]
-        first = next((job.id for job in done if job.id in new), done[0].id if done else None)
-        numbered = [(f"{len(done) - n}. {job.name}", job.id) for n, job in enumerate(done)]
-        yield shown, ids, gr.Radio(numbered, value=first, visible=len(done) > 1)
 
     def stop(self, ids: list[str]) -> None:
         """Cancels what this page started."""
@@ -150,90 +168,104 @@ class Page:
             self.jobs.cancel(id)
 
     def show(self, id: str | None) -> tuple[Any, ...]:
-        """A result: slider, clip, faces, button and downloads."""
+        """A result: before | after, downloads, faces, and the button that includes small ones."""
         job = self.jobs.get(id) if id else None
         report = self.jobs.report(job) if job else None
         if job is None or report is None:
-            return gr.ImageSlider(visible=False), "", "", gr.Button(visible=False), ""
-        photo, bound = report["input"]["kind"] == "photo", include_from(report)
-        compare = self._url(job, "compare")
-        media = "" if photo or "compare" not in job.outputs else markup.clip(compare, report["input"]["kind"], job.name)
-        small = gr.Button(f"Include small faces (from {bound} px)", visible=bound is not None)
+            return "<p>This result was deleted; restore the file again.</p>" if id else "", gr.Button(visible=False)
+        kind, url = report["input"]["kind"], partial(self._url, job.id)
+        if kind == "photo":
+            picture = markup.slider(url("before"), url("after"), job.name)
+        else:
+            picture = markup.pair(url("compare"), kind, job.name)
         files = {"Download": "result", "Before | after": "compare", "Face cards": "cards", "All (zip)": "zip"}
-        urls = {
-            label: self._url(job, name) for label, name in files.items() if name != "compare" or name in job.outputs
-        }
-        cards = self._url(job, "cards") if "cards" in job.outputs else None
-        return self._slider(job, photo), media, markup.faces(report, cards), small, markup.links(urls)
+        urls = {label: url(name) for label, name in files.items() if name in ("result", "zip", *job.outputs)}
+        faces = markup.faces(report, url("cards") if "cards" in job.outputs else None)
+        bound = include_from(report)
+        small = gr.Button(f"Include small faces (from {bound} px)", visible=bound is not None)
+        return f"<h2>{escape(job.name)}</h2>{picture}{markup.links(urls)}{faces}", small
 
-    def _slider(self, job: Job, photo: bool) -> gr.ImageSlider:
-        if not photo:
-            return gr.ImageSlider(visible=False)
-        folder = Path(tempfile.mkdtemp())  # Gradio serves files of the temporary folder alone
-        pair = [str(shutil.copy(self.jobs.folder(job) / RESULTS / name, folder)) for name in (BEFORE, AFTER)]
-        return gr.ImageSlider((pair[0], pair[1]), visible=True)
+    def _url(self, id: str, name: str) -> str:
+        return f"/v1/jobs/{id}/{name}{self._key(id)}"
 
-    def _url(self, job: Job, name: str) -> str:
-        key = f"?key={file_key(self.token, job.id)}" if self.token else ""
-        return f"/v1/jobs/{job.id}/{name}{key}"
+    def _key(self, subject: str) -> str:
+        return f"?key={file_key(self.token, subject)}" if self.token else ""
+
+    def camera(self) -> str:
+        """The camera's tab."""
+        return markup.CAMERA.format(address=f"/v1/restore{self._key('restore')}")
+
+
+def _is_clip(path: Path) -> bool:
+    try:
+        return kind_of(path) != "photo"  # by its first bytes; nothing is decoded
+    except LikenessError:
+        return False  # its worker says what is wrong
 
 
 def build_page(jobs: Jobs, token: str) -> gr.Blocks:
     """The layout, and which control calls what."""
-    page, start = Page(jobs, token), RestorerConfig()
+    page = Page(jobs, token)
     with gr.Blocks(title="Likeness", analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
-        ids = gr.State([])
         with gr.Row():
             gr.Markdown("# Likeness\nRestores faces in photos, videos and GIFs without changing the person.")
             theme = gr.Button("Dark / light", size="sm", scale=0, min_width=110)
-        files = gr.File(
-            file_count="multiple", file_types=TYPES, label="Photos, videos or GIFs", height=150, elem_id="lk-files"
-        )
-        with gr.Row():
-            go = gr.Button("Restore", variant="primary", elem_id="lk-go")
-            stop = gr.Button("Stop", elem_id="lk-stop")
-            sample = gr.Button("Try a sample", elem_id="lk-sample")
-        with gr.Row():
-            preset = gr.Radio(["speed", "balanced", "quality"], value=start.preset, label="Preset")
-            strength = gr.Slider(0, 1, start.strength, step=0.05, label="Strength", info="0: the input, 1: restored")
-        with gr.Accordion("More", open=False, elem_id="lk-more"):
-            fidelity = gr.Slider(
-                0, 1, start.expert_t.fidelity, step=0.05, label="Fidelity", info="1: closest to the input"
-            )
-            mask = gr.Radio(["head", "face"], value=start.composite.mask, label="What is pasted")
-            background = gr.Dropdown(
-                [AUTOMATIC, "lanczos", "waifu2x"], value=AUTOMATIC, label="Background", info="lanczos: enlarged only"
-            )
-            smallest = gr.Slider(
-                20, 100, start.route.skip_below, step=5, label="Smallest face (px)", info="twice the eye distance"
-            )
-            reference = gr.File(
-                file_types=TYPES, label="Reference: the true picture or clip, to compare with", height=120,
-                elem_id="lk-reference",
-            )  # fmt: skip
-        status = gr.HTML()
-        results = gr.Radio([], label="Results", visible=False, elem_id="lk-results")
-        slider = gr.ImageSlider(
-            label="Before | after", visible=False, interactive=False, type="filepath", buttons=["fullscreen"],
-            elem_id="lk-slider",
-        )  # fmt: skip
-        media, links = gr.HTML(), gr.HTML()
-        include = gr.Button("Include small faces", visible=False, elem_id="lk-include")
-        faces = gr.HTML()
+        with gr.Tab("Files"):
+            _files_tab(page)
+        with gr.Tab("Camera"):
+            gr.HTML(page.camera())
         gr.HTML(markup.FOOTER)
-
-        controls = [preset, strength, fidelity, mask, background, smallest]
-        hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        shown = [slider, media, faces, include, links]
-        many: dict[str, Any] = {"concurrency_limit": None, **hidden}
-        go.click(page.restore, [files, reference, ids, *controls], [status, ids, results], **many).then(
-            page.show, results, shown, **hidden
-        )
-        include.click(page.include, [results, ids], [status, ids, results], **many).then(
-            page.show, results, shown, **hidden
-        )
-        results.input(page.show, results, shown, **hidden)
-        stop.click(page.stop, ids, **hidden)
-        sample.click(lambda: [str(shutil.copy(SAMPLE, tempfile.mkdtemp()))], None, files, **hidden)
         theme.click(None, js="() => { document.body.classList.toggle('dark') }")
     return blocks
+
+
+def _files_tab(page: Page) -> None:
+    start, ids = RestorerConfig(), gr.State([])
+    files = gr.File(
+        file_count="multiple", file_types=TYPES, label="Photos, videos or GIFs: drop, choose or paste", height=200,
+        elem_id="lk-files",
+    )  # fmt: skip
+    with gr.Row():
+        go = gr.Button("Restore", variant="primary", min_width=120, elem_id="lk-go")
+        stop = gr.Button("Stop", min_width=120, elem_id="lk-stop")
+        samples = [gr.Button(name, min_width=120, elem_classes="lk-sample") for name in SAMPLES]
+    with gr.Row():
+        preset = gr.Radio(["speed", "balanced", "quality"], value=start.preset, label="Preset", min_width=280)
+        strength = gr.Slider(
+            0, 1, start.strength, step=0.05, label="Strength", info="0: the input, 1: restored", min_width=280
+        )
+    with gr.Accordion("More", open=False, elem_id="lk-more"):
+        fidelity = gr.Slider(0, 1, start.expert_t.fidelity, step=0.05, label="Fidelity", info="1: closest to the input")
+        mask = gr.Radio(["head", "face"], value=start.composite.mask, label="What is pasted")
+        background = gr.Dropdown(
+            [AUTOMATIC, "lanczos", "waifu2x"], value=AUTOMATIC, label="Background", info="lanczos: enlarged only"
+        )
+        smallest = gr.Slider(
+            10, 100, start.route.skip_below, step=1, label="Smallest face (px)", info="twice the eye distance"
+        )
+        reference = gr.File(
+            file_types=TYPES, label="Reference: the true picture or clip, to compare with", height=120,
+            elem_id="lk-reference",
+        )  # fmt: skip
+    status = gr.HTML(elem_id="lk-progress")
+    results = gr.Radio([], label="Results", visible=False, elem_id="lk-results")
+    shown = gr.HTML()
+    include = gr.Button("Include small faces", visible=False, elem_id="lk-include")
+
+    controls = [preset, strength, fidelity, mask, background, smallest]
+    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    run: dict[str, Any] = {
+        "fn": page.restore, "inputs": [files, reference, ids, *controls], "outputs": [status, ids, results],
+        "concurrency_limit": None, **hidden,
+    }  # fmt: skip
+    go.click(**run)
+    for button, path in zip(samples, SAMPLES.values(), strict=True):
+        copied = partial(_copies, path)
+        button.click(copied, None, files, **hidden).then(**run)
+    include.click(page.include, [results, ids], [status, ids, results], concurrency_limit=None, **hidden)
+    results.change(page.show, results, [shown, include], **hidden)
+    stop.click(page.stop, ids, **hidden)
+
+
+def _copies(path: Path) -> list[str]:
+    return [str(shutil.copy(path, tempfile.mkdtemp()))]  # Gradio serves files of the temporary folder alone

@@ -28,6 +28,8 @@ from likeness.web.guard import Guard, JsonFormatter
 from likeness.web.jobs import Jobs
 from likeness.web.work import WebWork
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass
 class ServeConfig:
@@ -153,8 +155,9 @@ def serve(words: Sequence[str]) -> int:
     token = os.environ.get("LIKENESS_TOKEN", "")
     check_access(settings, token)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(logging.Formatter("%(message)s") if sys.stderr.isatty() else JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    _LOG.info("the networks load; then open http://%s:%d in a browser", settings.host, settings.port)
     with tempfile.TemporaryDirectory(prefix="likeness-") as temporary:
         root = Path(settings.jobs or temporary).absolute()
         _keep_temporary_files_in(root)

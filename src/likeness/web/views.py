@@ -17,6 +17,7 @@ class JobProgress(BaseModel):
 
     done: int
     total: int | None = Field(description="null where it is not known")
+    faces: int = Field(description="found so far in a clip")
 
 
 class FaceView(BaseModel):
@@ -59,7 +60,7 @@ def view(jobs: Jobs, job: Job) -> JobView:
         name=job.name,
         status=job.status,  # type: ignore[arg-type]
         position=jobs.position(job.id),
-        progress=JobProgress(done=job.done, total=job.total),
+        progress=JobProgress(done=job.done, total=job.total, faces=job.faces),
         seconds=0.0 if job.started is None else round(end - job.started, 2),
         error=job.error,
         summary=report["summary"] if report else None,
