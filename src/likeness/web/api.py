@@ -207,7 +207,9 @@ class _Figures(Collector):
     def collect(self) -> list[Metric]:
         """Jobs by status, and workers."""
         kept = GaugeMetricFamily("likeness_jobs", "Jobs that are kept, by status", labels=["status"])
-        ended = SummaryMetricFamily("likeness_job_seconds", "Work on jobs that ended since the start", labels=["status"])
+        ended = SummaryMetricFamily(
+            "likeness_job_seconds", "Work on jobs that ended since the start", labels=["status"]
+        )
         for status, count in self.jobs.counts().items():
             kept.add_metric([status], count)
             if status not in UNFINISHED:
