@@ -80,7 +80,7 @@ FILES: dict[str, tuple[str, Make]] = {
     "SVG with a script": ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"),
     "SVG in UTF-16": ("a.png", "<svg onload='alert(1)'/>".encode("utf-16")),
     "SVG that reads a file": ("a.svg", lambda s: f'<!DOCTYPE a [<!ENTITY x SYSTEM "{s}">]><svg>&x;</svg>'.encode()),
-    "entities that grow": ("a.svg", b'<!DOCTYPE a [<!ENTITY b "bb">' + b'<!ENTITY c "&b;&b;">' * 50 + b"]><svg>&c;</svg>"),
+    "entities that grow": ("a.svg", b'<!DOCTYPE a [' + b'<!ENTITY c "&b;&b;">' * 50 + b"]><svg>&c;</svg>"),
     "HTML": ("a.png", b"<!doctype html>" + SCRIPT),
     "zip": ("a.zip", zipped("a.png")),
     "zip of ../": ("a.png", zipped("../../../a.png")),
