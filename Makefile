@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all test-web lint docs schema clean
+.PHONY: demo test test-all test-web test-load lint docs schema clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,6 +37,10 @@ test-web: $(STAMP)  ## the page in a browser; installs Debian's Chromium and pla
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt playwright
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/web
+
+test-load: $(STAMP)  ## a server under load, killed and without room; writes experiments/load
+	$(BIN)/python experiments/load/server_load.py
+	$(BIN)/python experiments/load/server_photo.py
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache

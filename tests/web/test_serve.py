@@ -53,6 +53,13 @@ def port() -> int:
         return free.getsockname()[1]
 
 
+def picture() -> bytes:
+    """A green PNG."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), (9, 99, 9)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def moving(count: int) -> bytes:
     """A GIF of grey frames."""
     frames = [Image.fromarray(np.full((96, 128, 3), 60 + n % 120, np.uint8)) for n in range(count)]
@@ -94,9 +101,7 @@ def check_the_api(client: httpx.Client) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Authorization": "Basic eDp5"}):
         assert client.post("/v1/restore", files={"file": b""}, headers=headers).status_code == 401
     assert client.get("/v1/jobs/x", headers={"X-Request-ID": "my-id"}).status_code == 401
-    picture = io.BytesIO()
-    Image.new("RGB", (64, 64), (9, 99, 9)).save(picture, "PNG")
-    answer = client.post("/v1/restore", files={"file": ("a.png", picture.getvalue())}, headers=BEARER)
+    answer = client.post("/v1/restore", files={"file": ("a.png", picture())}, headers=BEARER)
     assert answer.status_code == 200
     assert Image.open(io.BytesIO(answer.content)).size == (128, 128)
 
@@ -129,13 +134,21 @@ def check_the_end(process: subprocess.Popen[bytes], client: httpx.Client, id: st
             for line in events.iter_lines():
                 seen.append(line)
 
-    thread = threading.Thread(target=follow)
-    thread.start()
-    while not any('"status":"running"' in line for line in list(seen)):
+    def restore() -> None:
+        with pytest.raises(httpx.TransportError):  # it waits behind the job, and is cut off
+            client.post("/v1/restore", files={"file": ("a.png", picture())}, headers=BEARER)
+
+    threads = [threading.Thread(target=follow), threading.Thread(target=restore)]
+    for thread in threads:
+        thread.start()
+    while client.get("/healthz").status_code == 200 and not any('"status":"running"' in line for line in list(seen)):
+        time.sleep(0.05)
+    while 'likeness_jobs{status="pending"} 1.0' not in client.get("/metrics", headers=BEARER).text:
         time.sleep(0.05)
     begun = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) in (0, -signal.SIGTERM)  # uvicorn raises the signal again after its end
     assert time.monotonic() - begun < 15
-    thread.join(10)
-    assert not thread.is_alive()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()

@@ -90,6 +90,7 @@ class Guard:
             pass  # answered below
         finally:
             if fault and not status:
+                fault.headers["Connection"] = "close"  # the rest of the body is not read
                 await fault(scope, receive, marked)
             ms = round(1000 * (time.perf_counter() - begun), 1)
             _LOG.info("%s %s", scope["method"], path, extra={"status": status, "ms": ms})

@@ -176,5 +176,5 @@ def _keep_temporary_files_in(root: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # of a killed server
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.tempdir = str(folder)
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["TMPDIR"] = os.environ["GRADIO_TEMP_DIR"] = str(folder)  # of the workers, and of Gradio
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
