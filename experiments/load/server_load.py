@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import random
 import signal
@@ -360,6 +361,7 @@ PARTS: dict[str, Callable[[ServerLoadOptions, Path], dict[str, str]]] = {"busy":
 
 def run(options: ServerLoadOptions) -> None:
     """Runs the parts and writes a table of each."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every request
     for name in options.parts:
         load = os.getloadavg()[0]
         with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@ The photo has 640 x 480 pixels. Networks are loaded before; `Restorer.file` is w
 
 from __future__ import annotations
 
+import logging
 import statistics
 import sys
 import tempfile
@@ -99,6 +100,7 @@ def measure(options: ServerPhotoOptions, folder: Path) -> dict[str, list[float]]
 
 def run(options: ServerPhotoOptions) -> None:
     """Measures and writes the table."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every request
     with tempfile.TemporaryDirectory() as folder:
         times = measure(options, Path(folder))
     medians = {name: statistics.median(seconds) for name, seconds in times.items()}
