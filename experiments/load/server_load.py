@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
+from typing import Self
 
 import cv2
 import numpy as np
@@ -146,15 +147,29 @@ class Server:
         self.command = [*before, *serve, *words]
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
         self.gone: type[Exception] = httpx.TransportError
-        self.process: subprocess.Popen[bytes]
+        self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, status: int = 200) -> None:
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop(signal.SIGKILL)
+
+    @property
+    def pid(self) -> int:
+        """Of the server's process."""
+        if self.process is None:
+            raise Failure("the server does not run")
+        return self.process.pid
+
+    def start(self) -> None:
         """Starts it and waits for a worker."""
-        self.process = subprocess.Popen(self.command, stderr=subprocess.DEVNULL)
+        self.process = process = subprocess.Popen(self.command, stderr=subprocess.DEVNULL)
         for _ in range(1200):
-            expect(self.process.poll() is None, "the server ended while it started")
+            expect(process.poll() is None, "the server ended while it started")
             try:
-                if self.http.get("/readyz").status_code == status:
+                if self.http.get("/readyz").status_code == 200:
                     return
             except self.gone:
                 pass
@@ -163,8 +178,9 @@ class Server:
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Ends it."""
-        self.process.send_signal(how)
-        self.process.wait(60)
+        if self.process:
+            self.process.send_signal(how)
+            self.process.wait(60)
 
     def post(self, number: int, seed: int) -> str | None:
         """Uploads the file of a number; returns the job's id, or None where the queue is full."""
@@ -196,7 +212,7 @@ class Server:
         """Resident MB of the server and of all its workers."""
         import psutil
 
-        server = psutil.Process(self.process.pid)
+        server = psutil.Process(self.pid)
         sizes = [p.memory_info().rss / 2**20 for p in (server, *server.children(recursive=True))]
         return sizes[0], sum(sizes[1:])
 
@@ -226,38 +242,36 @@ def health(server: Server, every: float = 0.1) -> Iterator[list[float]]:
 
 def busy(options: ServerLoadOptions, folder: Path) -> dict[str, str]:
     """Many clients at once, each with a share of the jobs, all sent before the first is collected."""
-    server = Server(folder, f"workers={options.workers}", f"queue={options.queue}")
-    ends, full, warm = Counter[str](), Counter[str](), list[tuple[float, float]]()
+    ended, full, warm = list[str](), list[int](), list[tuple[float, float]]()
 
     def client(first: int) -> None:
         numbers, ids = range(first, options.jobs + 1, options.clients), dict[int, str]()
         for number in numbers:
             while (id := server.post(number, options.seed)) is None:
-                full["429"] += 1
+                full.append(number)
             ids[number] = id
         for number, id in ids.items():
-            ends[server.check(id, number)] += 1
+            ended.append(server.check(id, number))
             expect(server.http.delete(f"/v1/jobs/{id}").status_code == 204, f"job {number} cannot be deleted")
-            if sum(ends.values()) >= options.jobs // 4 and not warm:
+            if len(ended) >= options.jobs // 4 and not warm:
                 warm.append(server.memory())
 
-    server.start()
-    begun = time.monotonic()
-    with health(server) as times, ThreadPoolExecutor(options.clients) as threads:
-        list(threads.map(client, range(1, options.clients + 1)))
-    seconds = time.monotonic() - begun
-    time.sleep(3)
-    after, left = server.memory(), len([p for p in folder.iterdir() if not p.name.startswith(".")])
-    server.stop()
-    broken = len([n for n in range(1, options.jobs + 1) if KINDS[n % len(KINDS)] == "broken"])
+    with Server(folder, f"workers={options.workers}", f"queue={options.queue}") as server:
+        begun = time.monotonic()
+        with health(server) as times, ThreadPoolExecutor(options.clients) as threads:
+            list(threads.map(client, range(1, options.clients + 1)))
+        seconds = time.monotonic() - begun
+        time.sleep(3)
+        after, left = server.memory(), len([p for p in folder.iterdir() if not p.name.startswith(".")])
+    ends, broken = Counter(ended), len([n for n in range(1, options.jobs + 1) if KINDS[n % len(KINDS)] == "broken"])
     expect(ends == {"right": options.jobs - broken, "broken, refused": broken}, f"jobs ended as {dict(ends)}")
-    expect(full["429"], "the queue was never full")
+    expect(full, "the queue was never full")
     expect(left == 0, f"{left} folders are left")
     growth = [100 * (b / a - 1) for a, b in zip(warm[0], after, strict=True)]
     return {
         "jobs, clients, workers": f"{options.jobs}, {options.clients}, {options.workers}",
         "right result / broken file, refused": f"{ends['right']} / {ends['broken, refused']}",
-        "answers 429, each with Retry-After": str(full["429"]),
+        "answers 429, each with Retry-After": str(len(full)),
         "seconds": f"{seconds:.0f}",
         "/healthz: median / p95 / worst": " / ".join(f"{np.percentile(times, p):.0f} ms" for p in (50, 95, 100)),
         "memory after a quarter, at the end: server": f"{warm[0][0]:.0f} MB, {after[0]:.0f} MB ({growth[0]:+.1f} %)",
@@ -282,22 +296,19 @@ def kills(options: ServerLoadOptions, folder: Path) -> dict[str, str]:
             time.sleep(0.5)
 
     for _ in range(options.kills):
-        server.start()
         moment = moments.uniform(0.2, 4)
-        with ThreadPoolExecutor(4) as threads:
+        with ThreadPoolExecutor(4) as threads, server:
             running = [threads.submit(client, n) for n in range(4)]
             time.sleep(moment)
             states = [json.loads(path.read_text())["status"] for path in folder.glob("*/job.json")]
-            server.stop(signal.SIGKILL)
         for thread in running:
             thread.result()
         told.append(f"{moment:.1f} s")
         unfinished.append(sum(state in ("pending", "running") for state in states))
-    server.start()
-    ends = Counter(server.check(id, number) for number, id in accepted.items())
-    expect(set(ends) == {"right", "broken, refused"}, f"jobs ended as {dict(ends)}")
-    died = workers_killed(server, options)
-    server.stop()
+    with server:
+        ends = Counter(server.check(id, number) for number, id in accepted.items())
+        expect(set(ends) == {"right", "broken, refused"}, f"jobs ended as {dict(ends)}")
+        died = workers_killed(server, options)
     return {
         "server killed after": ", ".join(told),
         "jobs unfinished at that moment": ", ".join(map(str, unfinished)),
@@ -308,13 +319,13 @@ def kills(options: ServerLoadOptions, folder: Path) -> dict[str, str]:
 
 
 def workers_killed(server: Server, options: ServerLoadOptions) -> int:
-    """Kills all workers amid twelve jobs; returns how many failed, which are at most one a worker."""
+    """Kills all workers amid a dozen clips; returns how many failed, which are at most one a worker."""
     import psutil
 
-    jobs = {n: server.post(n, options.seed) or "" for n in range(4000, 4030) if KINDS[n % len(KINDS)] == ".mp4"}
+    jobs = {n: server.post(n, options.seed) or "" for n in range(4000, 4060) if KINDS[n % len(KINDS)] == ".mp4"}
     while server.http.get("/metrics").text.count('likeness_jobs{status="running"} 0.0'):
         time.sleep(0.01)
-    for process in psutil.Process(server.process.pid).children():
+    for process in psutil.Process(server.pid).children():
         if "spawn_main" in " ".join(process.cmdline()):
             process.kill()
     ends = Counter(server.check(id, number) for number, id in jobs.items())
@@ -326,27 +337,25 @@ def workers_killed(server: Server, options: ServerLoadOptions) -> int:
 def disk(options: ServerLoadOptions, folder: Path) -> dict[str, str]:
     """The jobs lie on a disk of 2 MB, which a name space of the server's own holds."""
     mount = f'mount -t tmpfs -o size=2m tmpfs "{folder}" && exec "$@"'
-    server = Server(folder, "page=false", before=["unshare", "-rm", "sh", "-c", mount, "sh"])
-    server.start()
     picture = io.BytesIO()
     Image.fromarray(np.vstack([draw(1, options.seed)] * 3)).save(picture, "PNG")
     ends, ids = Counter[str](), list[str]()
-    for _ in range(20):
-        answer = server.http.post("/v1/jobs", files={"file": ("0001.png", picture.getvalue())})
-        if answer.status_code == 507:
-            expect("no room" in answer.json()["detail"], answer.text)
-            ends["507"] += 1
-            continue
-        ids.append(answer.json()["id"])
-        while (job := server.http.get(f"/v1/jobs/{ids[-1]}").json())["status"] in ("pending", "running"):
-            time.sleep(0.1)
-        expect(job["status"] == "done" or "No space left" in job["error"], str(job))
-        ends[job["status"]] += 1
-    for id in ids:
-        expect(server.http.delete(f"/v1/jobs/{id}").status_code == 204, "a job cannot be deleted")
-    id = server.post(1, options.seed) or ""
-    expect(server.check(id, 1) == "right", "the server does not go on")
-    server.stop()
+    with Server(folder, "page=false", before=["unshare", "-rm", "sh", "-c", mount, "sh"]) as server:
+        for _ in range(20):
+            answer = server.http.post("/v1/jobs", files={"file": ("0001.png", picture.getvalue())})
+            if answer.status_code == 507:
+                expect("no room" in answer.json()["detail"], answer.text)
+                ends["507"] += 1
+                continue
+            ids.append(answer.json()["id"])
+            while (job := server.http.get(f"/v1/jobs/{ids[-1]}").json())["status"] in ("pending", "running"):
+                time.sleep(0.1)
+            expect(job["status"] == "done" or "No space left" in job["error"], str(job))
+            ends[job["status"]] += 1
+        for id in ids:
+            expect(server.http.delete(f"/v1/jobs/{id}").status_code == 204, "a job cannot be deleted")
+        id = server.post(1, options.seed) or ""
+        expect(server.check(id, 1) == "right", "the server does not go on")
     expect(ends["done"] and ends["failed"] and ends["507"], f"uploads ended as {dict(ends)}")
     return {
         "uploads: done / failed for want of room, with a sentence / refused, 507": " / ".join(
