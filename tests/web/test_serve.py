@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -130,7 +131,10 @@ def check_the_end(process: subprocess.Popen[bytes], client: httpx.Client, id: st
     seen = list[str]()
 
     def follow() -> None:
-        with client.stream("GET", f"/v1/jobs/{id}/events", headers=BEARER) as events:
+        with (
+            contextlib.suppress(httpx.TransportError),  # the stream is cut off
+            client.stream("GET", f"/v1/jobs/{id}/events", headers=BEARER) as events,
+        ):
             for line in events.iter_lines():
                 seen.append(line)
 
