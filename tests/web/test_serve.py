@@ -10,8 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -142,9 +142,8 @@ def check_the_end(process: subprocess.Popen[bytes], client: httpx.Client, id: st
         with pytest.raises(httpx.TransportError):  # it waits behind the job, and is cut off
             client.post("/v1/restore", files={"file": ("a.png", picture())}, headers=BEARER)
 
-    threads = [threading.Thread(target=follow), threading.Thread(target=restore)]
-    for thread in threads:
-        thread.start()
+    threads = ThreadPoolExecutor(2)
+    clients = [threads.submit(follow), threads.submit(restore)]
     while client.get("/healthz").status_code == 200 and not any('"status":"running"' in line for line in list(seen)):
         time.sleep(0.05)
     while 'likeness_jobs{status="pending"} 1.0' not in client.get("/metrics", headers=BEARER).text:
@@ -153,6 +152,5 @@ def check_the_end(process: subprocess.Popen[bytes], client: httpx.Client, id: st
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) in (0, -signal.SIGTERM)  # uvicorn raises the signal again after its end
     assert time.monotonic() - begun < 15
-    for thread in threads:
-        thread.join(10)
-        assert not thread.is_alive()
+    for waiting in clients:
+        waiting.result(10)
