@@ -112,8 +112,7 @@ def make_file(number: int, seed: int) -> tuple[str, bytes]:
             write_clip(path, frames, 10)
         else:
             pages = [Image.fromarray(frame) for frame in frames]
-            more = {"save_all": True, "append_images": pages[1:], "duration": 80} if kind == ".gif" else {}
-            pages[0].save(path, **more)
+            pages[0].save(path, save_all=kind == ".gif", append_images=pages[1:], duration=80)
         content = path.read_bytes()
     return f"{number:04}{suffix}", content[: len(content) // 2] if kind == "broken" else content
 

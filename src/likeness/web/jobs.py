@@ -10,7 +10,7 @@ import json
 import secrets
 import shutil
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from dataclasses import asdict, dataclass, field, replace
@@ -86,7 +86,7 @@ class Jobs:
         self, root: Path, pool: Pool[RestoreTask, FileResult], owner: Sequence[str], queue: int, ttl: float
     ) -> None:
         self.root, self.pool, self.owner, self.queue, self.ttl = root, pool, tuple(owner), queue, ttl
-        self.ended, self.worked = Counter[str](), Counter[str]()
+        self.ended, self.worked = Counter[str](), defaultdict[str, float](float)
         self._jobs: dict[str, Job] = {}
         self._tickets: dict[str, Ticket[RestoreTask, FileResult]] = {}
         self._lock, self._closing = RLock(), Event()
