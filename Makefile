@@ -7,7 +7,7 @@ MAKEFLAGS += --jobs=2  # the linters run beside the tests
 APT := apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20
 GET_CHROMIUM := $(APT) update && $(APT) install -y --no-install-recommends chromium
 
-.PHONY: demo test unit test-all unit-all test-web lint docs schema clean
+.PHONY: demo test unit test-all unit-all test-web test-load lint docs schema clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -47,6 +47,10 @@ test-web: $(STAMP)  ## the page in Chromium, which is installed where it is miss
 	else \
 		echo "The browser tests did not run: there is no Chromium, and apt-get could not install it."; \
 	fi
+
+test-load: $(STAMP)  ## a server under load, killed and without room; writes experiments/load
+	$(BIN)/python experiments/load/server_load.py
+	$(BIN)/python experiments/load/server_photo.py
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache

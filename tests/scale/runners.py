@@ -29,5 +29,17 @@ def start():
     return work
 
 
+def start_writing():
+    """Tasks are restorations; the worker writes into their folder without end."""
+
+    def work(task, progress):
+        while True:
+            task.folder.mkdir(parents=True, exist_ok=True)
+            (task.folder / "a").write_text("x")
+            progress(1, None)
+
+    return work
+
+
 def broken():
     raise WeightsError("expert_f: no such file")

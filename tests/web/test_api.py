@@ -8,6 +8,7 @@ import logging
 import zipfile
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from likeness.errors import ConfigError
 from likeness.web.guard import JsonFormatter, file_key
@@ -232,7 +233,16 @@ def test_health_metrics_and_docs(client):
     client.app.state.jobs.pool.ready = 0
     assert client.get("/readyz").status_code == 503
     done(client, post(client))
-    assert 'likeness_jobs{status="done"} 1.0' in client.get("/metrics").text
+    done(client, post(client, PNG + b"bad"))
+    figures = {
+        (sample.name, sample.labels.get("status")): sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+    }
+    assert [figures[("likeness_jobs", s)] for s in ("done", "failed", "running")] == [1, 1, 0]
+    assert [figures[("likeness_job_seconds_count", s)] for s in ("done", "failed", "cancelled")] == [1, 1, 0]
+    assert 0 < figures[("likeness_job_seconds_sum", "done")] < 10
+    assert (figures[("likeness_workers_ready", None)], figures[("likeness_workers_replaced_total", None)]) == (0, 0)
     page = client.get("/docs").text
     assert "https://" not in page.replace("https://fastapi.tiangolo.com/img/favicon.png", "")
     paths = client.get("/openapi.json").json()["paths"]

@@ -10,7 +10,9 @@ from dataclasses import replace
 import pytest
 
 from likeness.errors import OutputError
+from likeness.scale.local import Pool
 from likeness.web.jobs import Jobs, QueueFull
+from tests.scale.runners import start_writing
 
 from .conftest import PNG, StubPool
 
@@ -81,6 +83,30 @@ def test_running_and_waiting_jobs_can_be_cancelled(start):
     for job in (waiting, running):
         jobs.cancel(job.id)
         assert jobs.wait(job.id, 10).status == "cancelled"
+
+
+def test_the_files_of_a_deleted_job_do_not_come_back(start):
+    jobs = start(Pool(start_writing, 1))
+    job = accept(jobs)
+    while not (jobs.root / job.id / "results" / "a").exists():
+        time.sleep(0.01)
+    assert jobs.delete(job.id)
+    assert not jobs.delete(job.id)
+    time.sleep(0.3)
+    assert list(jobs.root.iterdir()) == []
+
+
+def test_an_option_that_is_no_longer_known_fails_its_job_alone(start):
+    first = start()
+    old, good = accept(first, PNG + b"wait"), accept(first)
+    first.close()
+    state = first.root / old.id / "job.json"
+    state.write_text(state.read_text().replace("upscale=1", "upscle=1"))
+    pool = StubPool()
+    pool.go.set()
+    second = start(pool)
+    assert "upscle" in second.get(old.id).error
+    assert [second.wait(job.id, 10).status for job in (old, good)] == ["failed", "done"]
 
 
 def test_a_full_queue_accepts_nothing(start):

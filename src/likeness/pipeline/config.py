@@ -272,5 +272,12 @@ def from_json(text: str) -> RestorerConfig:
 
 
 def to_config(node: Any) -> RestorerConfig:
-    """Turns a composed node into the dataclasses, which check their values."""
-    return cast(RestorerConfig, OmegaConf.to_object(node))
+    """Turns a composed node into the dataclasses, which check their values.
+
+    Raises:
+        ConfigError: for a value that makes no sense, or OmegaConf's `???`.
+    """
+    try:
+        return cast(RestorerConfig, OmegaConf.to_object(node))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"options: {str(error).splitlines()[0]}; see `likeness --help`") from error

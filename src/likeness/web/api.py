@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
 import shutil
 import tempfile
 import zipfile
@@ -15,21 +14,26 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Response, UploadFile
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 from sse_starlette.sse import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from likeness.errors import ConfigError, InputError, OutputError
-from likeness.media.files import kind_of
+from likeness.media.files import atomic_output, kind_of
 from likeness.types import MediaKind
+from likeness.web.guard import refuse
 from likeness.web.jobs import RESULTS, UNFINISHED, Job, Jobs, QueueFull, stored_suffix
 from likeness.web.options import config_of, parse_options
 from likeness.web.views import JobView, Problem, view
 from likeness.web.work import AFTER, BEFORE
 
+ARCHIVE = "all.zip"
 RETRY_AFTER = 10  # seconds
 EVENT_SECONDS = 0.3  # between looks at a job
 ROLES = {"result": "restored", "compare": "compare", "cards": "cards"}
@@ -58,7 +62,7 @@ Upload = Annotated[UploadFile, File(description="a photo, video or GIF")]
 Truth = Annotated[UploadFile | None, File(description="the true picture or clip, to compare with")]
 Options = Annotated[str, Form(description='a JSON object such as {"upscale": 2, "faces.min": 60}')]
 
-router = APIRouter(prefix="/v1", responses=PROBLEMS)
+router = APIRouter(prefix="/v1", responses=PROBLEMS, form_limits={"max_files": 2, "max_fields": 1})
 
 
 @router.post("/jobs", status_code=202)
@@ -154,17 +158,18 @@ def report(job: JobHere, jobs: JobsHere) -> dict[str, Any]:
     return jobs.report(job) or {}
 
 
-@router.get("/jobs/{id}/zip", response_class=Response)
-def archive(job: JobHere, jobs: JobsHere) -> Response:
+@router.get("/jobs/{id}/zip", response_class=FileResponse)
+def archive(job: JobHere, jobs: JobsHere) -> FileResponse:
     """The result, the comparison and the cards in one file."""
     _finished(jobs, job, lambda jobs, job: jobs.output(job, "restored"))
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as file:
-        for role in ROLES.values():
-            if path := jobs.output(job, role):
-                file.write(path, file_name(job, path))
+    packed = jobs.folder(job) / ARCHIVE
+    if not packed.exists():
+        with atomic_output(packed) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as file:
+            for role in ROLES.values():
+                if path := jobs.output(job, role):
+                    file.write(path, file_name(job, path))
     disposition = f"attachment; filename*=UTF-8''{quote(Path(job.name).stem)}.zip"
-    return Response(packed.getvalue(), media_type="application/zip", headers={"Content-Disposition": disposition})
+    return FileResponse(packed, media_type="application/zip", headers={"Content-Disposition": disposition})
 
 
 @router.get("/zip/{ids}", response_class=StreamingResponse)
@@ -218,16 +223,22 @@ class _Figures(Collector):
     def __init__(self, jobs: Jobs) -> None:
         self.jobs = jobs
 
-    def collect(self) -> list[GaugeMetricFamily]:
+    def collect(self) -> list[Metric]:
         """Jobs by status, and workers."""
-        counts = GaugeMetricFamily("likeness_jobs", "Jobs that are kept, by status", labels=["status"])
+        kept = GaugeMetricFamily("likeness_jobs", "Jobs that are kept, by status", labels=["status"])
+        ended = SummaryMetricFamily(
+            "likeness_job_seconds", "Work on jobs that ended since the start", labels=["status"]
+        )
         for status, count in self.jobs.counts().items():
-            counts.add_metric([status], count)
+            kept.add_metric([status], count)
+            if status not in UNFINISHED:
+                ended.add_metric([status], self.jobs.ended[status], self.jobs.worked[status])
         pool = self.jobs.pool
         return [
-            counts,
+            kept,
+            ended,
             GaugeMetricFamily("likeness_workers_ready", "Workers with their networks loaded", value=pool.ready),
-            GaugeMetricFamily("likeness_workers_replaced", "Workers replaced since the start", value=pool.replaced),
+            CounterMetricFamily("likeness_workers_replaced", "Workers replaced since the start", value=pool.replaced),
         ]
 
 
@@ -277,15 +288,23 @@ def _media_type(path: Path) -> str:
     return known.get(path.suffix.lower(), "application/octet-stream")
 
 
-async def answer_error(request: Request, error: Exception) -> JSONResponse:
-    """Our own errors as answers."""
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Every error as a sentence."""
+    if isinstance(error, HTTPException):
+        if isinstance(error.__cause__, OSError):  # FastAPI calls an upload malformed that it could not store
+            return await answer_error(request, error.__cause__)
+        return await http_exception_handler(request, error)
+    if isinstance(error, RequestValidationError):
+        faults = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
+        return refuse(422, f"{faults}; see /docs for the fields")
     if isinstance(error, QueueFull):
-        return JSONResponse({"detail": str(error)}, 429, {"Retry-After": str(RETRY_AFTER)})
-    if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return refuse(429, str(error), {"Retry-After": str(RETRY_AFTER)})
+    if isinstance(error, OSError) and error.errno not in FULL:
         raise error
     if isinstance(error, (OutputError, OSError)):
-        return JSONResponse({"detail": "the server has no room for the upload; try again later"}, 507)
-    return JSONResponse({"detail": str(error)}, 422)
+        return refuse(507, "the server has no room for the upload; try again later")
+    return refuse(422, str(error))
 
 
-HANDLED = (ConfigError, InputError, OutputError, QueueFull, OSError)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+HANDLED = (HTTPException, RequestValidationError, ConfigError, InputError, OutputError, QueueFull, OSError)

@@ -9,6 +9,7 @@ import logging
 import re
 import secrets
 import time
+from asyncio import timeout
 from contextvars import ContextVar
 from urllib.parse import urlsplit
 
@@ -17,7 +18,6 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
-OPEN = ("/healthz", "/readyz")  # without a token
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STRICT = "default-src 'none'; frame-ancestors 'none'; sandbox"
 _FILE = re.compile(r"/v1/jobs/([0-9a-f]{32})/(?:result|before|after|compare|cards|report|zip)")
@@ -29,11 +29,12 @@ _PAGE = (
     "style-src 'self' 'unsafe-inline'; form-action 'self'; base-uri 'self'; object-src 'none'; frame-ancestors 'self'"
 )
 _ID = re.compile(r"[\w-]{1,64}")
+BODY_SECONDS = 60.0  # between two parts of an upload
 _LOG = logging.getLogger("likeness.web.access")
 
 
-class TooLarge(Exception):
-    """The body is longer than allowed."""
+class Refused(Exception):
+    """The body is longer than allowed, or comes too slowly."""
 
 
 class Guard:
@@ -58,19 +59,25 @@ class Guard:
         given = headers.get("x-request-id", "")
         id = given if _ID.fullmatch(given) else secrets.token_hex(8)
         REQUEST_ID.set(id)
-        status, read, over = 0, 0, False
+        status, read, more = 0, 0, True
+        fault: JSONResponse | None = None
 
         async def counted() -> Message:
-            nonlocal read, over
-            message = await receive()
-            read += len(message.get("body", b""))
+            nonlocal read, more, fault
+            try:
+                async with timeout(BODY_SECONDS if more else None):
+                    message = await receive()
+            except TimeoutError as error:
+                fault = refuse(408, f"no part of the upload came for {BODY_SECONDS:g} seconds; send it again")
+                raise Refused from error
+            read, more = read + len(message.get("body", b"")), message.get("more_body", False)
             if read > self.body:
-                over = True
-                raise TooLarge
+                fault = self._too_large()
+                raise Refused
             return message
 
         async def guarded(message: Message) -> None:
-            if not over or status:  # what parses the body would call it malformed
+            if not fault or status:  # what parses the body would call it malformed
                 await marked(message)
 
         async def marked(message: Message) -> None:
@@ -86,11 +93,12 @@ class Guard:
                 await self.app(scope, counted, guarded)
             else:
                 await refusal(scope, receive, marked)
-        except TooLarge:
+        except Refused:
             pass  # answered below
         finally:
-            if over and not status:
-                await self._too_large()(scope, receive, marked)
+            if fault and not status:
+                fault.headers["Connection"] = "close"  # the rest of the body is not read
+                await fault(scope, receive, marked)
             ms = round(1000 * (time.perf_counter() - begun), 1)
             _LOG.info("%s %s", scope["method"], path, extra={"status": status, "ms": ms})
 

@@ -10,14 +10,15 @@ import json
 import secrets
 import shutil
 import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event, RLock, Thread
 from typing import Any
 
-from likeness.errors import LikenessError, OutputError
+from likeness.errors import ConfigError, LikenessError, OutputError
 from likeness.log import get_logger
 from likeness.media.files import atomic_output
 from likeness.media.naming import MEDIA_SUFFIXES
@@ -27,6 +28,7 @@ from likeness.scale.restoring import RestoreTask
 from likeness.web.options import config_of
 
 STATE, RESULTS = "job.json", "results"
+KILL_SECONDS = 10  # within which a cancelled job's worker is gone
 UNFINISHED = ("pending", "running")
 _LOG = get_logger(__name__)
 
@@ -77,12 +79,16 @@ class Jobs:
         owner: options of the server's owner, under every job's.
         queue: jobs that may wait.
         ttl: seconds after its end at which a job is deleted.
+
+    Attributes:
+        ended, worked: jobs that ended since the start, and the seconds of work on them, by status.
     """
 
     def __init__(
         self, root: Path, pool: Pool[RestoreTask, FileResult], owner: Sequence[str], queue: int, ttl: float
     ) -> None:
         self.root, self.pool, self.owner, self.queue, self.ttl = root, pool, tuple(owner), queue, ttl
+        self.ended, self.worked = Counter[str](), defaultdict[str, float](float)
         self._jobs: dict[str, Job] = {}
         self._tickets: dict[str, Ticket[RestoreTask, FileResult]] = {}
         self._lock, self._closing = RLock(), Event()
@@ -180,7 +186,12 @@ class Jobs:
 
     def delete(self, id: str) -> bool:
         """Cancels and forgets a job and deletes its folder; False where there is none."""
-        self.cancel(id)
+        with self._lock:
+            ticket = self._tickets.get(id)
+        if ticket is not None:
+            ticket.cancel()
+            if not ticket.future.cancelled():  # it runs: its worker would write into the folder again
+                wait([ticket.future], KILL_SECONDS)
         with self._lock:
             job = self._jobs.pop(id, None)
         if job is not None:
@@ -205,8 +216,11 @@ class Jobs:
         for job in sorted(found, key=lambda job: job.created):
             self._jobs[job.id] = job
             if job.status in UNFINISHED:
-                self._keep(replace(job, status="pending", started=None))
-                self._submit(job)
+                self._jobs[job.id] = job = replace(job, status="pending", started=None)
+                try:
+                    self._submit(job)
+                except ConfigError as error:  # an option that an earlier version took
+                    self._change(job.id, status="failed", finished=time.time(), error=str(error))
 
     def _submit(self, job: Job) -> None:
         folder = self.folder(job)
@@ -254,6 +268,9 @@ class Jobs:
             if job is None:
                 return
             job = self._jobs[id] = replace(job, **changes)
+            if job.finished:
+                self.ended[job.status] += 1
+                self.worked[job.status] += job.finished - (job.started or job.finished)
             if not stored:
                 return
             try:

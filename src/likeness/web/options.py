@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any
 
 from likeness.errors import ConfigError
@@ -16,6 +17,7 @@ OWNERS = frozenset({
     "device", "precision", "runtime", "resume", "expert.file", "background.file", "detect.file", "guard.recogniser",
     *(option.key for option in options() if option.key.startswith("weights.")),
 })  # fmt: skip
+LONGEST = 200  # characters of a text value
 KNOWN = tuple(option.key for option in options() if option.key not in OWNERS)
 
 
@@ -28,7 +30,7 @@ def parse_options(text: str) -> tuple[str, ...]:
     """
     try:
         given = json.loads(text or "{}")
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f'options: no JSON ({error}); expected an object such as {{"upscale": 2}}') from error
     if not isinstance(given, dict):
         raise ConfigError(f'options: got a JSON {type(given).__name__}, expected an object such as {{"upscale": 2}}')
@@ -67,9 +69,13 @@ def _word(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):
+        if not isfinite(value):
+            raise ConfigError(f"options: {key}: got {value}, expected a finite number")
         return repr(value)
     if not isinstance(value, str):
         raise ConfigError(f"options: {key}: got a JSON {type(value).__name__}, expected a number, text or truth value")
+    if len(value) > LONGEST or not value.isprintable():
+        raise ConfigError(f"options: {key}: got {value[:80]!r}, expected up to {LONGEST} printable characters")
     if "${" in value:  # OmegaConf would look it up, in the environment too
         raise ConfigError(f"options: {key}: got {value[:80]!r}, expected a value without ${{")
     return value

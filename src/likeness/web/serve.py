@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -175,7 +176,8 @@ def serve(words: Sequence[str]) -> int:
 def _keep_temporary_files_in(root: Path) -> None:
     """Uploads pass through temporary files; they lie in the jobs' root, where its limits and its deletion hold."""
     folder = root / ".temporary"
+    shutil.rmtree(folder, ignore_errors=True)  # of a killed server
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.tempdir = str(folder)
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["TMPDIR"] = os.environ["GRADIO_TEMP_DIR"] = str(folder)  # of the workers, and of Gradio
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
