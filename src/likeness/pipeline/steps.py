@@ -35,7 +35,7 @@ from likeness.pipeline.state import (
 from likeness.pipeline.tracking import detect_and_track
 from likeness.stages.align import align, align_with
 from likeness.stages.background.base import BackgroundPlan
-from likeness.stages.composite import Patch, cut, paste
+from likeness.stages.composite import Patch, cut, grain_of, paste
 from likeness.stages.identity import distance, embed, guard, mix
 from likeness.stages.measure import measure
 from likeness.stages.restore.exposure import gain
@@ -218,7 +218,10 @@ def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResu
     with now.clock.stage("background"):
         enlarge = now.file.models.background.enlarge
         canvas = background = enlarge(now.pixels, upscale, now.background, now.file.progress)
-    method, done = config.method_for(now.file.kind), list(faces)
+    method, done, grain = config.method_for(now.file.kind), list(faces), config.grain_for(now.file.kind)
+    if grain > 0 and any(isinstance(face, GuardedFace) and face.final is not None for face in faces):
+        with now.clock.stage("composite"):
+            grain *= grain_of(background, upscale)
     for i in sorted(range(len(done)), key=lambda i: done[i].profile.width):
         face = done[i]
         if not isinstance(face, GuardedFace) or face.final is None:
@@ -228,7 +231,7 @@ def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResu
             size, crop = face.final.shape[0], face.expert_crop
             matrix = resized(crop.matrix, target=size / crop.size)
             patch = Patch(face.final, _beneath(face, background, matrix, now), matrix, config.shape)
-            canvas, note = paste(canvas, patch, upscale, method, config.grain, background)
+            canvas, note = paste(canvas, patch, upscale, method, grain, background)
         spent = face.milliseconds + 1000 * (time.perf_counter() - start)
         notes = [n for n in (note, _limited(face, now)) if n]
         done[i] = replace(face, milliseconds=spent, notes=(*face.notes, *notes))
