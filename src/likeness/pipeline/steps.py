@@ -221,7 +221,7 @@ def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResu
     method, done, grain = config.method_for(now.file.kind), list(faces), config.grain_for(now.file.kind)
     if grain > 0 and any(isinstance(face, GuardedFace) and face.final is not None for face in faces):
         with now.clock.stage("composite"):
-            grain *= grain_of(background, upscale)
+            grain *= (1 - now.background.strength) * grain_of(background, upscale)
     for i in sorted(range(len(done)), key=lambda i: done[i].profile.width):
         face = done[i]
         if not isinstance(face, GuardedFace) or face.final is None:

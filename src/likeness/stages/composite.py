@@ -36,7 +36,8 @@ class CompositeConfig:
     Attributes:
         mask: "head" (hair, ears and neck too) or "face" (brow to chin).
         method: "auto" (poisson for photos, feather for videos and GIFs), "poisson" or "feather".
-        grain: 0..1, how much of a grainy picture's grain stays in the face; null = 1 in photos, 0 in videos and GIFs.
+        grain: 0..1, how much of a grainy picture's grain stays in the face, as far as the background is not cleaned;
+            null = 1 in photos, 0 in videos and GIFs.
     """
 
     mask: str = "head"
