@@ -196,4 +196,4 @@ def _kept_grain(change: FloatArray, source: FloatArray, most: float, upscale: in
     """The finest texture of `source`, at most `most` of it, as far as `change` takes it away."""
     fine, taken = (a - cv2.GaussianBlur(a, (0, 0), GRAIN_SIZE * upscale) for a in (source, -change))
     sign = np.sign(fine)
-    return sign * np.clip(np.minimum(sign * fine, sign * taken), 0, most)
+    return np.asarray(sign * np.clip(np.minimum(sign * fine, sign * taken), 0, most), np.float32)
