@@ -259,11 +259,6 @@ def test_blocks_are_no_grain(smooth, quality):
     assert grain_of(np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)), 1) == 0
 
 
-@pytest.mark.parametrize(("kind", "grain", "expected"), [("photo", None, 1), ("video", None, 0), ("gif", 0.5, 0.5)])
-def test_grain_for(kind, grain, expected):
-    assert CompositeConfig(grain=grain).grain_for(kind) == expected
-
-
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("gap", [0, -30], ids=["touch", "overlap"])
 def test_two_heads_side_by_side(smooth, points, method, gap):

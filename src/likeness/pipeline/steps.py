@@ -218,7 +218,7 @@ def composite_faces(faces: Sequence[RoutedFace], now: FrameContext) -> FrameResu
     with now.clock.stage("background"):
         enlarge = now.file.models.background.enlarge
         canvas = background = enlarge(now.pixels, upscale, now.background, now.file.progress)
-    method, done, grain = config.method_for(now.file.kind), list(faces), config.grain_for(now.file.kind)
+    method, done, grain = config.method_for(now.file.kind), list(faces), config.grain
     if grain > 0 and any(isinstance(face, GuardedFace) and face.final is not None for face in faces):
         with now.clock.stage("composite"):
             grain *= (1 - now.background.strength) * grain_of(background, upscale)

@@ -36,21 +36,20 @@ class CompositeConfig:
     Attributes:
         mask: "head" (hair, ears and neck too) or "face" (brow to chin).
         method: "auto" (poisson for photos, feather for videos and GIFs), "poisson" or "feather".
-        grain: 0..1, how much of a grainy picture's grain stays in the face, as far as the background is not cleaned;
-            null = 1 in photos, 0 in videos and GIFs.
+        grain: 0..1, how much of a grainy picture's grain stays in the face, as far as the background is not cleaned.
     """
 
     mask: str = "head"
     method: str = "auto"
-    grain: float | None = None
+    grain: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mask not in MASK_SHAPES:
             raise ConfigError(f"composite.mask: got {self.mask!r}, expected {' or '.join(MASK_SHAPES)}")
         if self.method not in ("auto", "poisson", "feather"):
             raise ConfigError(f"composite.method: got {self.method!r}, expected auto, poisson or feather")
-        if self.grain is not None and not 0 <= self.grain <= 1:
-            raise ConfigError(f"composite.grain: got {self.grain}, expected 0 to 1, or null")
+        if not 0 <= self.grain <= 1:
+            raise ConfigError(f"composite.grain: got {self.grain}, expected 0 to 1")
 
     @property
     def shape(self) -> MaskShape:
@@ -62,10 +61,6 @@ class CompositeConfig:
         if self.method == "auto":
             return "poisson" if kind == "photo" else "feather"
         return "poisson" if self.method == "poisson" else "feather"
-
-    def grain_for(self, kind: str) -> float:
-        """Resolves null for a kind of media."""
-        return float(kind == "photo") if self.grain is None else self.grain
 
 
 @dataclass(frozen=True)
