@@ -23,6 +23,7 @@ READS_FACES = {  # options that are needed before the faces are read
     "figures": [],
     "gate_curves": [],
     "loss_gradients": [],
+    "good_pictures": [],
     "no_harm": [],
     "noise_levels": [],
     "prior_codes": [],

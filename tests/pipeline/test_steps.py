@@ -86,7 +86,8 @@ def test_strength_zero_changes_nothing(scene, face_at, make_models):
 def test_strength_mixes_linearly(scene, face_at, make_models):
     changes = {}
     for strength in (0.5, 1.0):
-        result = run(scene, face_at(150, 110, 90), make_models(), f"strength={strength}", "composite.method=feather")
+        options = (f"strength={strength}", "composite.method=feather")
+        result = run(scene, face_at(150, 110, 90), make_models(), *options)
         changes[strength] = result.pixels.astype(float) - scene
         assert result.faces[0].alpha == strength
     whole = scene + changes[1.0]

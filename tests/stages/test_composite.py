@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,11 +11,11 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
 from likeness.errors import ConfigError
-from likeness.ops.geometry import invert, resized, transform, warp
+from likeness.ops.geometry import invert, resized, scale_of, transform, warp
 from likeness.ops.mask import MASK_SHAPES, MaskShape, template_mask
 from likeness.ops.poisson import solve_dirichlet
 from likeness.stages.align import align
-from likeness.stages.composite import CompositeConfig, Patch, paste
+from likeness.stages.composite import CompositeConfig, Patch, grain_of, paste
 from likeness.types import FloatArray, Pixels
 
 SIZE = 512
@@ -67,7 +69,7 @@ def test_outside_the_mask_stands_the_background(portrait, points, method, upscal
     kept = background.copy()
     patch = patch_for(portrait, points, texture(0.2) + np.float32(0.1), shape)
     restored, seen = patch.restored.copy(), patch.source.copy()
-    out, _ = paste(background, patch, upscale, method, grain=0.5)
+    out, _ = paste(background, patch, upscale, method, grain=0.05)
     mask = mask_in_frame(patch, upscale, background.shape)
     np.testing.assert_array_equal(out[mask == 0], background[mask == 0])
     assert np.abs(out[mask > 0.9].astype(int) - background[mask > 0.9]).mean() > 5
@@ -167,14 +169,14 @@ def test_a_face_wholly_outside_changes_nothing(smooth, points, method, upscale, 
     assert note is None
 
 
-def test_ill_posed_poisson_becomes_feather_and_says_so(smooth, points):
+def test_ill_posed_poisson_becomes_feather_and_says_so(smooth, points, shape):
     frame = smooth(300, 300)
-    mostly_out = patch_for(frame, points - np.float32([245, 0]), 0.2)
+    mostly_out = patch_for(frame, points - np.float32([245, 0]), 0.2, shape)
     out, note = paste(frame, mostly_out, 1, "poisson")
     assert note is not None
     assert note.startswith("poisson -> feather: only")
     np.testing.assert_array_equal(out, paste(frame, mostly_out, 1, "feather")[0])
-    tiny = patch_for(frame, points / 25 + 100, 0.2)
+    tiny = patch_for(frame, points / 40 + 100, 0.2, shape)
     _, note = paste(frame, tiny, 1, "poisson")
     assert note is not None
     assert "pixels" in note
@@ -200,15 +202,80 @@ def test_sixteen_bits_get_the_change_at_full_depth(smooth, points, shape):
     assert change.mean() == pytest.approx(3, abs=0.2)  # far below one step of eight bits
 
 
+def grainy(pixels: Pixels, sigma: float) -> Pixels:
+    """With coarse grain, as of film."""
+    noise = cv2.GaussianBlur(np.random.default_rng(5).normal(size=pixels.shape).astype(np.float32), (0, 0), 0.8)
+    return np.clip(np.rint(pixels + noise * (sigma / noise.std())), 0, 255).astype(np.uint8)
+
+
+def smoothing(pixels: Pixels, points: FloatArray, shape: MaskShape) -> Patch:
+    """By an expert that takes grain for noise."""
+    patch = patch_for(pixels, points, 0.0, shape)
+    return replace(patch, restored=cv2.GaussianBlur(patch.source, (0, 0), 8))
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_grain_is_the_same_every_time_and_only_in_the_mask(portrait, points, method, shape):
-    patch = patch_for(portrait, points, 0.0, shape)
-    a, b = (paste(portrait, patch, 1, method, grain=1.0)[0] for _ in range(2))
-    np.testing.assert_array_equal(a, b)
-    assert (a != portrait).any()
-    assert paste(portrait, patch, 1, method, grain=0.3)[0].astype(int).std() != a.astype(int).std()
-    mask = mask_in_frame(patch, 1, portrait.shape)
-    np.testing.assert_array_equal(a[mask == 0], portrait[mask == 0])
+def test_face_keeps_the_grain_of_a_grainy_picture(smooth, points, method, shape):
+    frame = grainy(smooth(512, 512), 6)
+    patch = smoothing(frame, points, shape)
+    core = cv2.erode((mask_in_frame(patch, 1, frame.shape) > 0.999).astype(np.uint8), np.ones((9, 9))) > 0
+
+    def texture_of(picture: Pixels) -> FloatArray:
+        return (picture.astype(np.float32) - cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 2))[core]
+
+    bare, _ = paste(frame, patch, 1, method)
+    kept, _ = paste(frame, patch, 1, method, grain_of(frame, 1))
+    assert texture_of(bare).std() < 0.3 * texture_of(frame).std()
+    assert texture_of(kept).std() == pytest.approx(texture_of(frame).std(), rel=0.15)
+    assert np.corrcoef(texture_of(kept).ravel(), texture_of(frame).ravel())[0, 1] > 0.95  # the picture's own grain
+    outside = mask_in_frame(patch, 1, frame.shape) == 0
+    np.testing.assert_array_equal(kept[outside], frame[outside])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_grain_takes_no_detail_from_the_expert(smooth, points, method, shape):
+    """Where the picture is flat, the restored face's texture stands; and a face that is unchanged stays so."""
+    frame = smooth(512, 512)
+    patch = patch_for(frame, points, texture(0.05), shape)
+    plain, _ = paste(frame, patch, 1, method)
+    kept, _ = paste(frame, patch, 1, method, 0.03)
+    assert np.abs(kept.astype(int) - plain).max() <= 2
+    unchanged, _ = paste(frame, patch_for(frame, points, 0.0, shape), 1, method, 0.03)
+    np.testing.assert_array_equal(unchanged, frame)
+
+
+@pytest.mark.parametrize(("sigma", "least", "most"), [(0, 0, 0), (1, 0, 0), (5, 6, 13), (8, 12, 20)])
+def test_only_a_grainy_picture_has_grain(smooth, sigma, least, most):
+    frame = grainy(smooth(512, 512), sigma) if sigma else smooth(512, 512)
+    assert least <= 255 * grain_of(frame, 1) <= most
+    assert grain_of(enlarged(frame, 2), 2) == pytest.approx(grain_of(frame, 1), rel=0.25)
+    bordered = np.pad(frame, ((100, 100), (100, 100), (0, 0)))  # black has no grain
+    assert grain_of(bordered, 1) == pytest.approx(grain_of(frame, 1), rel=0.25)
+
+
+@pytest.mark.parametrize("quality", [30, 50, 75])
+def test_blocks_are_no_grain(smooth, quality):
+    _, stored = cv2.imencode(".jpg", smooth(512, 512), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert grain_of(np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)), 1) == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("gap", [0, -30], ids=["touch", "overlap"])
+def test_two_heads_side_by_side(smooth, points, method, gap):
+    """Heads that touch are each as alone; where their rims overlap, there is no edge."""
+    frame = smooth(512, 512)
+    left = patch_for(frame, points - np.float32([60, 0]), 0.12, "head")
+    edge = SIZE / scale_of(left.matrix)
+    right = patch_for(frame, points - np.float32([60, 0]) + np.float32([np.ceil(edge) + gap, 0]), 0.12, "head")
+    one, other = (paste(frame, p, 1, method)[0].astype(float) - frame for p in (left, right))
+    both = paste(paste(frame, left, 1, method)[0], right, 1, method, background=frame)[0].astype(float) - frame
+    if gap == 0:
+        np.testing.assert_allclose(both, one + other, atol=1)
+
+    def steepest(change: FloatArray) -> float:
+        return max(np.abs(np.diff(change, axis=axis)).max() for axis in (0, 1))
+
+    assert steepest(both) <= max(steepest(one), steepest(other)) + 2
 
 
 def test_solver_agrees_with_a_sparse_one():

@@ -36,7 +36,7 @@ from likeness.pipeline.state import (
 from likeness.pipeline.tracking import detect_and_track
 from likeness.stages.align import align, align_with
 from likeness.stages.background.base import BackgroundPlan
-from likeness.stages.composite import Patch, cut, paste
+from likeness.stages.composite import Patch, cut, grain_of, paste
 from likeness.stages.identity import distance, embed, guard
 from likeness.stages.measure import measure
 from likeness.stages.restore.exposure import gain
@@ -237,7 +237,10 @@ def composite_faces(
 ) -> FrameResult:
     """Pastes the faces onto the enlarged frame, smaller ones first: where two overlap, the larger one is in front."""
     config, upscale, canvas = now.file.config.composite, now.file.upscale, background
-    method, done = config.method_for(now.file.kind), list(faces)
+    method, done, grain = config.method_for(now.file.kind), list(faces), config.grain
+    if grain > 0 and any(isinstance(face, GuardedFace) and face.final is not None for face in faces):
+        with now.clock.stage("composite"):
+            grain *= (1 - plan.strength) * grain_of(background, upscale)
     for i in sorted(range(len(done)), key=lambda i: done[i].profile.width):
         face = done[i]
         if not isinstance(face, GuardedFace) or face.final is None:
@@ -248,7 +251,7 @@ def composite_faces(
             matrix = resized(crop.matrix, target=size / crop.size)
             region = cut(background, matrix, upscale, size) if plan.strength else None
             patch = Patch(face.final, _beneath(face, region), matrix, config.shape)
-            canvas, note = paste(canvas, patch, upscale, method, config.grain, background)
+            canvas, note = paste(canvas, patch, upscale, method, grain, background)
         spent = face.milliseconds + 1000 * (time.perf_counter() - start)
         notes = [n for n in (note, _limited(face, now)) if n]
         done[i] = replace(face, milliseconds=spent, notes=(*face.notes, *notes))

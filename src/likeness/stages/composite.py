@@ -18,9 +18,15 @@ from likeness.ops.color import to_float
 from likeness.ops.geometry import Matrix, invert, resized, transform, warp
 from likeness.ops.mask import MASK_SHAPES, MaskShape, template_mask
 from likeness.ops.poisson import blend_residual
+from likeness.ops.quality import GRAIN_SIZE, flat_grain
+from likeness.ops.resize import resize
 from likeness.types import FloatArray, Pixels
 
 Method = Literal["poisson", "feather"]
+
+_PART = 1024  # edge in source pixels of the middle of a picture that is measured
+_GRAIN_FADE = (1.0, 1.8)  # grey levels: good photographs have up to about 1 in their flattest places
+_PEAK = 2.5  # amplitude of grain over its standard deviation
 
 
 @dataclass
@@ -30,7 +36,7 @@ class CompositeConfig:
     Attributes:
         mask: "head" (hair, ears and neck too) or "face" (brow to chin).
         method: "auto" (poisson for photos, feather for videos and GIFs), "poisson" or "feather".
-        grain: add the background's grain, 0..1 of its measured strength, seeded by position and content.
+        grain: 0..1, how much of a grainy picture's grain stays in the face, as far as the background is not cleaned.
     """
 
     mask: str = "head"
@@ -89,7 +95,7 @@ def paste(
         patch: the face.
         upscale: 1, 2 or 4.
         method: poisson or feather.
-        grain: see `CompositeConfig`.
+        grain: amplitude up to which the face keeps the grain under it, in [0, 1]; 0 = it keeps none.
         background: the canvas without faces, which this face's residual is relative to; None = `canvas` has none.
 
     Returns:
@@ -112,6 +118,8 @@ def paste(
     inner = (slice(max(0, -y0), min(y1, height) - y0), slice(max(0, -x0), min(x1, width) - x0))
     frame = (slice(max(0, y0), min(y1, height)), slice(max(0, x0), min(x1, width)))
     change = warp(patch.restored - patch.source, shifted, area)
+    if grain > 0:
+        change += _kept_grain(change, warp(patch.source, shifted, area), grain, upscale)
     note = None
     if method == "poisson":
         note = _ill_posed(mask, inner)
@@ -120,8 +128,6 @@ def paste(
         added = blend_residual(change, mask) * np.clip(mask * 6, 0, 1)[..., None]
     else:
         added = change * mask[..., None]
-    if grain > 0:
-        added = added + _grain(canvas[frame], mask, inner, grain, (x0, y0))
     out = canvas.copy()
     top = float(np.iinfo(canvas.dtype).max)
     values = canvas[frame].astype(np.float32) + added[inner] * np.float32(top)
@@ -129,6 +135,14 @@ def paste(
         values += mask[inner][..., None] * (background[frame].astype(np.float32) - canvas[frame])
     out[frame] = np.clip(np.rint(values), 0, top).astype(canvas.dtype)
     return out, note
+
+
+def grain_of(background: Pixels, upscale: int) -> float:
+    """Amplitude of an enlarged picture's grain, in [0, 1], measured in its middle; 0 where it is not grainy."""
+    top, left = (max(0, (n - _PART * upscale) // 2) for n in background.shape[:2])
+    part = to_float(background[top : top + _PART * upscale, left : left + _PART * upscale]) * 255
+    sigma = flat_grain(resize(part, part.shape[1] // upscale, part.shape[0] // upscale))
+    return float(_PEAK * sigma * np.interp(sigma, _GRAIN_FADE, (0, 1))) / 255
 
 
 def cut(background: Pixels, matrix: Matrix, upscale: int, size: int) -> FloatArray:
@@ -173,14 +187,8 @@ def _ill_posed(mask: FloatArray, inner: tuple[slice, slice]) -> str | None:
     return None
 
 
-def _grain(
-    background: Pixels, mask: FloatArray, inner: tuple[slice, slice], strength: float, corner: tuple[int, int]
-) -> FloatArray:
-    """Noise of the background's own strength, the same whenever place and content are the same."""
-    part = to_float(background)
-    high = part - cv2.GaussianBlur(part, (0, 0), 1.0)
-    ring = (mask[inner] > 0) & (mask[inner] < 0.5)
-    sigma = float(np.median(np.abs(high[ring]))) / 0.6745 if ring.any() else 0.0
-    seed = [corner[0] & 0xFFFF, corner[1] & 0xFFFF, int(background.astype(np.uint64).sum()) & 0xFFFFFFFF]
-    noise = np.random.default_rng(seed).normal(0, sigma * strength, (*mask.shape, 1)).astype(np.float32)
-    return noise * mask[..., None]
+def _kept_grain(change: FloatArray, source: FloatArray, most: float, upscale: int) -> FloatArray:
+    """The finest texture of `source`, at most `most` of it, as far as `change` takes it away."""
+    fine, taken = (a - cv2.GaussianBlur(a, (0, 0), GRAIN_SIZE * upscale) for a in (source, -change))
+    sign = np.sign(fine)
+    return np.asarray(sign * np.clip(np.minimum(sign * fine, sign * taken), 0, most), np.float32)
