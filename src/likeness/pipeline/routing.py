@@ -5,19 +5,18 @@ from __future__ import annotations
 from likeness.nets.gate import FEATURES, Gate, gate_features
 from likeness.pipeline.identify import with_embedding
 from likeness.pipeline.state import AlignedFace, FrameContext
-from likeness.stages.route import reroute, route, route_by_gate
-from likeness.types import Decision, GateOutput, Profile
+from likeness.stages.route import TURNED, reroute, route, route_by_gate, turned_away
+from likeness.types import Decision, FaceProfile, GateOutput, Profile
 
 IMPLAUSIBLE = "implausible landmarks"  # the reason begins with it; such a face is left alone
 
 
-def decide(face: AlignedFace, profile: Profile, now: FrameContext) -> tuple[AlignedFace, Decision]:
-    """Routes a face by the width bands, then by the gate, then by the user's choice of faces."""
+def decide(face: AlignedFace, profile: FaceProfile, now: FrameContext) -> tuple[AlignedFace, Decision]:
+    """Routes a face by the width bands, then by the gate, by its landmarks and pose, and by the user's choice."""
     config, models = now.file.config, now.file.models
     bounds, margin = models.route_bounds.overridden(config.route), config.video.hysteresis
-    before = face.track.assessment.decision if face.track and face.track.assessment else None
-    if before is not None and before.reason.startswith(IMPLAUSIBLE):
-        before = None
+    last = face.track.assessment.decision if face.track and face.track.assessment else None
+    before = None if last is None or last.reason.startswith((IMPLAUSIBLE, TURNED)) else last
     if before is None:
         decision = route(profile, config.route, bounds)
     else:
@@ -30,6 +29,7 @@ def decide(face: AlignedFace, profile: Profile, now: FrameContext) -> tuple[Alig
         decision = route_by_gate(decision, output, threshold, before, margin)
     if face.doubt and decision.expert is not None:
         return face, Decision("skip", f"{IMPLAUSIBLE}: {face.doubt}")
+    decision = turned_away(decision, profile.pose.yaw, config.route, last, margin)
     return face, _chosen_by_user(decision, profile, face.number, now)
 
 
