@@ -95,7 +95,7 @@ def jpeg_quality(spectra: FloatArray) -> int | None:
     Quantised coefficients lie at multiples of their steps: the mean of cos(2 pi c / step) over those that are not 0 is
     near 1 for the right steps and near 0 for others.
     """
-    coefficients = spectra[:, :3, :3].reshape(len(spectra), -1)[:, 1:]
+    coefficients = spectra[:, :3, :3].reshape(len(spectra), 9)[:, 1:]
     turns = coefficients / _LATTICES[:, None]
     counted = np.abs(turns) > 0.5
     total = counted.sum((1, 2))

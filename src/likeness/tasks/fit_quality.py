@@ -60,7 +60,7 @@ class FitQualityOptions:
     root: str = ""
     dst: str = "data/weights/quality.json"
     samples: str = ""
-    limit: int = 160
+    limit: int = 72
     seed: int = 0
 
 
@@ -201,7 +201,7 @@ def run(options: FitQualityOptions) -> None:
     fit = fit_quality(*table(list(profiled(root, samples, options.seed))))
     content = {
         "version": 1,
-        "command": " ".join(["python -m likeness.tasks.fit_quality", *sys.argv[1:]]),
+        "command": f"python -m likeness.tasks.fit_quality limit={options.limit} seed={options.seed}",
         "faces": len(records),
         "samples": len(samples),
         **asdict(fit),
