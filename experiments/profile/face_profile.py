@@ -64,7 +64,7 @@ class FaceProfileOptions:
 
     root: str = ""
     dst: str = "experiments/profile"
-    faces: int = 47
+    faces: int = 39
     posed: int = 100
     samples: str = ""
     mesh: str = ""

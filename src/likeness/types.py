@@ -193,6 +193,8 @@ class FaceProfile(Profile):
         high_band: percent of the contrast in the upper half of the frequencies of blocks of 8 pixels.
         jpeg_quality: by which the pixels were quantised; None where no trace is seen, as in pictures that were resized
             since or stored above about 90.
+        contours: how far contours stand out from noise, in grey levels, in the octaves that end at crops of 256, 128
+            and 64 pixels.
         quality: 1 less the expected identity distance between the restored face and the true one, 0..1.
     """
 
@@ -206,6 +208,7 @@ class FaceProfile(Profile):
     symmetry: float
     high_band: float
     jpeg_quality: int | None
+    contours: tuple[float, float, float]
     quality: float = 0.0
 
 

@@ -17,7 +17,7 @@ from likeness.ops.geometry import TEMPLATE_512, rescale_points
 from likeness.ops.quality import block_spectra, high_band
 from likeness.stages.align import align
 from likeness.stages.measure import measure
-from likeness.stages.profile import QualityFit, profile_face, read_quality, remarks
+from likeness.stages.profile import QualityFit, contours, profile_face, read_quality, remarks
 from likeness.types import FaceProfile, Pose
 from likeness.weights.manifest import released
 
@@ -26,6 +26,7 @@ ALIGNED = rescale_points(TEMPLATE_512, 0.5).astype(np.float32)
 GOOD = FaceProfile(
     width=150, qvol=300, sharpness=300, detail=9, blockiness=0.1, noise=1, resolution=1.2, exposure=0.5, entropy=7,
     crushed=0, burnt=0, imbalance=0, pose=Pose(0, 0, 0), symmetry=0, high_band=8, jpeg_quality=None,
+    contours=(40, 30, 30),
 )  # fmt: skip
 
 
@@ -103,6 +104,20 @@ def test_the_high_band_is_that_of_known_waves() -> None:
     assert np.isfinite(high).all()
 
 
+def test_contours_stand_out_from_noise_and_noise_does_not() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(100, 12, (256, 256)).astype(np.float32)
+    assert max(contours(noise)) < 1
+    y, x = np.mgrid[:256, :256]
+    rings = np.where(np.hypot(x - 131, y - 160) % 50 < 25, 60, 160).astype(np.float32)
+    assert min(contours(rings)) > 5
+    soft = [contours(cv2.GaussianBlur(rings, (0, 0), sigma)) for sigma in (0.3, 1, 2, 4)]
+    for octave in zip(*soft, strict=True):
+        assert list(octave) == sorted(octave, reverse=True)
+    assert min(contours(rings + noise - 100)[:2]) > 5
+    assert contours(np.full((256, 256), 80, np.float32)) == (0, 0, 0)
+
+
 def blurred(image: np.ndarray, amount: float) -> np.ndarray:
     return cv2.GaussianBlur(image, (0, 0), amount)
 
@@ -130,8 +145,8 @@ def test_the_released_quality_falls_with_known_degradations(portrait, points, de
 
 
 def test_quality_is_one_less_the_fitted_distance() -> None:
-    fit = QualityFit({"sharpness": -0.5, "noise": 0.25}, 1.0)
-    logit = 1 - 0.5 * np.log1p(300) + 0.25 * np.log1p(1)
+    fit = QualityFit({"sharpness": -0.5, "contours_64": -0.25}, 4.0)
+    logit = 4 - 0.5 * np.log1p(300) - 0.25 * np.log1p(30)
     assert fit.distance(GOOD) == pytest.approx(1 / (1 + np.exp(-logit)))
     found = profile(halves(60, 90), fit=fit)
     assert found.quality == pytest.approx(1 - fit.distance(found))

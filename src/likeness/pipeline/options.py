@@ -39,6 +39,7 @@ ADVANCED = frozenset(
         "weights.lpips",
         "detect.score",
         "route.expert_t_below",
+        "route.max_yaw",
         "gate.video_threshold",
         "composite.grain",
         "label",

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,11 +18,15 @@ from likeness.ops.geometry import EYE_DISTANCE_256, invert, resized, transform
 from likeness.ops.mask import template_mask
 from likeness.ops.pose import head_pose
 from likeness.ops.quality import block_spectra, high_band, jpeg_quality
+from likeness.ops.resize import halve_and_double, resize
 from likeness.types import Crop, FaceProfile, FloatArray, Pixels, Profile
 
-EDGE = 128  # pixels of the crop on which light is measured
+LIGHT = 128  # pixels of the crop on which light is measured
+OCTAVES = (256, 128, 64)
+NORMAL = 3.82  # the 99th percentile over the median of the absolute values of Gaussian noise
 BLACK, WHITE = 4.5, 250.5  # of 255: luma that holds no detail
 WINDOW = np.array([(64, 87), (191, 87), (64, 215), (191, 215)], np.float64)  # brow to mouth, in a 256 crop
+FEATURES = ("sharpness", *(f"contours_{edge}" for edge in OCTAVES))
 REACH = 256  # source pixels to each side of the window's centre that are read for the figures of compression
 DARK, SHADED, BURNT, TURNED, COMPRESSED = 0.15, 0.35, 0.1, 30.0, 40  # from which `remarks` name a fault
 
@@ -67,21 +70,8 @@ def read_quality(path: Path) -> QualityFit:
 
 
 def quality_features(profile: FaceProfile) -> dict[str, float]:
-    """What the quality is computed from, by name; figures that spread over decades as logarithms."""
-    p = profile
-    return {
-        "width": math.log(max(p.width, 1.0)),
-        "sharpness": math.log1p(p.sharpness),
-        "detail": math.log1p(p.detail),
-        "high_band": math.log1p(p.high_band),
-        "noise": math.log1p(p.noise),
-        "blockiness": math.log1p(p.blockiness),
-        "yaw": abs(p.pose.yaw) / 90,
-        "clipped": p.crushed + p.burnt,
-    }
-
-
-FEATURES = ("width", "sharpness", "detail", "high_band", "noise", "blockiness", "yaw", "clipped")
+    """What the quality is computed from, by name, as logarithms."""
+    return dict(zip(FEATURES, np.log1p([profile.sharpness, *profile.contours]).tolist(), strict=True))
 
 
 def profile_face(
@@ -99,10 +89,10 @@ def profile_face(
     Raises:
         InputError: for other landmarks.
     """
-    mask = template_mask(EDGE) > 0.5
-    light = cv2.resize(grey(crop.image) * 255, (EDGE, EDGE), interpolation=cv2.INTER_AREA)
-    face = light[mask]
-    left, right = (float(light[:, half][mask[:, half]].mean()) for half in (slice(EDGE // 2), slice(EDGE // 2, EDGE)))
+    luma = resize(grey(crop.image) * np.float32(255), OCTAVES[0], OCTAVES[0])
+    light, mask = resize(luma, LIGHT, LIGHT), template_mask(LIGHT) > 0.5
+    face, middle = light[mask], LIGHT // 2
+    left, right = (float(light[:, half][mask[:, half]].mean()) for half in (slice(middle), slice(middle, LIGHT)))
     spectra = block_spectra(_source_luma(pixels, crop))
     profile = FaceProfile(
         *astuple(measured),
@@ -116,8 +106,26 @@ def profile_face(
         symmetry=symmetry(landmarks),
         high_band=high_band(spectra),
         jpeg_quality=jpeg_quality(spectra),
+        contours=contours(luma),
     )
     return replace(profile, quality=1 - fit.distance(profile))
+
+
+def contours(luma: FloatArray) -> tuple[float, float, float]:
+    """How far contours stand out from noise in each of `OCTAVES`, at least 0, in the unit of the picture.
+
+    The 99th percentile of an octave's contrast, less what Gaussian noise of the same median would have there.
+
+    Args:
+        luma: aligned face, (256, 256).
+    """
+    found = []
+    for edge in OCTAVES:
+        small = resize(luma, edge, edge)
+        octave = np.abs(small - halve_and_double(small))[template_mask(edge) > 0.5]
+        median, high = np.quantile(octave, (0.5, 0.99))
+        found.append(max(0.0, float(high - NORMAL * median)))
+    return found[0], found[1], found[2]
 
 
 def remarks(profile: FaceProfile) -> list[str]:
@@ -125,7 +133,7 @@ def remarks(profile: FaceProfile) -> list[str]:
 
     Examples:
         >>> from likeness.types import Pose
-        >>> good = FaceProfile(150, 300, 300, 9, 0.1, 1, 1.2, 0.5, 7, 0, 0, 0, Pose(0, 0, 0), 0, 8, None)
+        >>> good = FaceProfile(150, 300, 300, 9, 0.1, 1, 1.2, 0.5, 7, 0, 0, 0, Pose(0, 0, 0), 0, 8, None, (40, 30, 30))
         >>> remarks(good), remarks(replace(good, pose=Pose(-42.4, 3, 1), exposure=0.08))
         ([], ['turned 42° to the left', 'dark: median luma 0.08'])
     """

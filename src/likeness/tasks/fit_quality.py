@@ -2,8 +2,7 @@
 
 On `calib` faces, which no network was trained on, it simulates photos of many widths by every recipe, restores them as
 the pipeline does, and measures the identity distance to the true face. A logistic regression then predicts that
-distance from the profile. Each weight has the sign of its meaning: more blur, noise, blocks, clipping or turn never
-raises the quality.
+distance from the profile. No weight may be positive: what looks clearer never has the lower quality.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ from likeness.types import FaceProfile, FloatArray, Pixels
 log = get_logger(__name__)
 RECIPES = ("clean", "mild", "gfpgan", "heavy")
 WIDTHS = (40.0, 220.0)
-RISING = frozenset({"noise", "blockiness", "yaw", "clipped"})  # these raise the distance, the others lower it
 NOTHING = QualityFit(dict.fromkeys(FEATURES, 0.0), 0.0)
 Array = npt.NDArray[np.float64]
 
@@ -153,8 +151,8 @@ def profiled(
         yield sample, profile_face(photo, crop, sample.landmarks, measure(photo, crop), fit)
 
 
-def fit_quality(features: Array, distances: Array, ridge: float = 1e-3) -> QualityFit:
-    """Logistic regression of (N,) distances on (N, F) features in the order of `FEATURES`, the signs of weights fixed.
+def fit_quality(features: Array, distances: Array, ridge: float = 0.03) -> QualityFit:
+    """Logistic regression of (N,) distances on (N, F) features in the order of `FEATURES`, without positive weights.
 
     Args:
         features: as `quality_features` gives them.
@@ -175,7 +173,7 @@ def fit_quality(features: Array, distances: Array, ridge: float = 1e-3) -> Quali
         value = np.logaddexp(0, logits).mean() - (y * logits).mean() + ridge / 2 * np.square(w[1:]).sum()
         return float(value), np.concatenate([[error.mean()], x.T @ error / len(y) + ridge * w[1:]])
 
-    bounds = [(None, None), *((0, None) if name in RISING else (None, 0) for name in FEATURES)]
+    bounds = [(None, None), *((None, 0) for _ in FEATURES)]
     w = minimize(loss, np.zeros(1 + len(FEATURES)), jac=True, bounds=bounds, method="L-BFGS-B").x
     weights = w[1:] / spread
     return QualityFit(dict(zip(FEATURES, weights.tolist(), strict=True)), float(w[0] - weights @ mean))
