@@ -65,7 +65,7 @@ class FaceProfileOptions:
     root: str = ""
     dst: str = "experiments/profile"
     faces: int = 39
-    posed: int = 100
+    posed: int = 60
     samples: str = ""
     mesh: str = ""
     seed: int = 0
