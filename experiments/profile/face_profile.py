@@ -107,7 +107,7 @@ def agreement(images: Sequence[Pixels], detector: Detector, mesh: Path) -> Array
         camera = np.diag([focal, focal, 1.0])
         _, turn, _ = cv2.solvePnP(face, points - points.mean(0), camera, None, flags=cv2.SOLVEPNP_SQPNP)
         if five is not None:
-            rows.append([*astuple(head_pose(five)), *astuple(angles(cv2.Rodrigues(turn)[0]))])
+            rows.append([*astuple(head_pose(five)), *astuple(angles(np.asarray(cv2.Rodrigues(turn)[0], np.float64)))])
     return np.array(rows)
 
 
@@ -153,8 +153,8 @@ def plot(pairs: Sequence[tuple[Sample, FaceProfile]], file: Path) -> None:
 
     drawing, axis = plt.subplots(figsize=(6, 4.5), layout="constrained")
     for recipe in RECIPES:
-        part = [(p.quality, s.distance) for s, p in pairs if s.recipe == recipe]
-        axis.scatter(*np.array(part).reshape(-1, 2).T, s=9, alpha=0.6, label=recipe)
+        part = np.array([(p.quality, s.distance) for s, p in pairs if s.recipe == recipe]).reshape(-1, 2)
+        axis.scatter(part[:, 0], part[:, 1], s=9, alpha=0.6, label=recipe)
     axis.plot([0, 1], [1, 0], "k-", linewidth=0.8, label="expected")
     axis.set(xlim=(0.2, 1), ylim=(0, 1), xlabel="quality", ylabel="identity distance after restoring")
     axis.legend()

@@ -51,7 +51,7 @@ def head_pose(landmarks: npt.NDArray[np.floating]) -> Pose:
     turn = np.array([0, 0, -np.arctan2(matrix[1, 0], matrix[0, 0])])
     shift = np.array([0, 0, DISTANCE]) - cv2.Rodrigues(turn)[0] @ FACE_3D.mean(0)
     _, turn, _ = cv2.solvePnP(FACE_3D, points - points.mean(0), camera, None, turn, shift, useExtrinsicGuess=True)
-    return angles(cv2.Rodrigues(turn)[0])
+    return angles(np.asarray(cv2.Rodrigues(turn)[0], np.float64))
 
 
 def angles(rotation: npt.NDArray[np.floating]) -> Pose:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +95,7 @@ def profile_face(
     left, right = (float(light[:, half][mask[:, half]].mean()) for half in (slice(middle), slice(middle, LIGHT)))
     spectra = block_spectra(_source_luma(pixels, crop))
     profile = FaceProfile(
-        *astuple(measured),
+        **asdict(measured),
         resolution=measured.width / (2 * EYE_DISTANCE_256),
         exposure=float(np.median(face)) / 255,
         entropy=_entropy(face),
