@@ -164,6 +164,55 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Pose:
+    """The turn of a head in degrees, relative to the line of sight.
+
+    Attributes:
+        yaw: above 0, towards the picture's right.
+        pitch: above 0, downwards.
+        roll: above 0, clockwise.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaceProfile(Profile):
+    """All that is measured on a face before it is restored; brightness runs from 0 to 1.
+
+    Attributes:
+        resolution: pixels between the eyes in the source against those that the experts read; 1 and more loses nothing.
+        exposure: median luma of the face.
+        entropy: of the histogram of the face's luma, 0 to 8 bits; low where light or contrast is missing.
+        crushed, burnt: fraction of the face that is black or white without detail.
+        imbalance: difference of the mean luma of both halves over their sum, -1..1; above 0 the right one is brighter.
+        pose: of the head.
+        symmetry: difference of the nose's distances to both eyes over their sum, 0..1; 0 = frontal.
+        high_band: percent of the contrast in the upper half of the frequencies of blocks of 8 pixels.
+        jpeg_quality: by which the pixels were quantised; None where no trace is seen, as in pictures that were resized
+            since or stored above about 90.
+        contours: how far contours stand out from noise, in grey levels, in the octaves that end at crops of 256, 128
+            and 64 pixels.
+        quality: 1 less the expected identity distance between the restored face and the true one, 0..1.
+    """
+
+    resolution: float
+    exposure: float
+    entropy: float
+    crushed: float
+    burnt: float
+    imbalance: float
+    pose: Pose
+    symmetry: float
+    high_band: float
+    jpeg_quality: int | None
+    contours: tuple[float, float, float]
+    quality: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class GateOutput:
     """What the learned gate returns for a face.
 

@@ -21,6 +21,7 @@ from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.models import load_models
 from likeness.pipeline.state import Models
 from likeness.stages.identity import GuardBounds
+from likeness.stages.profile import QualityFit
 from likeness.stages.route import RouteBounds
 from likeness.types import Faces, FloatArray, Pixels, Restored
 
@@ -129,6 +130,7 @@ def make_models() -> Callable[..., Models]:
             recogniser=embedder,
             guard_bounds=GuardBounds((0.0, 1000.0), (same, same), (other, other)),
             route_bounds=RouteBounds(q_low=80.0, detail_low=4.0, blockiness_high=2.0, noise_high=20.0),
+            quality=QualityFit({"sharpness": -0.5}, 2.0),
             hashes={"expert_f": StubExpert.sha256},
         )
 

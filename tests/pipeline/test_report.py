@@ -100,9 +100,18 @@ def test_photo(restore, photo, face_at, together):
     assert report["totals"]["restored"] == 1
     assert report["totals"]["fallbacks"] == {}
     assert report["totals"]["errors"] == {}
-    assert {"read", "detect", "align", "measure", "restore", "identity", "background", "composite", "write"} == set(
-        report["totals"]["seconds_by_stage"]
-    )
+    assert {
+        "read",
+        "detect",
+        "align",
+        "measure",
+        "profile",
+        "restore",
+        "identity",
+        "background",
+        "composite",
+        "write",
+    } == set(report["totals"]["seconds_by_stage"])
     assert report["totals"]["peak_memory_mb"] > 100
     assert sum(report["totals"]["seconds_by_stage"].values()) <= report["totals"]["seconds"] + 0.02
     assert (
@@ -169,7 +178,7 @@ def test_clips(restore, make_clip, make_gif, scene, face_at, kind):
     np.testing.assert_allclose([line["time"] for line in lines], times, atol=1e-3)
     (face,) = report["faces"]
     assert (face["track"], face["frames"], face["restored_frames"]) == (0, 8, 8)
-    added = ("frames", "restored_frames", "propagated_frames", "identity_spread")
+    added = ("frames", "restored_frames", "propagated_frames", "identity_spread", "best_frames")
     assert lines[-1]["faces"][0] == {k: v for k, v in face.items() if k not in added}
     assert face["propagated_frames"] == 0
     assert 0 <= face["identity_spread"] < 0.05

@@ -310,7 +310,7 @@ def test_loaded_models_report_the_hashes_of_all_weights(released):
     detector = {"mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"}
     background = {f"waifu2x_{level}" for level in ("up", 0, 1, 2, 3)}
     assert set(released.hashes) == {
-        "expert_f", "expert_t", "gate", "prior", "embedder", "calibration", *detector, *background
+        "expert_f", "expert_t", "gate", "prior", "embedder", "calibration", "quality", *detector, *background
     }  # fmt: skip
     assert all(len(h) == 64 for h in released.hashes.values())
 

@@ -229,7 +229,7 @@ def test_16_bits_stay_and_inputs_are_unchanged(scene, face_at, make_models):
     assert result.pixels.dtype == np.uint16
     np.testing.assert_array_equal(deep, kept)
     np.testing.assert_array_equal(faces.landmarks, landmarks)
-    assert {"align", "measure", "restore", "identity", "background", "composite"} == set(result.seconds)
+    assert {"align", "measure", "profile", "restore", "identity", "background", "composite"} == set(result.seconds)
     assert all(f.milliseconds > 0 for f in result.faces)
     shallow = run(scene, faces, make_models(), upscale=2)
     assert np.abs(result.pixels / 257 - shallow.pixels).max() < 4

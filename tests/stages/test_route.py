@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from likeness.errors import ConfigError
-from likeness.stages.route import RouteBounds, RouteConfig, faults, reroute, route, route_by_gate
+from likeness.stages.route import RouteBounds, RouteConfig, faults, reroute, route, route_by_gate, turned_away
 from likeness.types import Decision, GateOutput, Profile
 
 BOUNDS = RouteBounds(q_low=80.0, detail_low=4.0, blockiness_high=0.5, noise_high=2.5)
@@ -206,3 +206,22 @@ def test_mean_over_the_track_decides():
     for _ in range(20):  # the camera moves nearer
         decision = route_by_gate(ruled, GateOutput(0.1, {}), 0.5, decision, 0.1)
     assert decision.route == "expert_f"
+
+
+RESTORED = Decision("expert_t", "small", "expert_t")
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_face_that_turns_back_must_pass_the_bound_by_the_margin(side):
+    config, before, skipped = RouteConfig(max_yaw=40), None, []
+    for yaw in (30, 39, 41, 37, 41, 35, 39, 41):
+        before = turned_away(RESTORED, side * yaw, config, before, margin=0.1)
+        skipped.append(before.expert is None)
+    assert skipped == [False, False, True, True, True, False, False, True]
+    assert before.reason == "left alone: turned 41° away (route.max_yaw=40)"
+
+
+def test_a_turned_face_is_left_alone_only_where_it_would_be_restored():
+    good = Decision("resize", "already good")
+    assert turned_away(good, 80, RouteConfig(max_yaw=40)) is good
+    assert turned_away(RESTORED, 80, RouteConfig()) is RESTORED

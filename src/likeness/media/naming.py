@@ -95,7 +95,8 @@ def target_name(source: Path, kind: MediaKind) -> str:
 class OutputNames:
     """Paths of a result and of the files beside it, named after the source.
 
-    For `a.mp4`: a.mp4 restored, a_compare.mp4, a_faces.png, a_report.json, a_frames.jsonl.
+    For `a.mp4`: a.mp4 restored, a_compare.mp4, a_faces.png, a_face0_1.png, a_report.json,
+    a_frames.jsonl.
 
     Attributes:
         source: the input.
@@ -113,6 +114,10 @@ class OutputNames:
     def cards(self) -> Path:
         """One card a face."""
         return self._beside("faces.png")
+
+    def shot(self, face: int, rank: int) -> Path:
+        """One of the best shots of a face of a clip, 1 = the best."""
+        return self._beside(f"face{face}_{rank}.png")
 
     @property
     def frames(self) -> Path:

@@ -1,4 +1,4 @@
-"""What is wrong with a grey picture: noise, blocks, missing detail."""
+"""What is wrong with a grey picture: noise, blocks, JPEG, missing detail."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import cv2
 import numpy as np
+from scipy.fft import dctn
 
 from likeness.ops.filters import noise_response
 from likeness.ops.resize import halve_and_double
@@ -76,3 +77,46 @@ def blockiness(image: FloatArray) -> float:
         best = int(phases.argmax())
         excess.append(float(phases[best] - np.delete(phases, best).mean()))
     return max(0.0, min(excess))
+
+
+BLOCKS = 160  # that suffice for the figures of compression
+# Luma table of the JPEG standard (ITU-T T.81, table K.1): its 3 x 3 lowest frequencies without the mean.
+_STEPS = np.array([11, 10, 12, 12, 14, 14, 13, 16])
+_QUALITIES = np.arange(5, 92)  # finer steps vanish in the rounding of pixels
+_SCALES = np.where(_QUALITIES < 50, 5000 / _QUALITIES, 200.0 - 2 * _QUALITIES)
+_LATTICES = np.maximum(1, (_SCALES[:, None] * _STEPS + 50) // 100).astype(np.float32)  # as the IJG scales them
+
+
+def block_spectra(image: FloatArray) -> FloatArray:
+    """Orthonormal DCTs of blocks of 8 pixels, (N, 8, 8), at most `BLOCKS` at even steps.
+
+    Args:
+        image: HW; where the picture was a JPEG, its grid must begin at the first pixel.
+    """
+    rows, columns = (n // 8 for n in image.shape)
+    blocks = image[: rows * 8, : columns * 8].reshape(rows, 8, columns, 8).swapaxes(1, 2).reshape(-1, 8, 8)
+    return np.asarray(dctn(blocks[:: max(1, len(blocks) // BLOCKS)], axes=(1, 2), norm="ortho"), np.float32)
+
+
+def high_band(spectra: FloatArray) -> float:
+    """Percent of the contrast of `block_spectra` that lies in the upper half of the frequencies; 0 for flat ones."""
+    power = np.square(spectra).sum(0)
+    total = float(power.sum() - power[0, 0])
+    upper = float(power[np.add.outer(np.arange(8), np.arange(8)) >= 8].sum())
+    return 100 * math.sqrt(upper / total) if total > 1e-6 else 0.0
+
+
+def jpeg_quality(spectra: FloatArray) -> int | None:
+    """The IJG's JPEG quality that quantised `block_spectra` of a picture of 0..255; None without a trace.
+
+    Quantised coefficients lie at multiples of their steps: the mean of cos(2 pi c / step) over those that are not 0 is
+    near 1 for the right steps and near 0 for others.
+    """
+    coefficients = spectra[:, :3, :3].reshape(len(spectra), 9)[:, 1:]
+    turns = coefficients / _LATTICES[:, None]
+    counted = np.abs(turns) > 0.5
+    total = counted.sum((1, 2))
+    fits = np.where(counted, np.cos(2 * np.float32(math.pi) * turns), 0).sum((1, 2)) / np.maximum(total, 1)
+    fits[total < 40] = 0
+    best = int(np.argmax(fits))
+    return int(_QUALITIES[best]) if fits[best] > 0.5 else None

@@ -90,6 +90,7 @@ class RestorerConfig:
             where the last segment ended.
         compare: auto (photos and GIFs), yes or no: write before | after.
         cards: number of faces on the sheet of cards, at most 24.
+        best_frames: clips: number of pictures that are written of each face's best shots, at least a second apart.
         label: say in the result that a network made part of it: XMP in pictures, the comment in clips.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.
         precision: auto (bf16 on CUDA, else fp32), fp32, bf16 or fast (bf16 wherever the processor has it).
@@ -105,6 +106,7 @@ class RestorerConfig:
     resume: bool = False
     compare: str = "auto"
     cards: int = 24
+    best_frames: int = 0
     label: bool = True
     device: str = "auto"
     precision: str = "auto"
@@ -144,6 +146,8 @@ class RestorerConfig:
             raise ConfigError("resume: got true with compare=yes, which is not written in segments; leave one out")
         if not 0 <= self.cards <= 24:
             raise ConfigError(f"cards: got {self.cards}, expected 0 to 24")
+        if not 0 <= self.best_frames <= 20:
+            raise ConfigError(f"best_frames: got {self.best_frames}, expected 0 to 20")
         if self.gate.mode == "learned" and self.expert.name != "auto":
             raise ConfigError(
                 f"gate.mode: got learned with expert.name={self.expert.name}, which leaves nothing to choose; "

@@ -26,6 +26,7 @@ from likeness.pipeline.reference import Comparison
 from likeness.pipeline.report import Run, Tally, build, frame_record
 from likeness.pipeline.report_types import FaceRecord, Report
 from likeness.pipeline.resume import SegmentedWriter, Segments
+from likeness.pipeline.shots import BestShots
 from likeness.pipeline.state import ClipState, Clock, Context, FrameResult, Models
 from likeness.pipeline.video import restore_video
 from likeness.pipeline.writers import Checkpoint, ClipWriter, PagesWriter, PhotoWriter, ResultWriter
@@ -84,6 +85,7 @@ class Job:
         self.models, self.config, self.names, self.kind = models, config, names, kind
         self.reference, self.progress = reference, progress
         self.tally, self.clock, self.cards = Tally(), Clock(), dict[int, Card]()
+        self.shots = BestShots(config.best_frames)
         self.notes: list[str] = list(names.notes)
         self.time_range = time_range_of(config)
         self.comparison = Comparison(models, config.weights.lpips) if reference else None
@@ -95,7 +97,7 @@ class Job:
         return self.config.compare == "yes" or (self.config.compare == "auto" and self.kind != "video")
 
     def run(self) -> FileResult:
-        """Restores the file and writes everything beside it: comparison, frames log, cards, report.
+        """Restores the file and writes everything beside it: comparison, frames log, cards, best shots, report.
 
         Raises:
             InputError: as `restore`.
@@ -106,6 +108,10 @@ class Job:
             outputs["cards"] = self.names.cards
             with atomic_output(outputs["cards"]) as partial:
                 write_image(partial, Frame(draw_cards(list(self.cards.values()))), ImageMeta(), self.config.label)
+        shots = self.shots.write(self.names, self.config.label)
+        for face in report["faces"]:
+            face["best_frames"] = shots.get(face["track"], []) if face["track"] is not None else []
+            outputs |= {f"face{face['track']}_{i}": Path(s["file"]) for i, s in enumerate(face["best_frames"], 1)}
         outputs["report"] = self.names.report
         report["outputs"] = {role: str(path) for role, path in outputs.items()}
         with atomic_output(outputs["report"]) as partial:
@@ -169,7 +175,8 @@ class Job:
         """All frames that no earlier run wrote: restored, counted, written and compared."""
         state, context = ClipState(), Context(self.models, self.config, self.kind, upscale, self._tiles())
         if writer.checkpoint:
-            state, self.tally, self.cards = writer.checkpoint.state, writer.checkpoint.tally, writer.checkpoint.cards
+            last = writer.checkpoint
+            state, self.tally, self.cards, self.shots = last.state, last.tally, last.cards, last.shots
             self.notes.append(f"resumed after {self.tally.frames} frames, where the last finished segment ended")
         with prefetch(reader) as prefetched:
             frames = islice(_timed(prefetched, self.clock, "read"), self.tally.frames, None)
@@ -178,7 +185,7 @@ class Job:
                     result = _numbered_on(result, len(self.tally.faces))
                 records = self._count(frame, result)
                 with self.clock.stage("write"):
-                    checkpoint = Checkpoint(after, self.tally, self.cards)
+                    checkpoint = Checkpoint(after, self.tally, self.cards, self.shots)
                     writer.write(frame, result.pixels, frame_record(frame, records), checkpoint)
                 if reference is not None:
                     with self.clock.stage("reference"):
@@ -194,7 +201,8 @@ class Job:
         return lambda done, total: progress(done, total, len(self.tally.faces))
 
     def _count(self, frame: Frame, result: FrameResult) -> list[FaceRecord]:
-        """Adds a frame to the totals and the cards; returns the records of its faces."""
+        """Adds a frame to the totals, the cards and the best shots; returns the records of its faces."""
+        self.shots.add(frame, result)
         for face in result.faces:
             key = face.track.id if face.track else face.number
             if key not in self.cards and len(self.cards) < self.config.cards:

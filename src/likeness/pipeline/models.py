@@ -18,6 +18,7 @@ from likeness.pipeline.state import Models
 from likeness.stages.background.registry import BACKGROUNDS, BackgroundOptions
 from likeness.stages.detect.registry import DETECTORS, DetectorOptions
 from likeness.stages.identity import Recogniser, guard_bounds, read_calibration
+from likeness.stages.profile import read_quality
 from likeness.stages.restore.expert_t import KnobsConfig
 from likeness.stages.restore.registry import EXPERTS, ExpertOptions
 from likeness.stages.route import RouteBounds
@@ -78,7 +79,7 @@ def load_models(config: RestorerConfig) -> Models:
     device = pick_device(config.device)
     calibration = Path(config.weights.calibration) if config.weights.calibration else released("calibration")
     fitted = read_calibration(calibration)
-    files = {"embedder": weights_file(), "calibration": calibration}
+    files = {"embedder": weights_file(), "calibration": calibration, "quality": released("quality")}
     detector, detect = DETECTORS[config.detect.name], DetectorOptions(config.detect, device)
     background, beyond = BACKGROUNDS[config.background.name], BackgroundOptions(config.background, device)
     names, options = _experts(config, device)
@@ -106,6 +107,7 @@ def load_models(config: RestorerConfig) -> Models:
         route_bounds=RouteBounds(
             route["q_low"], route["detail_low"], route["blockiness_high"], route["noise_high"]
         ),
+        quality=read_quality(files["quality"]),
         background=background.load(beyond),
         gate=gate,
         hashes={expert.name: expert.sha256 for expert in experts} | {n: file_hash(file) for n, file in files.items()},

@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from likeness.pipeline.config import RestorerConfig
-from likeness.pipeline.report_types import FaceRecord, FaceTotals, FrameRecord, ReferenceRecord, Report
+from likeness.pipeline.report_types import FaceRecord, FaceTotals, FrameRecord, ProfileRecord, ReferenceRecord, Report
 from likeness.pipeline.routing import IMPLAUSIBLE
 from likeness.pipeline.state import FrameResult, GuardedFace, RoutedFace, pasted
 from likeness.stages.background.base import BackgroundPlan
-from likeness.types import FloatArray, Frame, MediaInfo
+from likeness.stages.profile import remarks
+from likeness.stages.route import TURNED
+from likeness.types import FaceProfile, FloatArray, Frame, MediaInfo
 
 Data = TypeVar("Data")
 
@@ -45,6 +47,8 @@ def face_record(face: RoutedFace) -> FaceRecord:
         "detail": round(p.detail, 2),
         "blockiness": round(p.blockiness, 3),
         "noise": round(p.noise, 3),
+        "quality": round(p.quality, 4),
+        "profile": profile_record(p),
         "route": d.route,
         "reason": d.reason,
         "expert": d.expert,
@@ -69,6 +73,26 @@ def face_record(face: RoutedFace) -> FaceRecord:
         "propagated": guarded is not None and guarded.frames_since_restore > 0,
         "milliseconds": round(face.milliseconds, 2),
         "notes": list(face.notes),
+    }
+
+
+def profile_record(profile: FaceProfile) -> ProfileRecord:
+    """What was measured beside width and sharpness, as plain data."""
+    p = profile
+    return {
+        "resolution": round(p.resolution, 3),
+        "exposure": round(p.exposure, 3),
+        "entropy": round(p.entropy, 2),
+        "crushed": round(p.crushed, 4),
+        "burnt": round(p.burnt, 4),
+        "imbalance": round(p.imbalance, 3),
+        "yaw": round(p.pose.yaw, 1),
+        "pitch": round(p.pose.pitch, 1),
+        "roll": round(p.pose.roll, 1),
+        "symmetry": round(p.symmetry, 3),
+        "high_band": round(p.high_band, 2),
+        "jpeg_quality": p.jpeg_quality,
+        "remarks": remarks(p),
     }
 
 
@@ -151,6 +175,7 @@ class Tally:
                 "restored_frames": restored + (before["restored_frames"] if before else 0),
                 "propagated_frames": propagated + (before["propagated_frames"] if before else 0),
                 "identity_spread": None if rms is None else round(rms, 4),
+                "best_frames": [],
             }
         return records
 
@@ -284,7 +309,10 @@ def summary(faces: Sequence[Mapping[str, Any]]) -> str:
     if doubtful:
         whose = "its" if doubtful == 1 else "their"
         parts.append(f"{doubtful} left alone ({whose} landmarks are implausible)")
-    others = len(rest) - len(small) - good - unused - doubtful
+    turned = sum(f["reason"].startswith(TURNED) for f in rest)
+    if turned:
+        parts.append(f"{turned} left alone (turned away)")
+    others = len(rest) - len(small) - good - unused - doubtful - turned
     if others:
         parts.append(f"{others} not chosen")
     line = f"{len(faces)} face{'s' if len(faces) != 1 else ''}: {', '.join(parts)}"

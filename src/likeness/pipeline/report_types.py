@@ -67,6 +67,40 @@ class GuardRecord(TypedDict):
     alpha: Fraction
 
 
+class ProfileRecord(TypedDict):
+    """What else was measured on a face before it was restored.
+
+    Attributes:
+        resolution: pixels between the eyes against those that the experts read; 1 and more loses nothing.
+        exposure: median luma of the face, 0..1.
+        entropy: of the histogram of the face's luma, in bits; low where light or contrast is missing.
+        crushed: fraction of the face that is black without detail.
+        burnt: fraction of the face that is white without detail.
+        imbalance: difference of the mean luma of the face's halves over their sum; above 0 the right one is brighter.
+        yaw: degrees that the head is turned relative to the line of sight, above 0 to the picture's right.
+        pitch: above 0 downwards.
+        roll: above 0 clockwise.
+        symmetry: difference of the nose's distances to both eyes over their sum; 0 = frontal.
+        high_band: percent of the contrast in the upper half of the frequencies of blocks of 8 pixels.
+        jpeg_quality: by which the pixels were quantised; null where no trace of it is seen.
+        remarks: what is wrong with the picture of the face, in words.
+    """
+
+    resolution: Amount
+    exposure: Fraction
+    entropy: Annotated[float, Bounds(0, 8)]
+    crushed: Fraction
+    burnt: Fraction
+    imbalance: Annotated[float, Bounds(-1, 1)]
+    yaw: Annotated[float, Bounds(-90, 90)]
+    pitch: Annotated[float, Bounds(-180, 180)]
+    roll: Annotated[float, Bounds(-180, 180)]
+    symmetry: Fraction
+    high_band: Amount
+    jpeg_quality: Annotated[int, Bounds(1, 100)] | None
+    remarks: list[str]
+
+
 class FaceRecord(TypedDict):
     """One face of one frame.
 
@@ -83,6 +117,8 @@ class FaceRecord(TypedDict):
         detail: percent of the contrast that is lost when the face is halved and doubled; sharp faces 7 to 17.
         blockiness: excess of the gradients on an 8x8 grid over those off it, in grey levels.
         noise: standard deviation of the noise, in grey levels.
+        quality: 1 less the expected identity distance between the restored and the true face.
+        profile: light, pose, compression.
         route: what the rule or the gate chose: left alone, an expert, or plain resizing.
         reason: why, with the figures that decided.
         expert: the network that ran; null where none did.
@@ -109,6 +145,8 @@ class FaceRecord(TypedDict):
     detail: Amount
     blockiness: Amount
     noise: Amount
+    quality: Fraction
+    profile: ProfileRecord
     route: Route
     reason: str
     expert: str | None
@@ -122,6 +160,22 @@ class FaceRecord(TypedDict):
     notes: list[str]
 
 
+class ShotRecord(TypedDict):
+    """One of the best shots of a face.
+
+    Attributes:
+        file: the picture.
+        frame: its number, from 0.
+        time: when it is shown.
+        quality: of the face in it.
+    """
+
+    file: str
+    frame: Count
+    time: float
+    quality: Fraction
+
+
 class FaceTotals(FaceRecord):
     """One face of a photo, or one track of a clip as it was in its last frame.
 
@@ -131,12 +185,14 @@ class FaceTotals(FaceRecord):
         propagated_frames: restored ones that were propagated from an earlier one.
         identity_spread: root mean square distance of the restored face's embeddings to their mean over the frames;
             null for fewer than two.
+        best_frames: its best shots, best first; empty in photos, and with best_frames=0.
     """
 
     frames: Count
     restored_frames: Count
     propagated_frames: Count
     identity_spread: Amount | None
+    best_frames: list[ShotRecord]
 
 
 class FrameRecord(TypedDict):

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from likeness.nets.gate import FEATURES, Gate, gate_features
 from likeness.pipeline.state import FrameContext, MeasuredFace
-from likeness.stages.route import reroute, route, route_by_gate
+from likeness.stages.route import TURNED, reroute, route, route_by_gate, turned_away
 from likeness.types import Decision, GateOutput
 
 IMPLAUSIBLE = "implausible landmarks"  # the reason begins with it; such a face is left alone
 
 
 def decide(face: MeasuredFace, now: FrameContext) -> Decision:
-    """Routes a face by the width bands, then by the gate, then by the user's choice of faces."""
+    """Routes a face by the width bands, then by the gate, by its landmarks and pose, and by the user's choice."""
     config, models, profile = now.file.config, now.file.models, face.profile
     bounds, margin = models.route_bounds.overridden(config.route), config.video.hysteresis
-    before = face.track.assessment.decision if face.track and face.track.assessment else None
-    if before is not None and before.reason.startswith(IMPLAUSIBLE):
-        before = None
+    last = face.track.assessment.decision if face.track and face.track.assessment else None
+    before = None if last is None or last.reason.startswith((IMPLAUSIBLE, TURNED)) else last
     if before is None:
         decision = route(profile, config.route, bounds)
     else:
@@ -28,6 +27,7 @@ def decide(face: MeasuredFace, now: FrameContext) -> Decision:
         decision = route_by_gate(decision, output, threshold, before, margin)
     if face.doubt and decision.expert is not None:
         return Decision("skip", f"{IMPLAUSIBLE}: {face.doubt}")
+    decision = turned_away(decision, profile.pose.yaw, config.route, last, margin)
     return _chosen_by_user(decision, face, now)
 
 

@@ -18,11 +18,12 @@ from likeness.stages.background.base import Background, BackgroundPlan, Progress
 from likeness.stages.background.lanczos import Lanczos
 from likeness.stages.detect.base import Detector
 from likeness.stages.identity import GuardBounds, Recogniser
+from likeness.stages.profile import QualityFit
 from likeness.stages.restore.base import Expert
 from likeness.stages.route import RouteBounds
 from likeness.stages.temporal.reid import GalleryEntry
 from likeness.stages.temporal.state import BlendState, TrackState
-from likeness.types import Crop, Decision, Faces, FloatArray, MediaKind, Pixels, Profile, Restored, Verdict
+from likeness.types import Crop, Decision, FaceProfile, Faces, FloatArray, MediaKind, Pixels, Restored, Verdict
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Models:
     Attributes:
         embedder: gives the distance in every record.
         recogniser: the guard's, for which the bounds were fitted: the embedder, or one of the user's.
+        quality: gives the quality of a face's profile.
         gate: chooses between the experts; None = the rule does.
         hashes: sha256 of every weight file by its name.
     """
@@ -42,6 +44,7 @@ class Models:
     recogniser: Recogniser
     guard_bounds: GuardBounds
     route_bounds: RouteBounds
+    quality: QualityFit
     background: Background = field(default_factory=Lanczos)
     gate: Gate | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
@@ -150,7 +153,7 @@ class MeasuredFace(AlignedFace):
         embedding: (D,) of the crop; None where no step before the guard reads it.
     """
 
-    profile: Profile
+    profile: FaceProfile
     embedding: torch.Tensor | None = None
 
 

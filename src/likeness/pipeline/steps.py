@@ -1,7 +1,7 @@
 """The data flow on one page: a frame and what the clip remembers go in, the restored frame and the new state come out.
 
-detect -> (track) -> align -> measure -> route -> restore -> (blend in time) -> guard -> enlarge the background ->
-composite. A photo is a clip of one frame without memory. Every step is a function of its arguments.
+detect -> (track) -> align -> measure, profile -> route -> restore -> (blend in time) -> guard -> enlarge the background
+-> composite. A photo is a clip of one frame without memory. Every step is a function of its arguments.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from likeness.stages.background.base import BackgroundPlan
 from likeness.stages.composite import Patch, cut, grain_of, paste
 from likeness.stages.identity import distance, embed, guard
 from likeness.stages.measure import measure
+from likeness.stages.profile import profile_face
 from likeness.stages.restore.exposure import gain
 from likeness.stages.temporal.blending import blend
 from likeness.stages.temporal.propagation import propagate
@@ -109,7 +110,11 @@ def measure_face(face: AlignedFace, now: FrameContext) -> MeasuredFace:
     if known := _assessment(face, now):
         return promote(face, MeasuredFace, profile=known.profile)
     with now.clock.stage("measure"):
-        return promote(face, MeasuredFace, profile=measure(now.pixels, face.crop))
+        measured = measure(now.pixels, face.crop)
+    with now.clock.stage("profile"):
+        landmarks = face.face.landmarks[0]
+        profile = profile_face(now.pixels, face.crop, landmarks, measured, now.file.models.quality)
+    return promote(face, MeasuredFace, profile=profile)
 
 
 @timed

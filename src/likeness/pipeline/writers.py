@@ -22,6 +22,7 @@ from likeness.media.video_reader import VideoReader
 from likeness.media.video_writer import VideoWriter
 from likeness.pipeline.cards import Card, side_by_side
 from likeness.pipeline.report import Tally
+from likeness.pipeline.shots import BestShots
 from likeness.pipeline.state import ClipState
 from likeness.stages.background.lanczos import lanczos
 from likeness.types import Frame, Pixels
@@ -29,16 +30,17 @@ from likeness.types import Frame, Pixels
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on after a frame; `tally` and `cards` change with the next frame.
+    """What a run needs to go on after a frame; `tally`, `cards` and `shots` change with the next frame.
 
     Attributes:
         state: of the tracks.
-        tally, cards: of all frames so far.
+        tally, cards, shots: of all frames so far.
     """
 
     state: ClipState
     tally: Tally
     cards: dict[int, Card]
+    shots: BestShots
 
 
 class ResultWriter(Protocol):

@@ -10,6 +10,7 @@ from likeness.errors import ConfigError
 from likeness.nets.gate import THRESHOLD
 from likeness.types import Decision, GateOutput, Profile
 
+TURNED = "left alone: turned"  # the reason begins with it
 OBSERVATIONS = 4  # of the gate in its running mean over a track: most of a second with the default detection
 
 
@@ -45,6 +46,7 @@ class RouteConfig:
         skip_below: narrower faces are skipped.
         expert_t_below: from here on sharpness decides between the experts.
         resize_from: wider faces are only resized, unless `large_but_bad`.
+        max_yaw: degrees; faces turned further to the side are left alone. None = none is.
         large_but_bad: restore wide faces too if they lack detail, or are blocky or noisy.
         q_low: sharpness below which the middle band goes to Expert-T; None = calibrated.
         detail_low: percent of detail below which a wide face is bad; None = calibrated.
@@ -54,6 +56,7 @@ class RouteConfig:
     skip_below: float = 32.0
     expert_t_below: float = 100.0
     resize_from: float = 150.0
+    max_yaw: float | None = None
     large_but_bad: bool = True
     q_low: float | None = None
     detail_low: float | None = None
@@ -65,6 +68,8 @@ class RouteConfig:
             raise ConfigError(
                 f"route: got bands {self.skip_below}, {self.expert_t_below}, {self.resize_from}; expected ascending"
             )
+        if self.max_yaw is not None and not 0 < self.max_yaw <= 90:
+            raise ConfigError(f"route.max_yaw: got {self.max_yaw}, expected degrees above 0, at most 90, or null")
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,30 @@ def reroute(before: Decision, profile: Profile, config: RouteConfig, bounds: Rou
         if route(nearby, config, bounds).route != now.route:
             return before
     return now
+
+
+def turned_away(
+    decision: Decision, yaw: float, config: RouteConfig, before: Decision | None = None, margin: float = 0.0
+) -> Decision:
+    """Leaves a face alone that would be restored but is turned further than `route.max_yaw`.
+
+    Args:
+        decision: so far.
+        yaw: of its pose, in degrees.
+        config: with the bound.
+        before: the track's last decision; one that was left alone must turn back by the fraction `margin` more.
+        margin: of the hysteresis.
+
+    Examples:
+        >>> turned_away(Decision("expert_t", "small", "expert_t"), 68.2, RouteConfig(max_yaw=60)).reason
+        'left alone: turned 68° away (route.max_yaw=60)'
+    """
+    if decision.expert is None or config.max_yaw is None:
+        return decision
+    bound = config.max_yaw * (1 - margin if before is not None and before.reason.startswith(TURNED) else 1)
+    if abs(yaw) <= bound:
+        return decision
+    return Decision("skip", f"{TURNED} {abs(yaw):.0f}° away (route.max_yaw={config.max_yaw:g})")
 
 
 def route_by_gate(

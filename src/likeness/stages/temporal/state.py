@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from likeness.types import Decision, FloatArray, Profile, Verdict
+from likeness.types import Decision, FaceProfile, FloatArray, Verdict
 
 Array = npt.NDArray[np.float64]
 
@@ -37,7 +37,7 @@ class Assessment:
         verdict: None where no expert ran, or with the guard off.
     """
 
-    profile: Profile
+    profile: FaceProfile
     decision: Decision
     verdict: Verdict | None = None
 
