@@ -117,7 +117,7 @@ class PairsDataModule(L.LightningDataModule):
             batch_size=config.batch_size,
             sampler=EndlessSampler(config.epoch_images, rank, world),
             num_workers=config.workers,
-            worker_init_fn=_single_thread,
+            worker_init_fn=single_thread,
             persistent_workers=config.workers > 0,
             prefetch_factor=2 if config.workers else None,
             drop_last=True,
@@ -132,7 +132,8 @@ class PairsDataModule(L.LightningDataModule):
         return DataLoader(pairs, batch_size=config.batch_size)
 
 
-def _single_thread(worker: int) -> None:
+def single_thread(worker: int) -> None:
+    """Initialises a loader process."""
     # Workers run in parallel already; OpenCV's own threads would compete with the training for the cores.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

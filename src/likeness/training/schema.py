@@ -15,6 +15,7 @@ from likeness.data.pairs import MixConfig
 from likeness.nets.expert_f import ExpertFConfig
 from likeness.nets.expert_t_data import ExpertTConfig
 from likeness.nets.gate import GateConfig
+from likeness.nets.obstructions import ObstructionNetConfig
 from likeness.nets.prior import PriorConfig
 from likeness.nets.srnet import SRNetConfig
 from likeness.training.expert_t import TokenConfig
@@ -26,6 +27,7 @@ SCHEMAS: dict[str, Any] = {
     "expert_f": ExpertFConfig,
     "expert_t": ExpertTConfig,
     "tokens": TokenConfig,
+    "obstructions": ObstructionNetConfig,
     "prior": PriorConfig,
     "srnet": SRNetConfig,
     "gan": GanConfig,

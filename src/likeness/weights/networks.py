@@ -14,6 +14,7 @@ from likeness.nets.expert_f import ExpertF, ExpertFConfig
 from likeness.nets.expert_t import ExpertT
 from likeness.nets.expert_t_data import ExpertTConfig
 from likeness.nets.gate import Gate, GateConfig
+from likeness.nets.obstructions import ObstructionNet, ObstructionNetConfig
 from likeness.nets.prior import Prior, PriorConfig
 from likeness.nets.srnet import SRNet, SRNetConfig
 from likeness.weights.files import load_into, load_weights
@@ -31,6 +32,7 @@ NETWORKS: Mapping[str, Kind] = {
     "expert_f": Kind(ExpertF, ExpertFConfig),
     "expert_t": Kind(ExpertT, ExpertTConfig),
     "gate": Kind(Gate, GateConfig),
+    "obstructions": Kind(ObstructionNet, ObstructionNetConfig),
     "prior": Kind(Prior, PriorConfig),
     "srnet": Kind(SRNet, SRNetConfig),
 }

@@ -1,0 +1,1 @@
+"""Obstructions drawn over clean faces: the training data of the network that marks them."""
