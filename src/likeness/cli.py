@@ -37,12 +37,12 @@ Restores faces in photos, videos and GIFs (or folders of them) without changing 
   output=DIR                      results; each input gets DIR/<name>/ (default: outputs)
   reference=FILE                  the true picture or clip: PSNR, SSIM, LPIPS, GMSD and identity are reported
   workers=N                       files restored at once, each by a process with its own networks (default: 1)
-  expert=, background=, detect=   short for expert.name=, background.name=, detect.name=
+  expert=, background=, detect=, repair=   short for expert.name=, background.name= and so on
 """
 COMMANDS = ("gif", "export", "bench")  # of `likeness.tasks`
 
 VERBATIM = ("input", "output", "reference")
-SHORT = {"expert": "expert.name", "background": "background.name", "detect": "detect.name"}
+SHORT = {"expert": "expert.name", "background": "background.name", "detect": "detect.name", "repair": "repair.name"}
 FILES = ("expert.file", "background.file", "detect.file")  # taken verbatim
 
 

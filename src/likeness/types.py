@@ -18,6 +18,7 @@ import numpy.typing as npt
 from likeness.errors import InputError
 
 FloatArray = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]  # (H, W)
 Pixels = npt.NDArray[Any]  # HWC uint8 or uint16
 
 Route = Literal["skip", "expert_t", "expert_f", "resize"]
@@ -179,6 +180,20 @@ class Pose:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstructions:
+    """What lies over a face.
+
+    Attributes:
+        probabilities: (7, 128, 128) float32 of `nets.obstructions.CLASSES` for each pixel of the aligned crop; they
+            sum to 1.
+        fractions: of the face under each of them, 0..1, by name.
+    """
+
+    probabilities: FloatArray
+    fractions: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class FaceProfile(Profile):
     """All that is measured on a face before it is restored; brightness runs from 0 to 1.
 
@@ -197,6 +212,7 @@ class FaceProfile(Profile):
             and 64 pixels.
         quality: 1 less the expected identity distance between the restored face and the true one, 0..1.
         remarks: what is wrong with the picture of the face, in words, worst first.
+        obstructions: what lies over the face, where that was asked for.
     """
 
     resolution: float
@@ -212,6 +228,7 @@ class FaceProfile(Profile):
     contours: tuple[float, float, float]
     quality: float = 0.0
     remarks: tuple[str, ...] = ()
+    obstructions: Obstructions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +286,13 @@ class Conditions:
         state: `Restored.state` of this face's last frame; None for a new face.
         weight: above 0, weight of this frame's texture in the track's mean; sharper frames weigh more.
         gain: exposure gain, smooth over the track; None lets the expert measure it.
+        unknown: pixels of the crop that are to be invented, already filled smoothly; only in photos.
     """
 
     state: Any
     weight: float
     gain: float | None = None
+    unknown: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True)

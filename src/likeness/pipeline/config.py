@@ -22,6 +22,8 @@ from likeness.stages.composite import CompositeConfig
 from likeness.stages.detect.base import DetectConfig
 from likeness.stages.detect.registry import DETECTORS
 from likeness.stages.identity import GuardConfig
+from likeness.stages.repair.base import RepairConfig
+from likeness.stages.repair.inpainters import INPAINTERS
 from likeness.stages.restore.base import ExpertConfig
 from likeness.stages.restore.expert_t import KnobsConfig
 from likeness.stages.restore.onnx import RUNTIMES
@@ -63,6 +65,7 @@ class WeightsConfig:
         expert_t: Expert-T.
         prior: the codebook prior under it.
         gate: the learned gate.
+        obstructions: the network that marks what lies over a face.
         calibration: bounds of guard and router.
         onnx: folder written by `likeness export format=onnx`, for runtime=onnx.
         lpips: torchvision's SqueezeNet features, for figures against a reference.
@@ -72,6 +75,7 @@ class WeightsConfig:
     expert_t: str = ""
     prior: str = ""
     gate: str = ""
+    obstructions: str = ""
     calibration: str = ""
     onnx: str = ""
     lpips: str = ""
@@ -121,11 +125,16 @@ class RestorerConfig:
     guard: GuardConfig = field(default_factory=GuardConfig)
     composite: CompositeConfig = field(default_factory=CompositeConfig)
     background: BackgroundConfig = field(default_factory=BackgroundConfig)
+    repair: RepairConfig = field(default_factory=RepairConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
     weights: WeightsConfig = field(default_factory=WeightsConfig)
 
     def __post_init__(self) -> None:
-        for registry, name in ((BACKGROUNDS, self.background.name), (DETECTORS, self.detect.name)):
+        for registry, name in (
+            (BACKGROUNDS, self.background.name),
+            (DETECTORS, self.detect.name),
+            (INPAINTERS, self.repair.inpainter),
+        ):
             registry[name]  # raises for an unknown name
         if self.expert.name not in ("auto", *EXPERTS.names):
             raise ConfigError(f"expert.name: got {self.expert.name!r}, expected auto, {', '.join(EXPERTS.names)}")
@@ -181,6 +190,11 @@ class RestorerConfig:
             self.gate.mode == "auto" and self.expert.name == "auto" and (not custom or bool(self.weights.gate))
         )
 
+    @property
+    def marks_obstructions(self) -> bool:
+        """Whether the network is needed that marks what lies over a face or a picture."""
+        return self.composite.protect or bool(self.repair.in_picture or self.repair.on_face)
+
     def _check_runtime(self) -> None:
         if self.runtime not in RUNTIMES:
             raise ConfigError(f"runtime: got {self.runtime!r}, expected {', '.join(RUNTIMES)}")
@@ -193,6 +207,8 @@ class RestorerConfig:
                 f"runtime: got {self.runtime} without weights.onnx=DIR; write the folder with "
                 "`likeness export format=onnx dst=DIR`"
             )
+        if self.repair.wanted:
+            raise ConfigError(f"repair: got {self.repair.name} with runtime={self.runtime}, whose graph reads no masks")
         if self.expert.name == "external" or self.device not in ("auto", "cpu"):
             raise ConfigError(
                 f"runtime: got {self.runtime} with expert.name={self.expert.name} and device={self.device}; "

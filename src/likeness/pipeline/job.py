@@ -82,6 +82,8 @@ class Job:
     ) -> None:
         if reference and config.resume and kind == "video":
             raise ConfigError("resume: got true with a reference, which is compared in one run; leave one of them out")
+        if config.repair.wanted and kind != "photo":
+            raise ConfigError(f"repair: got {config.repair.name} for a clip, expected a photo; leave it out")
         self.models, self.config, self.names, self.kind = models, config, names, kind
         self.reference, self.progress = reference, progress
         self.tally, self.clock, self.cards = Tally(), Clock(), dict[int, Card]()

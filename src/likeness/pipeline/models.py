@@ -12,6 +12,7 @@ from likeness.compat import cpu_has_bf16
 from likeness.errors import ConfigError
 from likeness.nets.face_embedder import load_embedder, weights_file
 from likeness.nets.gate import Gate
+from likeness.nets.obstructions import ObstructionNet
 from likeness.nets.recogniser import open_recogniser
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.state import Models
@@ -63,7 +64,7 @@ def same_models(a: RestorerConfig, b: RestorerConfig) -> bool:
         c = config
         return (
             c.device, c.precision, c.runtime, c.detect, c.background, c.expert, c.expert_t, c.weights, c.learned_gate,
-            c.guard.recogniser,
+            c.guard.recogniser, c.marks_obstructions,
         )  # fmt: skip
 
     return read(a) == read(b)
@@ -90,6 +91,11 @@ def load_models(config: RestorerConfig) -> Models:
     if config.learned_gate:
         files["gate"] = Path(config.weights.gate) if config.weights.gate else released("gate")
         gate = cast(Gate, load_network("gate", files["gate"])[0].eval())
+    obstructions = None
+    if config.marks_obstructions:
+        given = config.weights.obstructions
+        files["obstructions"] = Path(given) if given else released("obstructions")
+        obstructions = _load_obstructions(files["obstructions"], device)
     embedder = load_embedder().to(device)
     recogniser: Recogniser = embedder
     if config.guard.recogniser:
@@ -110,8 +116,14 @@ def load_models(config: RestorerConfig) -> Models:
         quality=read_quality(files["quality"]),
         background=background.load(beyond),
         gate=gate,
+        obstructions=obstructions,
         hashes={expert.name: expert.sha256 for expert in experts} | {n: file_hash(file) for n, file in files.items()},
     )  # fmt: skip
+
+
+def _load_obstructions(file: Path, device: torch.device) -> ObstructionNet:
+    net = load_network("obstructions", file)[0].to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return cast(ObstructionNet, net.eval().requires_grad_(False))
 
 
 def _experts(config: RestorerConfig, device: torch.device) -> tuple[tuple[str, ...], ExpertOptions]:

@@ -70,6 +70,7 @@ def face_record(face: RoutedFace) -> FaceRecord:
         "confidence": None if confidence is None else round(float(confidence.mean()), 4),
         "alpha": round(guarded.alpha, 4) if guarded else 0.0,
         "propagated": guarded is not None and guarded.frames_since_restore > 0,
+        "invented": 0.0 if guarded is None or face.unknown is None else round(float(face.unknown.mean()), 4),
         "milliseconds": round(face.milliseconds, 2),
         "notes": list(face.notes),
     }
@@ -92,6 +93,7 @@ def profile_record(profile: FaceProfile) -> ProfileRecord:
         "high_band": round(p.high_band, 2),
         "jpeg_quality": p.jpeg_quality,
         "remarks": list(p.remarks),
+        "obstructions": {name: round(v, 4) for name, v in p.obstructions.fractions.items()} if p.obstructions else {},
     }
 
 
@@ -132,6 +134,7 @@ class Tally:
 
     Attributes:
         frames: processed.
+        invented: sum over the frames of the fraction that was filled.
         seconds: by stage.
         fallbacks: how often each happened.
         errors: how often each was met and passed over.
@@ -142,6 +145,7 @@ class Tally:
     """
 
     frames: int = 0
+    invented: float = 0.0
     seconds: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -155,7 +159,8 @@ class Tally:
         self.frames += 1
         self.seconds.update(result.seconds)
         self.background = result.background
-        self.changed = self.changed or result.background.strength > 0
+        self.invented += result.invented
+        self.changed = self.changed or result.background.strength > 0 or result.invented > 0
         records = [face_record(face) for face in result.faces]
         for record, face in zip(records, result.faces, strict=True):
             self.fallbacks.update(note.partition(":")[0] for note in face.notes)  # figures would make each unique
@@ -254,6 +259,7 @@ def build(run: Run) -> Report:
             "frames": tally.frames,
             "faces": len(faces),
             "restored": sum(f["restored_frames"] > 0 for f in faces),
+            "invented": round(tally.invented / max(tally.frames, 1), 5),
             "seconds": round(run.seconds, 3),
             "seconds_by_stage": {name: round(value, 3) for name, value in sorted(tally.seconds.items())},
             "frames_per_second": round(tally.frames / max(working, 1e-6), 2),

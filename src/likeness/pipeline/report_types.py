@@ -5,35 +5,14 @@ Lengths are in source pixels and times in seconds where nothing else is said.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from typing_extensions import TypedDict  # typing's own lacks what pydantic needs until Python 3.12
 
 from likeness.pipeline.config import RestorerConfig
+from likeness.pipeline.report_numbers import Amount, Bounds, Count, Fraction
 from likeness.stages.background.base import BackgroundPlan
 from likeness.types import MediaKind, Route, VerdictName
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Limits of a number, for the schema.
-
-    Attributes:
-        minimum, maximum: inclusive; None = none.
-    """
-
-    minimum: float = 0
-    maximum: float | None = None
-
-    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
-        limits = {"minimum": self.minimum} | ({} if self.maximum is None else {"maximum": self.maximum})
-        return {**handler(core_schema), **limits}
-
-
-Count = Annotated[int, Bounds()]
-Amount = Annotated[float, Bounds()]
-Fraction = Annotated[float, Bounds(0, 1)]
 
 
 class GateRecord(TypedDict):
@@ -84,6 +63,8 @@ class ProfileRecord(TypedDict):
         high_band: percent of the contrast in the upper half of the frequencies of blocks of 8 pixels.
         jpeg_quality: by which the pixels were quantised; null where no trace of it is seen.
         remarks: what is wrong with the picture of the face, in words.
+        obstructions: fraction of the face under glasses, a mask, hair, a hand or object, damage and text; empty where
+            it was not looked for.
     """
 
     resolution: Amount
@@ -99,6 +80,7 @@ class ProfileRecord(TypedDict):
     high_band: Amount
     jpeg_quality: Annotated[int, Bounds(1, 100)] | None
     remarks: list[str]
+    obstructions: dict[str, Fraction]
 
 
 class FaceRecord(TypedDict):
@@ -129,6 +111,7 @@ class FaceRecord(TypedDict):
         confidence: mean of the expert's confidence map; null where it has none.
         alpha: fraction of the restored face in what was pasted; the rest is the enlarged input.
         propagated: clips: the residual of an earlier frame was used instead of the expert.
+        invented: fraction of the face's crop that `repair` filled; confidence is 0 there.
         milliseconds: spent on this face.
         notes: fallbacks that this face met.
     """
@@ -156,6 +139,7 @@ class FaceRecord(TypedDict):
     confidence: Fraction | None
     alpha: Fraction
     propagated: bool
+    invented: Fraction
     milliseconds: Amount
     notes: list[str]
 
@@ -247,6 +231,8 @@ class Totals(TypedDict):
         frames: that were processed.
         faces: of a photo, or tracks of a clip.
         restored: those that were restored in at least one frame.
+        invented: fraction of the pixels that `repair` filled in the whole picture; what it removed from faces stands
+            with them.
         seconds: wall-clock time, with the comparison against the reference, without loading models.
         seconds_by_stage: only stages that ran.
         frames_per_second: without the comparison against the reference.
@@ -258,6 +244,7 @@ class Totals(TypedDict):
     frames: Annotated[int, Bounds(1)]
     faces: Count
     restored: Count
+    invented: Fraction
     seconds: Amount
     seconds_by_stage: dict[str, Amount]
     frames_per_second: Amount

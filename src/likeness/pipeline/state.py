@@ -13,6 +13,7 @@ import torch
 
 from likeness.nets.face_embedder import FaceEmbedder
 from likeness.nets.gate import Gate
+from likeness.nets.obstructions import ObstructionNet
 from likeness.pipeline.config import RestorerConfig
 from likeness.stages.background.base import Background, BackgroundPlan, Progress
 from likeness.stages.background.lanczos import Lanczos
@@ -23,7 +24,7 @@ from likeness.stages.restore.base import Expert
 from likeness.stages.route import RouteBounds
 from likeness.stages.temporal.reid import GalleryEntry
 from likeness.stages.temporal.state import BlendState, TrackState
-from likeness.types import Crop, Decision, FaceProfile, Faces, FloatArray, MediaKind, Pixels, Restored, Verdict
+from likeness.types import Crop, Decision, FaceProfile, Faces, FloatArray, Mask, MediaKind, Pixels, Restored, Verdict
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Models:
         recogniser: the guard's, for which the bounds were fitted: the embedder, or one of the user's.
         quality: gives the quality of a face's profile.
         gate: chooses between the experts; None = the rule does.
+        obstructions: marks what lies over a face; None where no option needs it.
         hashes: sha256 of every weight file by its name.
     """
 
@@ -47,6 +49,7 @@ class Models:
     quality: QualityFit
     background: Background = field(default_factory=Lanczos)
     gate: Gate | None = None
+    obstructions: ObstructionNet | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -103,12 +106,14 @@ class FrameContext:
         detected: whether the detector ran; else the last assessments hold.
         file: what stays the same over the file's frames.
         clock: of this frame.
+        damage: (H, W), pixels that `repair` filled; None = none.
     """
 
     pixels: Pixels
     detected: bool
     file: Context
     clock: Clock
+    damage: Mask | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,10 +168,12 @@ class RoutedFace(MeasuredFace):
 
     Attributes:
         gain: in clips, the exposure gain, smooth over the track.
+        unknown: pixels of the crop that are to be filled; None = none.
     """
 
     decision: Decision
     gain: float | None = None
+    unknown: Mask | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,12 +234,14 @@ class FrameResult:
         faces: largest first; those that an expert restored are `GuardedFace`s.
         background: what was done to the background.
         seconds: by stage.
+        invented: fraction of the frame's pixels that `repair` filled, 0..1.
     """
 
     pixels: Pixels
     faces: tuple[RoutedFace, ...]
     background: BackgroundPlan
     seconds: Mapping[str, float] = field(default_factory=dict)
+    invented: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The data flow on one page: a frame and what the clip remembers go in, the restored frame and the new state come out.
 
-detect -> (track) -> align -> measure, profile -> route -> restore -> (blend in time) -> guard -> enlarge the background
+(repair) -> detect -> (track) -> align -> measure, profile, mark obstructions -> route -> restore -> (blend in time) -> guard -> enlarge the background
 -> composite. A photo is a clip of one frame without memory. Every step is a function of its arguments.
 """
 
@@ -18,6 +18,14 @@ from likeness.ops.geometry import enlarged, mix, reduced, resized, scale_of
 from likeness.pipeline.batches import restore_in_batches
 from likeness.pipeline.identify import reidentify
 from likeness.pipeline.memory import next_state
+from likeness.pipeline.repairing import (
+    decide_repair,
+    invented,
+    mark_obstructions,
+    paste_weight,
+    repair_picture,
+    unknown_part,
+)
 from likeness.pipeline.routing import decide
 from likeness.pipeline.state import (
     AlignedFace,
@@ -69,8 +77,9 @@ def restore_frame(
     if state.last is not None and np.array_equal(frame.pixels, state.last.pixels):
         return _repeated(state.last.result), state
     clock = Clock()
-    tracked = detect_and_track(frame, state, context, clock, faces)
-    now = FrameContext(frame.pixels, tracked.detected, context, clock)
+    pixels, damage = repair_picture(frame.pixels, context, clock)
+    tracked = detect_and_track(replace(frame, pixels=pixels), state, context, clock, faces)
+    now = FrameContext(pixels, tracked.detected, context, clock, damage)
     aligned = [align_face(face, now) for face in tracked.faces]
     measured = [measure_face(face, now) for face in aligned]
     embedded = [embed_face(face, now) for face in measured]
@@ -114,6 +123,8 @@ def measure_face(face: AlignedFace, now: FrameContext) -> MeasuredFace:
     with now.clock.stage("profile"):
         landmarks = face.face.landmarks[0]
         profile = profile_face(now.pixels, face.crop, landmarks, measured, now.file.models.quality)
+    with now.clock.stage("obstructions"):
+        profile = mark_obstructions(face, profile, now)
     return promote(face, MeasuredFace, profile=profile)
 
 
@@ -134,10 +145,12 @@ def route_face(face: MeasuredFace, now: FrameContext) -> RoutedFace:
     decision = known.decision if known else decide(face, now)
     if decision.expert is not None and config.expert.name != "auto":
         decision = replace(decision, expert=config.expert.name)
+    unknown = unknown_part(face, now)
+    decision = decide_repair(decision, unknown, now)
     exposure = None
     if face.track and decision.expert is not None:
         exposure = gain(face.crop.image, face.track.gain)
-    return promote(face, RoutedFace, decision=decision, gain=exposure)
+    return promote(face, RoutedFace, decision=decision, gain=exposure, unknown=unknown)
 
 
 @timed
@@ -172,14 +185,15 @@ def restore_faces(faces: Sequence[RoutedFace], now: FrameContext) -> list[Routed
         expert, start = now.file.models.experts[name], time.perf_counter()
         with now.clock.stage("align"):
             crops = [_crop_for(faces[i], expert.input_size, now) for i in indices]
-        conditions = [_conditions(faces[i]) for i in indices] if now.file.temporal else None
+        needed = now.file.temporal or any(faces[i].unknown is not None for i in indices)
+        conditions = [_conditions(faces[i]) for i in indices] if needed else None
         with now.clock.stage("restore"):
             outputs, halved = restore_in_batches(expert, [crop.image for crop in crops], conditions)
         spent = 1000 * (time.perf_counter() - start) / len(indices)
         notes = (f"memory ran out: the batch was halved {halved} times",) if halved else ()
         for i, crop, output in zip(indices, crops, outputs, strict=True):
             face = replace(faces[i], milliseconds=faces[i].milliseconds + spent, notes=(*faces[i].notes, *notes))
-            done[i] = promote(face, RestoredFace, expert_crop=crop, restored=output)
+            done[i] = invented(promote(face, RestoredFace, expert_crop=crop, restored=output))
     return done
 
 
@@ -255,12 +269,13 @@ def composite_faces(
             size, crop = face.final.shape[0], face.expert_crop
             matrix = resized(crop.matrix, target=size / crop.size)
             region = cut(background, matrix, upscale, size) if plan.strength else None
-            patch = Patch(face.final, _beneath(face, region), matrix, config.shape)
+            patch = Patch(face.final, _beneath(face, region), matrix, config.shape, paste_weight(face, now))
             canvas, note = paste(canvas, patch, upscale, method, grain, background)
         spent = face.milliseconds + 1000 * (time.perf_counter() - start)
         notes = [n for n in (note, _limited(face, now)) if n]
         done[i] = replace(face, milliseconds=spent, notes=(*face.notes, *notes))
-    return FrameResult(canvas, tuple(done), plan, now.clock.seconds)
+    share = 0.0 if now.damage is None else float(now.damage.mean())
+    return FrameResult(canvas, tuple(done), plan, now.clock.seconds, share)
 
 
 def _assessment(face: DetectedFace, now: FrameContext) -> Assessment | None:
@@ -280,7 +295,7 @@ def _crop_for(face: RoutedFace, size: int, now: FrameContext) -> Crop:
 
 def _conditions(face: RoutedFace) -> Conditions:
     memory = face.track.expert.memory if face.track and face.track.expert else None
-    return Conditions(memory, 1.0 + face.profile.sharpness, face.gain)
+    return Conditions(memory, 1.0 + face.profile.sharpness, face.gain, face.unknown)
 
 
 def _reduced(face: RestoredFace, now: FrameContext) -> RestoredFace:

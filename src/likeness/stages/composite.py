@@ -37,11 +37,13 @@ class CompositeConfig:
         mask: "head" (hair, ears and neck too) or "face" (brow to chin).
         method: "auto" (poisson for photos, feather for videos and GIFs), "poisson" or "feather".
         grain: 0..1, how much of a grainy picture's grain stays in the face, as far as the background is not cleaned.
+        protect: masks, hands, objects and text before a face keep the background's pixels.
     """
 
     mask: str = "head"
     method: str = "auto"
     grain: float = 0.0
+    protect: bool = True
 
     def __post_init__(self) -> None:
         if self.mask not in MASK_SHAPES:
@@ -72,12 +74,14 @@ class Patch:
         source: (S, S, 3) the expert's input at the same size.
         matrix: (2, 3), source frame pixels to these S pixels.
         mask: which part of it is pasted.
+        weight: (S, S) in [0, 1], how much of it is pasted inside the mask; None = all.
     """
 
     restored: FloatArray
     source: FloatArray
     matrix: Matrix
     mask: MaskShape = "face"
+    weight: FloatArray | None = None
 
 
 def paste(
@@ -113,7 +117,8 @@ def paste(
     shifted = back.copy()
     shifted[:, 2] -= (x0, y0)
     area = (x1 - x0, y1 - y0)
-    mask = np.clip(warp(template, shifted, area, border=cv2.BORDER_CONSTANT, linear=True), 0, 1)
+    pasted = template if patch.weight is None else template * patch.weight
+    mask = np.clip(warp(pasted, shifted, area, border=cv2.BORDER_CONSTANT, linear=True), 0, 1)
     # The padded box may reach beyond the frame; there the background is its mirrored self.
     inner = (slice(max(0, -y0), min(y1, height) - y0), slice(max(0, -x0), min(x1, width) - x0))
     frame = (slice(max(0, y0), min(y1, height)), slice(max(0, x0), min(x1, width)))

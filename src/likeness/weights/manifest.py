@@ -30,6 +30,9 @@ RELEASED: Mapping[str, Released] = {
     "expert_t": Released("expert_t.safetensors", "Expert-T, the token transformer", "non-commercial research"),
     "srnet": Released("srnet.safetensors", "SRNet, the plain baseline of the tables", "non-commercial research"),
     "gate": Released("gate.safetensors", "the gate between the experts", "non-commercial research"),
+    "obstructions": Released(
+        "obstructions.safetensors", "the network that marks what lies over a face", "non-commercial research"
+    ),
     "calibration": Released("calibration.json", "bounds of the guard and of the router", "MIT"),
     "quality": Released("quality.json", "the fit of the quality of a face", "MIT"),
 }

@@ -22,7 +22,9 @@ def damage(size: int, rng: np.random.Generator) -> list[Layer]:
         size: edge of the picture in pixels; lines are 1 to 4 of 256 pixels wide.
         rng: source of everything.
     """
-    kinds = rng.choice(["scratches", "crack", "fold", "dust", "stain"], int(rng.integers(1, 4)), p=[0.4, 0.2, 0.1, 0.2, 0.1])
+    kinds = rng.choice(
+        ["scratches", "crack", "fold", "dust", "stain"], int(rng.integers(1, 4)), p=[0.4, 0.2, 0.1, 0.2, 0.1]
+    )
     makers = {"scratches": _scratches, "crack": _crack, "fold": _fold, "dust": _dust, "stain": _stain}
     return [makers[kind](size, rng) for kind in kinds]
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from likeness.data.obstructions.layers import Layer, clouds, fill, random_colour, shaded, smooth_outline, stroke, strokes
+from likeness.data.obstructions.layers import (
+    Layer,
+    clouds,
+    fill,
+    random_colour,
+    shaded,
+    smooth_outline,
+    stroke,
+    strokes,
+)
 from likeness.ops.geometry import template
 from likeness.types import FloatArray
 
@@ -38,7 +47,10 @@ def glasses(face: FloatArray, rng: np.random.Generator) -> Layer:
             outline = outline[np.argsort(angle)][32:]  # the upper half: y points down
         if not rimless:
             frame = np.maximum(frame, stroke(size, outline, width, closed=not upper))
-        hinge, end = centre + (side * half[0], -0.4 * half[1]), (centre[0] + side * d * rng.uniform(0.55, 0.8), centre[1] - 0.1 * d)
+        hinge, end = (
+            centre + (side * half[0], -0.4 * half[1]),
+            (centre[0] + side * d * rng.uniform(0.55, 0.8), centre[1] - 0.1 * d),
+        )
         frame = np.maximum(frame, stroke(size, np.array([hinge, end]), width * 0.9))
     inner = [centres[0] + (half[0], -0.15 * half[1]), centres[1] - (half[0], 0.15 * half[1])]
     arch = np.array([inner[0], (inner[0] + inner[1]) / 2 - (0, rng.uniform(0, 0.08) * d), inner[1]])

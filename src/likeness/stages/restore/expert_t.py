@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 
 from likeness.errors import ConfigError
@@ -83,9 +84,10 @@ class ExpertTExpert(BaseExpert):
     def _restore(self, crops: Sequence[FloatArray], conditions: Sequence[Conditions] | None) -> list[Restored]:
         batch = stack_crops(crops, self.device)
         temporal = conditions if self.pool or self.code_smoothing else None
+        unknown = self._unknown(conditions)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            if temporal is None:
-                out = self.net(batch, self.frozen, self.knobs)
+            if temporal is None or unknown is not None:
+                out = self.net(batch, self.frozen, self.knobs, unknown)
                 return split_faces(out.image, out.log_scale, self.half)
             state = stack_states([c.state for c in temporal], self.net.initial_state())
             weights = torch.tensor([c.weight for c in temporal], device=self.device).to(state.weight)
@@ -93,6 +95,14 @@ class ExpertTExpert(BaseExpert):
             out, state = self.net.restore_sequence(batch, self.frozen, self.knobs, smoothing)
         restored = split_faces(out.image, out.log_scale, self.half)
         return [replace(face, state=state.of(i)) for i, face in enumerate(restored)]
+
+    def _unknown(self, conditions: Sequence[Conditions] | None) -> torch.Tensor | None:
+        """(B, 1, 256, 256) bool, the pixels to invent; None where there are none."""
+        masks = [c.unknown for c in conditions or ()]
+        if all(mask is None for mask in masks):
+            return None
+        none = np.zeros((INPUT_SIZE, INPUT_SIZE), np.bool_)
+        return torch.from_numpy(np.stack([none if m is None else m for m in masks]))[:, None].to(self.device)
 
 
 def load_expert_t(
