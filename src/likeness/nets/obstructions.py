@@ -7,6 +7,7 @@ scratches are kept while no convolution runs at full size (0.33 M weights, 0.2 G
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ class ObstructionNet(nn.Module):
         super().__init__()
         self.config = config or ObstructionNetConfig()
         widths = self.config.widths
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.enter = nn.Conv2d(12, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(_Block(w) for w in widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)

@@ -22,7 +22,8 @@ def guided_filter(guide: FloatArray, image: FloatArray, radius: int, epsilon: fl
     """
 
     def mean(x: FloatArray) -> FloatArray:
-        return cv2.blur(x, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT_101)
+        size = (2 * radius + 1, 2 * radius + 1)
+        return np.asarray(cv2.blur(x, size, borderType=cv2.BORDER_REFLECT_101), np.float32)
 
     of_guide, of_image = mean(guide), mean(image)
     slope = (mean(guide * image) - of_guide * of_image) / (mean(guide * guide) - of_guide**2 + np.float32(epsilon))

@@ -70,7 +70,7 @@ def unknown_part(face: MeasuredFace, now: FrameContext) -> Mask | None:
     unknown: Mask = np.zeros((size, size), np.bool_)
     if now.damage is not None:
         warped = warp(now.damage.astype(np.float32), face.crop.matrix, (size, size), border=cv2.BORDER_CONSTANT)
-        unknown |= warped > 0.2
+        unknown |= np.asarray(warped > 0.2)
     if config.on_face and found is not None:
         unknown |= marked(found, config.on_face, size)
     inside = unknown[template_mask(size, now.file.config.composite.shape) > 0.5]

@@ -1,7 +1,8 @@
 """The data flow on one page: a frame and what the clip remembers go in, the restored frame and the new state come out.
 
-(repair) -> detect -> (track) -> align -> measure, profile, mark obstructions -> route -> restore -> (blend in time) -> guard -> enlarge the background
--> composite. A photo is a clip of one frame without memory. Every step is a function of its arguments.
+(repair) -> detect -> (track) -> align -> measure, profile, mark obstructions -> route -> restore -> (blend in time)
+-> guard -> enlarge the background -> composite. A photo is a clip of one frame without memory. Every step is a function
+of its arguments.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from likeness.nets.obstructions import CLASSES, INPUT_SIZE, ObstructionNet
 from likeness.ops.mask import template_mask
 from likeness.ops.resize import resize
 from likeness.ops.tensors import stack_crops
-from likeness.types import FloatArray, Obstructions
+from likeness.types import FloatArray, Mask, Obstructions
 
 PROTECTED = ("mask", "object", "text")
 NAMED_FROM = 0.02  # fraction of the face from which an obstruction is named
@@ -91,7 +91,7 @@ def protection(found: Obstructions, size: int) -> FloatArray:
     return np.clip(cv2.resize(soft, (size, size), interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
-def marked(found: Obstructions, kinds: Sequence[str], size: int) -> FloatArray:
+def marked(found: Obstructions, kinds: Sequence[str], size: int) -> Mask:
     """(size, size) bool: pixels of a crop that show one of these obstructions, with a margin of 2 % of its edge."""
     p = found.probabilities[[CLASSES.index(kind) for kind in kinds]].sum(0)
     wide = cv2.dilate((p > _THRESHOLD).astype(np.uint8), np.ones((5, 5)))

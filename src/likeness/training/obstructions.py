@@ -24,6 +24,8 @@ class ObstructionModule(L.LightningModule):
         weights: of the cross-entropy, one for each of `CLASSES`.
     """
 
+    weights: Tensor
+
     def __init__(
         self, net: ObstructionNet, optimizer: OptimizerFactory, weights: tuple[float, ...] = (1, 1, 1, 2, 1.5, 2, 2)
     ) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from likeness.data.obstructions.layers import Layer, Points, clouds, random_colour, shaded, smooth_outline, stroke
+from likeness.data.obstructions.layers import (
+    Layer,
+    Points,
+    blurred,
+    clouds,
+    random_colour,
+    shaded,
+    smooth_outline,
+    stroke,
+)
 from likeness.types import FloatArray
 
 _FONTS = (
@@ -22,11 +31,9 @@ def damage(size: int, rng: np.random.Generator) -> list[Layer]:
         size: edge of the picture in pixels; lines are 1 to 4 of 256 pixels wide.
         rng: source of everything.
     """
-    kinds = rng.choice(
-        ["scratches", "crack", "fold", "dust", "stain"], int(rng.integers(1, 4)), p=[0.4, 0.2, 0.1, 0.2, 0.1]
-    )
-    makers = {"scratches": _scratches, "crack": _crack, "fold": _fold, "dust": _dust, "stain": _stain}
-    return [makers[kind](size, rng) for kind in kinds]
+    makers = (_scratches, _crack, _fold, _dust, _stain)
+    chosen = rng.choice(len(makers), int(rng.integers(1, 4)), p=[0.4, 0.2, 0.1, 0.2, 0.1])
+    return [makers[i](size, rng) for i in chosen]
 
 
 def _scratches(size: int, rng: np.random.Generator) -> Layer:
@@ -97,11 +104,11 @@ def _stain(size: int, rng: np.random.Generator) -> Layer:
     ring = np.hstack([np.cos(turn), np.sin(turn)]) * rng.uniform(0.5, 1.5, (9, 1)) * radius
     canvas = np.zeros((size, size), np.uint8)
     cv2.fillPoly(canvas, [np.rint(rng.uniform(0.05, 0.95, 2) * size + smooth_outline(ring)).astype(np.int32)], 255)
-    inside = canvas.astype(np.float32) / 255
+    inside = np.asarray(canvas / np.float32(255), np.float32)
     texture = clouds(size, int(rng.integers(4, 20)), rng)
     colour = shaded(size, random_colour(rng), rng, 0.5)
     opacity = rng.uniform(0.9, 1.0) if rng.random() < 0.5 else rng.uniform(0.4, 0.8) * (0.6 + 0.4 * texture)
-    soft = cv2.GaussianBlur(inside, (0, 0), size * rng.uniform(0.001, 0.008))
+    soft = blurred(inside, size * rng.uniform(0.001, 0.008))
     return Layer(colour, np.asarray(soft * opacity, np.float32), inside)
 
 
@@ -113,8 +120,12 @@ def _marked(coverage: FloatArray, rng: np.random.Generator) -> Layer:
     """Lines and specks: mostly white, else black or stained; some with a shadow along one side."""
     size = len(coverage)
     tone = rng.choice(["light", "dark", "stained"], p=[0.65, 0.25, 0.1])
-    base = {"light": rng.uniform(0.75, 1.0), "dark": rng.uniform(0.0, 0.2), "stained": random_colour(rng)}[tone]
-    colour = shaded(size, np.broadcast_to(base, 3), rng, 0.15)
+    base = (
+        random_colour(rng)
+        if tone == "stained"
+        else np.full(3, rng.uniform(*((0.75, 1) if tone == "light" else (0, 0.2))))
+    )
+    colour = shaded(size, base, rng, 0.15)
     alpha = coverage * rng.uniform(0.55, 1.0)
     if tone == "light" and rng.random() < 0.25:
         moved = np.roll(coverage, rng.integers(-2, 3, 2), (0, 1)) * (1 - coverage)
@@ -158,4 +169,4 @@ def _written(
     canvas = np.zeros((size, size), np.uint8)
     cv2.putText(canvas, words, (round(at[0]), round(at[1])), font, scale, 255, thick, cv2.LINE_AA)
     turn: Points = np.asarray(cv2.getRotationMatrix2D(at, angle, 1.0))
-    return cv2.warpAffine(canvas, turn, (size, size), flags=cv2.INTER_LINEAR).astype(np.float32) / 255
+    return np.asarray(cv2.warpAffine(canvas, turn, (size, size), flags=cv2.INTER_LINEAR) / 255, np.float32)

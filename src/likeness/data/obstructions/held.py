@@ -8,6 +8,7 @@ import numpy as np
 from likeness.data.obstructions.layers import (
     Layer,
     Points,
+    blurred,
     fill,
     random_colour,
     rounded,
@@ -53,7 +54,7 @@ def hand(face: FloatArray, rng: np.random.Generator) -> Layer:
         coverage = np.maximum(coverage, arm)
     tone = _skin(face, rng)
     colour = shaded(size, tone, rng, 0.25) * (0.55 + 0.45 * light[..., None]) * (1 - 0.3 * creases[..., None])
-    soft = cv2.GaussianBlur(coverage, (0, 0), size * rng.uniform(0.001, 0.004))
+    soft = blurred(coverage, size * rng.uniform(0.001, 0.004))
     return Layer(np.clip(colour, 0, 1).astype(np.float32), soft, coverage)
 
 
@@ -90,13 +91,13 @@ def thing(face: FloatArray, texture: FloatArray, rng: np.random.Generator) -> La
         coverage = fill(size, at + corners @ _turned(rng.normal(0, 0.3)))
     elif kind == "plate":
         box = cv2.boxPoints(((0.0, 0.0), (2 * reach, 2 * reach * rng.uniform(0.5, 2.0)), rng.uniform(-40, 40)))
-        coverage = fill(size, at + box)
+        coverage = fill(size, at + np.asarray(box, np.float64))
     else:
         turn = np.linspace(0, 2 * np.pi, 8)[:-1, None]
         ring = np.hstack([np.cos(turn), np.sin(turn)]) * rng.uniform(0.6, 1.5, (7, 1)) * reach
         coverage = fill(size, at + smooth_outline(ring))
     light = 0.7 + 0.3 * rounded(coverage, reach * rng.uniform(0.1, 0.8))
-    soft = cv2.GaussianBlur(coverage, (0, 0), size * rng.uniform(0.001, 0.004))
+    soft = blurred(coverage, size * rng.uniform(0.001, 0.004))
     return Layer(np.clip(surface * light[..., None], 0, 1).astype(np.float32), soft, coverage)
 
 

@@ -65,14 +65,14 @@ def fill(size: int, outline: Points) -> FloatArray:
     """(size, size) coverage of a polygon, anti-aliased."""
     canvas = np.zeros((size, size), np.uint8)
     cv2.fillPoly(canvas, [_fixed(outline)], 255, cv2.LINE_AA, _SHIFT)
-    return canvas.astype(np.float32) / 255
+    return _unit(canvas)
 
 
 def stroke(size: int, points: Points, width: float, closed: bool = False) -> FloatArray:
     """(size, size) coverage of a line; below one pixel of width it is fainter instead of thinner."""
     canvas = np.zeros((size, size), np.uint8)
     cv2.polylines(canvas, [_fixed(points)], closed, 255, max(1, round(width)), cv2.LINE_AA, _SHIFT)
-    return canvas.astype(np.float32) / 255 * np.float32(min(1.0, max(0.3, width)))
+    return _unit(canvas) * np.float32(min(1.0, max(0.3, width)))
 
 
 def strokes(
@@ -82,7 +82,7 @@ def strokes(
     canvas = np.zeros((size, size), np.uint8)
     for points, width, value in zip(lines, widths, values or [1.0] * len(lines), strict=True):
         cv2.polylines(canvas, [_fixed(points)], False, round(255 * value), max(1, round(width)), cv2.LINE_AA, _SHIFT)
-    return canvas.astype(np.float32) / 255
+    return _unit(canvas)
 
 
 def smooth_outline(corners: Points, count: int = 96) -> Points:
@@ -116,6 +116,15 @@ def rounded(coverage: FloatArray, reach: float) -> FloatArray:
     """(H, W) light of a rounded body: 0 at its rim, 1 from `reach` pixels inside."""
     distance = cv2.distanceTransform((coverage > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
     return np.sqrt(np.clip(distance / max(reach, 1e-3), 0, 1)).astype(np.float32)
+
+
+def _unit(canvas: npt.NDArray[np.uint8]) -> FloatArray:
+    return canvas.astype(np.float32) / np.float32(255)
+
+
+def blurred(coverage: FloatArray, sigma: float) -> FloatArray:
+    """(H, W) or (H, W, C) after a Gaussian of `sigma` pixels."""
+    return np.asarray(cv2.GaussianBlur(coverage, (0, 0), sigma), np.float32)
 
 
 def _fixed(points: Points) -> npt.NDArray[np.int32]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from likeness.data.obstructions.layers import (
     Layer,
+    blurred,
     clouds,
     fill,
     random_colour,
@@ -37,7 +38,7 @@ def glasses(face: FloatArray, rng: np.random.Generator) -> Layer:
     lens = np.stack([np.sign(c) * np.abs(c) ** (2 / power), np.sign(s) * np.abs(s) ** (2 / power)], 1) * half
     if rng.random() < 0.4:  # narrower towards the cheek, as most are
         lens[:, 0] *= 1 - rng.uniform(0, 0.25) * np.clip(lens[:, 1] / half[1], 0, 1)
-    centres = [left + (0, drop), right + (0, drop)]
+    centres = [eye + np.array([0, drop]) for eye in (left, right)]
     frame, inside = np.zeros((2, size, size), np.float32)
     rimless, upper = rng.random() < 0.12, rng.random() < 0.12
     for centre, side in zip(centres, (-1, 1), strict=True):
@@ -47,11 +48,8 @@ def glasses(face: FloatArray, rng: np.random.Generator) -> Layer:
             outline = outline[np.argsort(angle)][32:]  # the upper half: y points down
         if not rimless:
             frame = np.maximum(frame, stroke(size, outline, width, closed=not upper))
-        hinge, end = (
-            centre + (side * half[0], -0.4 * half[1]),
-            (centre[0] + side * d * rng.uniform(0.55, 0.8), centre[1] - 0.1 * d),
-        )
-        frame = np.maximum(frame, stroke(size, np.array([hinge, end]), width * 0.9))
+        temple = np.array([(side * half[0], -0.4 * half[1]), (side * d * rng.uniform(0.55, 0.8), -0.1 * d)])
+        frame = np.maximum(frame, stroke(size, centre + temple, width * 0.9))
     inner = [centres[0] + (half[0], -0.15 * half[1]), centres[1] - (half[0], 0.15 * half[1])]
     arch = np.array([inner[0], (inner[0] + inner[1]) / 2 - (0, rng.uniform(0, 0.08) * d), inner[1]])
     frame = np.maximum(frame, stroke(size, arch, width))
@@ -80,8 +78,8 @@ def _lens(size: int, inside: FloatArray, rng: np.random.Generator) -> tuple[Floa
         for _ in range(int(rng.integers(1, 5))):
             x, y = rng.uniform(0.25, 0.75) * size, rng.uniform(0.38, 0.58) * size
             box = cv2.boxPoints(((x, y), tuple(rng.uniform(0.01, 0.12, 2) * size), rng.uniform(0, 90)))
-            shine = np.maximum(shine, fill(size, box) * rng.uniform(0.2, 0.9))
-        shine = cv2.GaussianBlur(shine, (0, 0), size * rng.uniform(0.002, 0.012))
+            shine = np.maximum(shine, fill(size, np.asarray(box, np.float64)) * rng.uniform(0.2, 0.9))
+        shine = blurred(shine, size * rng.uniform(0.002, 0.012))
         if rng.random() < 0.3:
             shine = np.maximum(shine, 0.5 * clouds(size, 5, rng) ** 2)
         white = np.asarray(rng.uniform(0.75, 1.0, 3), np.float32)
@@ -108,19 +106,19 @@ def mask(face: FloatArray, rng: np.random.Generator) -> Layer:
     colour = shaded(size, _cloth_colour(rng), rng, 0.25)
     if rng.random() < 0.3:
         colour = _patterned(colour, rng)
-    light = cv2.GaussianBlur(face.mean(2), (0, 0), size * 0.07)
+    light = blurred(face.mean(2), size * 0.07)
     light = np.clip(light / max(float(np.percentile(light, 80)), 0.05), 0.35, 1.15)
     if rng.random() < 0.6:
         for y in np.linspace(top + 0.2 * d, bottom - 0.2 * d, int(rng.integers(2, 5))):
             bend = [(nose[0] - half, y), (nose[0], y + rng.uniform(0, 0.1) * d), (nose[0] + half, y)]
-            light = light * (1 - 0.35 * cv2.GaussianBlur(stroke(size, np.array(bend), 0.02 * d), (0, 0), 0.008 * size))
+            light = light * (1 - 0.35 * blurred(stroke(size, np.array(bend), 0.02 * d), 0.008 * size))
     bands = np.zeros((size, size), np.float32)
     for side in (-1, 1):
         for y in (corners[2, 1], corners[3, 1]):
             line = np.array([(nose[0] + side * half, y), (nose[0] + side * 1.35 * d, nose[1] - 0.2 * d)])
             bands = np.maximum(bands, stroke(size, line, 0.025 * d))
     extent = np.maximum(cloth, bands * (rng.random() < 0.6))
-    alpha = extent if rng.random() < 0.7 else cv2.GaussianBlur(extent, (0, 0), size * rng.uniform(0.001, 0.004))
+    alpha = extent if rng.random() < 0.7 else blurred(extent, size * rng.uniform(0.001, 0.004))
     return Layer(np.clip(colour * light[..., None], 0, 1).astype(np.float32), alpha, extent)
 
 
@@ -161,5 +159,5 @@ def hair(face: FloatArray, rng: np.random.Generator) -> Layer:
     coverage = strokes(size, lines, widths)
     tone = np.maximum(2 * strokes(size, lines, widths, [t / 2 for t in tones]), 0.5)
     colour = np.clip(np.asarray(base, np.float32) * tone[..., None], 0, 1)
-    closed = cv2.morphologyEx(coverage, cv2.MORPH_CLOSE, np.ones((3, 3)))
+    closed = np.asarray(cv2.morphologyEx(coverage, cv2.MORPH_CLOSE, np.ones((3, 3))), np.float32)
     return Layer(colour.astype(np.float32), coverage * np.float32(rng.uniform(0.7, 1)), closed)

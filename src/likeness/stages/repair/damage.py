@@ -40,7 +40,7 @@ def find_damage(pixels: Pixels, kinds: Sequence[str], classify: Callable[[Sequen
     small = to_float(resize(pixels, max(1, round(width * scale)), max(1, round(height * scale))))
     rows, columns = small.shape[:2]
     down, right = (max(0, INPUT_SIZE - n) for n in (rows, columns))
-    padded = cv2.copyMakeBorder(small, 0, down, 0, right, cv2.BORDER_REFLECT_101)
+    padded = np.pad(small, ((0, down), (0, right), (0, 0)), mode="symmetric")
     corners = [(y, x) for y in _starts(padded.shape[0]) for x in _starts(padded.shape[1])]
     wanted = [CLASSES.index(kind) for kind in kinds]
     axis = np.minimum(np.arange(INPUT_SIZE), np.arange(INPUT_SIZE)[::-1]) + 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import cv2
 import numpy as np
 from scipy.ndimage import find_objects, label
@@ -17,6 +19,7 @@ from likeness.types import FloatArray, Mask, Pixels
 
 _MARGIN = 8  # pixels around a hole that its filling is computed from
 _LARGEST = 20_000  # unknown pixels of a hole that are solved for at once
+_PIECE = 96  # pixels
 _REACH = 3  # pixels over which a filling is joined
 
 
@@ -44,13 +47,15 @@ def biharmonic(pixels: Pixels, unknown: Mask) -> Pixels:
 
 
 def _pieces(rows: slice, columns: slice, unknown: Mask) -> list[tuple[slice, slice]]:
-    """A box in squares of at most 96 pixels with a margin: the cost of a hole grows faster than its size."""
-    edge, (height, width) = 96, unknown.shape
-    return [
-        (slice(max(0, y - _MARGIN), min(height, y + edge + _MARGIN)), slice(max(0, x - _MARGIN), min(width, x + edge + _MARGIN)))
-        for y in range(rows.start, min(rows.stop, height), edge)
-        for x in range(columns.start, min(columns.stop, width), edge)
-    ]  # fmt: skip
+    """A box in squares of at most 112 pixels that overlap: the cost of a hole grows faster than its size."""
+    down, across = (
+        [
+            slice(max(0, i - _MARGIN), min(length, i + _PIECE + _MARGIN))
+            for i in range(s.start, min(s.stop, length), _PIECE)
+        ]
+        for s, length in zip((rows, columns), unknown.shape, strict=True)
+    )
+    return list(product(down, across))
 
 
 def telea(pixels: Pixels, unknown: Mask) -> Pixels:
