@@ -40,19 +40,24 @@ class ObstructionNetConfig:
         return asdict(self)
 
 
+class _Conv(nn.Sequential):
+    """A convolution, normalised, and ReLU."""
+
+    def __init__(self, width: int, out: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(width, out, 3, stride, padding=1, bias=False), nn.GroupNorm(8, out), nn.ReLU(inplace=True)
+        )
+
+
 class _Block(nn.Module):
-    """Two convolutions around a shortcut; the second starts at zero."""
+    """Two convolutions around a shortcut."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(8, width)
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+        self.body = nn.Sequential(_Conv(width, width), _Conv(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x + self.second(F.relu(self.first(self.norm(x))))
+        y: Tensor = x + self.body(x)
         return y
 
 
@@ -64,23 +69,22 @@ class ObstructionNet(nn.Module):
         self.config = config or ObstructionNetConfig()
         widths = self.config.widths
         pairs = list(pairwise(widths))
-        self.enter = nn.Conv2d(12, widths[0], 3, padding=1)
+        self.enter = _Conv(12, widths[0])
         self.encoder = nn.ModuleList(_Block(w) for w in widths)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
+        self.down = nn.ModuleList(_Conv(a, b, stride=2) for a, b in pairs)
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
-        self.decoder = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a, _ in pairs)
+        self.decoder = nn.ModuleList(_Conv(a, a) for a, _ in pairs)
         self.leave = nn.Conv2d(widths[0], 4 * len(CLASSES), 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1], H and W multiples of 16, to scores (B, 7, H, W), in the order of `CLASSES`."""
-        x = self.encoder[0](self.enter(F.pixel_unshuffle(x - 0.5, 2)))
-        kept = [x]
+        kept = [x := self.encoder[0](self.enter(F.pixel_unshuffle(4 * (x - 0.5), 2)))]
         for down, block in zip(self.down, self.encoder[1:], strict=True):  # type: ignore[index]
-            kept.append(x := block(down(F.relu(x))))
+            kept.append(x := block(down(x)))
         for level in reversed(range(len(self.up))):
             larger = F.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest")
-            x = F.relu(kept[level] + larger)
-            x = x + F.relu(self.decoder[level](x))
+            x = kept[level] + larger
+            x = x + self.decoder[level](x)
         scores: Tensor = F.pixel_shuffle(self.leave(x), 2)
         return scores
 
