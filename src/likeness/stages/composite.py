@@ -43,7 +43,7 @@ class CompositeConfig:
     mask: str = "head"
     method: str = "auto"
     grain: float = 0.0
-    protect: bool = True
+    protect: bool = False
 
     def __post_init__(self) -> None:
         if self.mask not in MASK_SHAPES:
