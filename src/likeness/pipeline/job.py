@@ -150,6 +150,9 @@ class Job:
             with self.clock.stage("write"):
                 writer.finish(copied)
         self._note(notes_on_opening, reader.notes, writer.notes)
+        if self.tally.invented:
+            share = self.tally.invented / self.tally.frames
+            self.notes.append(f"repair: {share:.1%} of the picture was filled; what is seen there is invented")
         if copied:
             self.notes.append("nothing to restore: the file was copied, not encoded again")
         return self._report(reader.info, writer.outputs, upscale), writer.outputs

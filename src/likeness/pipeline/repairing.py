@@ -19,7 +19,6 @@ from likeness.types import Decision, FaceProfile, FloatArray, Mask, Pixels
 
 _LEAST = 0.0005  # unknown fraction of a face from which Expert-T fills it
 _SOFT = 1.5  # pixels of 256 over which a filled part is blended in
-INVENTED = "repair: what lies beneath is invented"
 
 
 def repair_picture(pixels: Pixels, context: Context, clock: Clock) -> tuple[Pixels, Mask | None]:
@@ -81,7 +80,7 @@ def decide_repair(decision: Decision, unknown: Mask | None, now: FrameContext) -
     """Sends a face with unknown pixels to Expert-T, unless it is left alone or the user chose another expert."""
     if unknown is None or decision.route == "skip" or "expert_t" not in now.file.models.experts:
         return decision
-    reason = f"{decision.reason}; repair: {unknown.mean():.1%} of it is filled"
+    reason = f"{decision.reason}; repair: {unknown.mean():.1%} of its crop is invented"
     return replace(decision, expert="expert_t", reason=reason)
 
 
