@@ -37,6 +37,7 @@ ADVANCED = frozenset(
         "weights.calibration",
         "weights.prior",
         "weights.gate",
+        "weights.obstructions",
         "weights.lpips",
         "detect.score",
         "route.expert_t_below",
