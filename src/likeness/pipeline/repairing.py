@@ -58,7 +58,8 @@ def mark_obstructions(face: AlignedFace, profile: FaceProfile, now: FrameContext
     if net is None or profile.width < file.config.route.skip_below:
         return profile
     last = face.track.assessment if face.track else None
-    found = mark(net, face.crop.image, last.profile.obstructions if last else None)
+    with now.clock.stage("obstructions"):
+        found = mark(net, face.crop.image, last.profile.obstructions if last else None)
     words = remarks(found.fractions, file.config.composite.protect)
     return replace(profile, obstructions=found, remarks=(*profile.remarks, *words))
 
@@ -113,6 +114,7 @@ def paste_weight(face: GuardedFace, now: FrameContext) -> FloatArray | None:
 
 
 def _filled(unknown: Mask, size: int) -> FloatArray:
+    """The unknown pixels of a crop at another size, with a soft edge outside of them, 0..1."""
     wide = cv2.dilate(unknown.astype(np.float32), np.ones((5, 5)))
     soft = cv2.GaussianBlur(wide, (0, 0), _SOFT)
     return np.clip(cv2.resize(soft, (size, size), interpolation=cv2.INTER_LINEAR), 0, 1)

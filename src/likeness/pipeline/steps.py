@@ -124,9 +124,7 @@ def measure_face(face: AlignedFace, now: FrameContext) -> MeasuredFace:
     with now.clock.stage("profile"):
         landmarks = face.face.landmarks[0]
         profile = profile_face(now.pixels, face.crop, landmarks, measured, now.file.models.quality)
-    with now.clock.stage("obstructions"):
-        profile = mark_obstructions(face, profile, now)
-    return promote(face, MeasuredFace, profile=profile)
+    return promote(face, MeasuredFace, profile=mark_obstructions(face, profile, now))
 
 
 @timed
