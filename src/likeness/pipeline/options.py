@@ -20,6 +20,7 @@ ADVANCED = frozenset(
         "route.blockiness_high",
         "route.noise_high",
         "expert.size",
+        "expert_t.code_smoothing",
         "expert_t.lookup",
         "expert_t.pool",
         "guard.every_frame",
@@ -44,6 +45,8 @@ ADVANCED = frozenset(
         "route.max_yaw",
         "gate.video_threshold",
         "composite.grain",
+        "composite.protect",
+        "repair.inpainter",
         "label",
     }
 )
