@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -33,7 +34,9 @@ def shown(frames):
 
 
 CASES = {
-    "doubled": ("2x", ["0", "1/10", "1/5"], [("0", 0), ("1/20", 5), ("1/10", 10), ("3/20", 15), ("1/5", 20), ("1/4", 20)]),
+    "doubled": (
+        "2x", ["0", "1/10", "1/5"], [("0", 0), ("1/20", 5), ("1/10", 10), ("3/20", 15), ("1/5", 20), ("1/4", 20)],
+    ),
     "a variable rate keeps its times": (
         "2x", ["0", "1/10", "1/5", "11/50"],
         [("0", 0), ("1/20", 5), ("1/10", 10), ("3/20", 15), ("1/5", 20), ("21/100", 25), ("11/50", 30), ("27/100", 30)],
@@ -56,7 +59,7 @@ def test_the_pictures_and_their_times(case):
     end = Fraction(1, 10)
     frames, converter = converted(grey_frames(times, duration=end), text)
     assert shown(frames) == [(Fraction(time), level) for time, level in expected]
-    assert all(a.time + a.duration == b.time for a, b in zip(frames, frames[1:], strict=False))
+    assert all(a.time + a.duration == b.time for a, b in pairwise(frames))
     assert [frame.index for frame in frames] == list(range(converter.frames))
     assert converter.interpolated == sum(level % 10 > 0 for _, level in expected)
 
@@ -113,7 +116,12 @@ def test_other_rates_are_refused(text):
 
 @pytest.mark.parametrize(
     ("text", "tick", "expected"),
-    [("60", "1/90000", "1/90000"), ("60", "1/12800", "1/38400"), ("2x", "1/30000", "1/60000"), ("60", "1001/30000", "1/30000")],
+    [
+        ("60", "1/90000", "1/90000"),
+        ("60", "1/12800", "1/38400"),
+        ("2x", "1/30000", "1/60000"),
+        ("60", "1001/30000", "1/30000"),
+    ],
 )
 def test_a_clock_that_shows_all_times(text, tick, expected):
     rate = FrameRate.parse(text)

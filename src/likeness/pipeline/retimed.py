@@ -40,7 +40,6 @@ class RetimedWriter(VideoWriter):
         for picture in self._converter.finish():
             super().write(picture)
         made = self._converter
-        self.notes.append(
-            f"frame rate: {float(self.source.rate):.5g} frames a second, {made.interpolated} of {made.frames} interpolated"
-        )
+        rate = f"frame rate: {float(self.source.rate):.5g} frames a second"
+        self.notes.append(f"{rate}, {made.interpolated} of {made.frames} interpolated")
         super()._finish()

@@ -63,7 +63,7 @@ class FrameRate:
         return Fraction(gcd(source.numerator * step.denominator, step.numerator * source.denominator), both)
 
     def slots(self, first: Fraction, begin: Fraction, end: Fraction) -> Iterator[tuple[Fraction, Fraction]]:
-        """Time and duration of all pictures that begin in [begin, end); `first` is the time of the clip's first frame."""
+        """Time and duration of all pictures that begin in [begin, end), in a clip that begins at `first`."""
         step = (end - begin) / self.factor if self.factor else 1 / self.of(begin)
         base = begin if self.factor else first
         number = ceil((begin - base) / step)

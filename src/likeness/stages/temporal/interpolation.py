@@ -104,5 +104,7 @@ def _integer(values: FloatArray, like: Pixels) -> Pixels:
 
 _READS, _WRITES = "two neighbouring frames", "the picture at any phase between them"
 INTERPOLATORS: Registry[None, Interpolator] = Registry("video.interpolator")
-INTERPOLATORS.add(Entry("splat", _READS, _WRITES, "about 0.2 s a picture of 640x360 on one core", lambda _: splat_motion))
+INTERPOLATORS.add(
+    Entry("splat", _READS, _WRITES, "about 0.2 s a picture of 640x360 on one core", lambda _: splat_motion)
+)
 INTERPOLATORS.add(Entry("average", _READS, _WRITES, "nothing", lambda _: average))
