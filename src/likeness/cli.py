@@ -28,6 +28,7 @@ from likeness.scale import runners
 
 USAGE = """usage: likeness restore PATH... [output=DIR] [reference=FILE] [workers=N] [key=value ...]
        likeness serve [host=127.0.0.1] [port=7860] [key=value ...]
+       likeness live source=ADDRESS sink=ADDRESS [key=value ...]
        likeness demo [output=DIR] [key=value ...]
        likeness gif | export | bench [key=value ...]      --help after one of them says more
 
@@ -258,13 +259,18 @@ def _run(command: str, words: Sequence[str]) -> int:
         from likeness.tasks.demo import run_demo
 
         return run_demo(paths.output, from_overrides(spell_out(rest)))
+    if command == "live":
+        from likeness.tasks.live import run_live, take_addresses
+
+        source, sink, options = take_addresses(words)
+        return run_live(source, sink, from_overrides(spell_out(options)))
     if command == "serve":
         with needs_extra("web", "serve"):
             from likeness.web.serve import serve
         return serve(spell_out(words))
     if command != "restore":
         raise ConfigError(
-            f"command: got {command!r}, expected restore, demo, serve, {', '.join(COMMANDS)}; see likeness --help"
+            f"command: got {command!r}, expected restore, live, demo, serve, {', '.join(COMMANDS)}; see likeness --help"
         )
     # A word is an option when it looks like one and no such file exists; addresses may hold an equals sign as well.
     options = [w for w in rest if "=" in w and "://" not in w.partition("=")[0] and not os.path.exists(w)]

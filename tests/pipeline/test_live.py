@@ -1,0 +1,179 @@
+"""Live restoration between generated streams: the newest picture, sound, reconnections, statistics."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.request
+
+import cv2
+import numpy as np
+import pytest
+
+from likeness.errors import ConfigError, InputError, MemoryExceeded, OutputError
+from likeness.media import live_source
+from likeness.media.video_reader import VideoReader
+from likeness.pipeline.config import from_overrides
+from likeness.pipeline.live import LiveRestorer
+from likeness.pipeline.restorer import Restorer
+from likeness.tasks.live import run_live, take_addresses
+from tests.pipeline.streams import Receiver, free_port, send
+
+
+@pytest.fixture
+def live(make_models, face_at):
+    """A function that makes a live restorer with known networks."""
+
+    def make(source, sink, *options, expert=None, tell=lambda _: None):
+        restorer = Restorer(from_overrides(["route.skip_below=30", *options]))
+        restorer._models = make_models(face_at(150, 110, 90), expert=expert)
+        return LiveRestorer(restorer, str(source), str(sink), tell)
+
+    return make
+
+
+@pytest.fixture
+def film(tmp_path, scene):
+    """A file of twenty pictures at ten a second, with sound; and the packets of that."""
+    sounds = send(str(tmp_path / "film.ts"), scene, 20, paced=False)
+    return tmp_path / "film.ts", sounds
+
+
+def slow(stub_expert, seconds):
+    class Slow(stub_expert):
+        def restore(self, crops, conditions=None):
+            time.sleep(seconds)
+            return super().restore(crops, conditions)
+
+    return Slow()
+
+
+def is_part(some, of):
+    """Whether `some` stand one after another in `of`."""
+    return any(of[i : i + len(some)] == some for i in range(len(of)))
+
+
+def test_a_stream_goes_through_with_its_sound(live, scene, monkeypatch):
+    monkeypatch.setattr(live_source, "READ_SECONDS", 5.0)
+    here, there = (f"udp://127.0.0.1:{free_port()}" for _ in range(2))
+    told = []
+    job = live(here, there, tell=told.append)
+    receiver = Receiver(there)
+    thread = threading.Thread(target=lambda: told.append(job.run()))
+    thread.start()
+    time.sleep(0.5)
+    sounds = send(here, scene, 40)
+    time.sleep(0.5)
+    job.stop()
+    thread.join()
+    receiver.join()
+    *seconds, whole = told
+    assert len(seconds) >= 3
+    assert all(second.faces == 1 for second in seconds[:2])
+    shown = round(whole.fps_out * whole.seconds)
+    assert shown + whole.dropped == job.source.counts.pictures > 20
+    assert whole.errors == 0
+    assert whole.memory_mb > 50
+    assert len(receiver.times) > 15
+    assert receiver.times == sorted(set(receiver.times))
+    assert set(receiver.shapes) == {scene.shape[:2]}
+    assert len(receiver.sounds) > 30
+    assert is_part(receiver.sounds, sounds)
+
+
+def test_a_slow_network_drops_pictures_and_keeps_the_delay_bounded(live, film, tmp_path, stub_expert):
+    source, sounds = film
+    whole = live(source, tmp_path / "out.ts", expert=slow(stub_expert, 0.3)).run()
+    assert whole.dropped >= 8
+    assert 0.3 < whole.longest / 1000 < 1.2
+    frames = list(VideoReader(tmp_path / "out.ts"))
+    assert len(frames) == round(whole.fps_out * whole.seconds) < 12
+    assert whole.seconds == pytest.approx(2, abs=0.9)
+    assert whole.sound_delay < 1200
+
+
+def test_a_file_is_shown_restored_at_its_own_pace(live, film, tmp_path):
+    source, sounds = film
+    job = live(source, tmp_path / "out.mp4", "upscale=2")
+    whole = job.run()
+    assert whole.seconds == pytest.approx(2, abs=0.9)
+    with VideoReader(tmp_path / "out.mp4") as reader:
+        frames = list(reader)
+    assert len(frames) + whole.dropped == job.source.counts.pictures == 19  # the first one is used up by probing
+    assert frames[0].pixels.shape == (480, 640, 3)
+    steps = [float(b.time - a.time) for a, b in zip(frames, frames[1:], strict=False)]
+    assert [round(step * 10) for step in steps].count(1) >= len(steps) - 2 * whole.dropped
+    given = VideoReader(source)
+    before = cv2.resize(list(given)[1].pixels, (640, 480), interpolation=cv2.INTER_LANCZOS4)
+    change = np.abs(frames[0].pixels.astype(int) - before).mean(2)
+    assert change[120:320, 200:400].mean() > 2 * change[:, :100].mean()  # the face was sharpened, its surroundings not
+
+
+def test_a_stream_that_breaks_off_is_opened_again(live, scene, tmp_path, monkeypatch):
+    """Another size and a clock that begins anew, as of another sender."""
+    monkeypatch.setattr(live_source, "READ_SECONDS", 0.6)
+    here = f"udp://127.0.0.1:{free_port()}"
+    job = live(here, tmp_path / "out.ts")
+    result = []
+    thread = threading.Thread(target=lambda: result.append(job.run()))
+    thread.start()
+    time.sleep(0.5)
+    seen = []
+    for picture in (scene, scene[:160, :240], scene):
+        send(here, np.ascontiguousarray(picture), 15)
+        seen.append(job.source.counts.pictures)
+        time.sleep(1.2)
+    job.stop()
+    thread.join()
+    assert seen[0] > 5
+    assert seen[1] > seen[0] + 3
+    assert seen[2] > seen[1] + 3
+    assert result[0].reconnects >= 2
+    frames = list(VideoReader(tmp_path / "out.ts"))
+    assert {frame.pixels.shape for frame in frames} == {scene.shape}
+    assert float(frames[-1].time - frames[0].time) > 5  # the time between two senders passes
+
+
+def test_a_picture_that_cannot_be_restored_is_shown_as_it_is(live, film, tmp_path, stub_expert):
+    class Failing(stub_expert):
+        def restore(self, crops, conditions=None):
+            raise MemoryExceeded("one face does not fit")
+
+    whole = live(film[0], tmp_path / "out.ts", expert=Failing()).run()
+    assert whole.errors == round(whole.fps_out * whole.seconds) > 5
+    assert whole.faces == 0
+
+
+def test_the_page_shows_the_newest_picture(live, film, scene):
+    port = free_port()
+    job = live(film[0], f"page:{port}", "upscale=2")
+    thread = threading.Thread(target=job.run)
+    thread.start()
+    time.sleep(0.7)
+    assert b"<img src=stream" in urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/stream", timeout=5) as stream:
+        assert stream.headers["Content-Type"].startswith("multipart/x-mixed-replace")
+        head = b"".join(iter(stream.readline, b"\r\n"))
+        size = int(head.split(b"Content-Length: ")[1].split()[0])
+        picture = cv2.imdecode(np.frombuffer(stream.read(size), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (480, 640, 3)
+    assert np.abs(cv2.resize(picture[..., ::-1], (320, 240)).astype(int).mean() - scene.mean()) < 10
+    thread.join()
+
+
+def test_what_cannot_be_opened_is_named(live, film, tmp_path, scene):
+    with pytest.raises(InputError, match=r"nothing\.ts: .*No such file"):
+        live(tmp_path / "nothing.ts", tmp_path / "out.ts").run()
+    (tmp_path / "text.ts").write_text("no stream")
+    with pytest.raises(InputError, match=r"text\.ts: "):
+        live(tmp_path / "text.ts", tmp_path / "out.ts").run()
+    with pytest.raises(OutputError, match=r"out\.xyz: cannot be written"):
+        live(film[0], tmp_path / "out.xyz").run()
+    with pytest.raises(OutputError, match="never overwritten"):
+        run_live(str(film[0]), str(film[0]), from_overrides([]))
+
+
+@pytest.mark.parametrize("words", [["source=a"], ["sink=b"], ["source=a", "source=b", "sink=c"], ["source=", "sink=b"]])
+def test_source_and_sink_are_given_once(words):
+    with pytest.raises(ConfigError, match=r"expected (source|sink)=ADDRESS once"):
+        take_addresses(words)
