@@ -65,7 +65,13 @@ class LivePicture:
 
 @dataclass(frozen=True)
 class LiveSound:
-    """One packet of sound; attributes as of `LivePicture`."""
+    """One packet of sound.
+
+    Attributes:
+        packet: as it came.
+        time: as of `LivePicture`.
+        arrived: when it came, or when it was due if it came earlier.
+    """
 
     packet: Packet[Any]
     time: Fraction
@@ -239,7 +245,8 @@ class _Connection:
     def _hear(self, packet: Packet[Any]) -> None:
         if packet.size and packet.dts is not None and self.begin is not None:
             moment = self.begin + packet.dts * packet.time_base
-            self.source._sound.append(LiveSound(packet, moment, time.monotonic()))
+            due = self.source._begin + float(moment)
+            self.source._sound.append(LiveSound(packet, moment, max(due, time.monotonic())))
 
 
 def _on_clock(seconds: Fraction | float) -> Fraction:
