@@ -1,6 +1,7 @@
 """Measures the workers of a cluster: `python experiments/cluster/cluster.py`.
 
-Short clips by several workers against one process, and a long video in parts against one run. Clips are drawn. Every worker is a process with one thread on this machine.
+Short clips by several workers against one process, and a long video in parts against one run. Clips are drawn.
+Every worker is a process with one thread on this machine.
 """
 
 from __future__ import annotations
