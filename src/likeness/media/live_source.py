@@ -147,13 +147,18 @@ class LiveSource:
         with self._changed:
             return self._ended and self._waiting is None
 
-    def info(self) -> LiveInfo:
-        """Waits for the first picture, of a network stream for ever."""
+    def info(self, seconds: float) -> LiveInfo | None:
+        """Waits so many seconds for the first picture; None if none came."""
         with self._changed:
-            self._changed.wait_for(lambda: self._info is not None or self._ended)
-            if self._info is None:
+            self._changed.wait_for(lambda: self._info is not None or self._ended, seconds)
+            if self._info is None and self._ended:
                 raise InputError(f"{self.address}: {self._error or 'holds no picture that can be decoded'}")
             return self._info
+
+    @property
+    def end(self) -> Fraction:
+        """Time of the last sound that waits."""
+        return self._sound[-1].time if self._sound else Fraction(0)
 
     def newest(self, seconds: float = 0.1) -> LivePicture | None:
         """Takes the newest picture; None if none came within so many seconds, or the stream has ended."""

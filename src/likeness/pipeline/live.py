@@ -122,11 +122,15 @@ class LiveRestorer:
             OutputError: if the sink cannot be written.
         """
         with self.source as source:
-            info = source.info()
-            upscale = choose_upscale(self.config.upscale, "video", info.width, info.height)
-            context = Context(self.models, self.config, "video", upscale)
             begin = time.monotonic()
             whole, second = _Meter(begin), _Meter(begin)
+            while (info := source.info(1.0)) is None:
+                if self.stopped:
+                    return self._statistics(whole, begin)
+                self.tell(self._statistics(second, begin))
+            second = _Meter(time.monotonic())
+            upscale = choose_upscale(self.config.upscale, "video", info.width, info.height)
+            context = Context(self.models, self.config, "video", upscale)
             with open_sink(self.sink, info, upscale) as sink:
                 while not self.stopped and not source.ended:
                     picture = source.newest()
@@ -134,10 +138,14 @@ class LiveRestorer:
                         sink.write(self._restored(picture, info, context), picture.time)
                         for meter in (whole, second):
                             meter.show(time.monotonic() - picture.arrived)
-                    self._pass_sound(sink, picture, (whole, second))
+                        self._shown_until = picture.time
+                    self._pass_sound(sink, (whole, second))
                     if time.monotonic() - second.begin >= 1:
                         self.tell(self._statistics(second, begin))
                         second = _Meter(time.monotonic(), source.counts.pictures)
+                if source.ended:
+                    self._shown_until = source.end
+                    self._pass_sound(sink, (whole, second))
             return self._statistics(whole, begin)
 
     def _restored(self, picture: LivePicture, info: LiveInfo, context: Context) -> Pixels:
@@ -153,10 +161,8 @@ class LiveRestorer:
         self._faces = len(result.faces)
         return result.pixels
 
-    def _pass_sound(self, sink: LiveSink, picture: LivePicture | None, meters: tuple[_Meter, _Meter]) -> None:
+    def _pass_sound(self, sink: LiveSink, meters: tuple[_Meter, _Meter]) -> None:
         """Sound leaves with the picture of its time, so that both stay in step; it never waits longer than a second."""
-        if picture is not None:
-            self._shown_until = picture.time
         now = time.monotonic()
         for sound in self.source.sound(self._shown_until, now - SOUND_WAITS):
             sink.write_sound(sound)

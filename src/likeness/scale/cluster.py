@@ -123,12 +123,13 @@ def _parts(work: _Work) -> list[Part]:
 
 
 def _result(source: Path, future: Future) -> FileResult:
-    try:
-        outcome: Outcome = future.result()
-    except KilledWorker as error:
-        raise WorkerError(
-            f"{source}: every worker that had it died, probably out of memory or in a decoder; try a smaller file"
-        ) from error
+    with last_net(source):
+        try:
+            outcome: Outcome = future.result()
+        except KilledWorker as error:
+            raise WorkerError(
+                f"{source}: every worker that had it died, probably out of memory or in a decoder; try a smaller file"
+            ) from error
     if isinstance(outcome, LikenessError):
         raise outcome
     assert outcome is not None
