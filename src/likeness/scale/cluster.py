@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def restore_on_cluster(address: str, tasks: Sequence[RestoreTask]) -> Iterator[t
     with _connect(address) as client:
         futures = {_submit(client, task): task.source for task in tasks}
         for future in as_completed(list(futures)):
-            yield futures[future], lambda future=future: _result(futures[future], future)  # type: ignore[misc]
+            yield futures[future], partial(_finished, _outcome(futures[future], future))
 
 
 def _connect(address: str) -> Client:
@@ -122,17 +122,22 @@ def _parts(work: _Work) -> list[Part]:
         return []
 
 
-def _result(source: Path, future: Future) -> FileResult:
-    with last_net(source):
-        try:
-            outcome: Outcome = future.result()
-        except KilledWorker as error:
-            raise WorkerError(
+def _outcome(source: Path, future: Future) -> Outcome:
+    try:
+        with last_net(source):
+            return future.result()
+    except LikenessError as error:
+        if isinstance(error.__cause__, KilledWorker):
+            return WorkerError(
                 f"{source}: every worker that had it died, probably out of memory or in a decoder; try a smaller file"
-            ) from error
+            )
+        return error
+
+
+def _finished(outcome: Outcome) -> FileResult:
     if isinstance(outcome, LikenessError):
         raise outcome
-    assert outcome is not None
+    assert outcome is not None  # only parts have no result, and they are joined
     return outcome
 
 
