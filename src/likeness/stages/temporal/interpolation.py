@@ -55,6 +55,7 @@ def splat_motion(before: Pixels, after: Pixels) -> Between:
     weights = _match(a, b, forth), _match(b, a, back)
     full = before.astype(np.float32), after.astype(np.float32)
     still = _soft(np.abs(full[0] - full[1]).mean(-1))
+    level = np.float32(np.iinfo(before.dtype).max / 255)
 
     def at(phase: float) -> Pixels:
         flow = _passing(forth, back, weights, phase)
@@ -63,9 +64,9 @@ def splat_motion(before: Pixels, after: Pixels) -> Between:
         left = read(full[0], grid - np.float32(phase) * flow, cv2.INTER_CUBIC)
         right = read(full[1], grid + np.float32(1 - phase) * flow, cv2.INTER_CUBIC)
         moved = (1 - phase) * left + phase * right
-        # Along the motion both ends show the same point; the better they agree, the more it counts.
-        disagree = _soft(np.abs(left - right).mean(-1))
-        trust = (2 * (still + _unit(before)) / (2 * still + disagree + 3 * _unit(before)))[..., None]
+        # Both ends of a motion show the same point: the closer they are, compared with no motion, the more it counts.
+        doubt = (_soft(np.abs(left - right).mean(-1)) + level) / (2 * (still + level))
+        trust = (1 / (1 + doubt))[..., None]
         return _integer(trust * moved + (1 - trust) * ((1 - phase) * full[0] + phase * full[1]), before)
 
     return at
@@ -91,11 +92,6 @@ def _match(grey: Pixels, other: Pixels, flow: FloatArray) -> FloatArray:
 
 def _soft(difference: FloatArray) -> FloatArray:
     return cv2.GaussianBlur(difference, (0, 0), 2)
-
-
-def _unit(pixels: Pixels) -> float:
-    """One grey level of 256."""
-    return 257.0 if pixels.dtype == np.uint16 else 1.0
 
 
 def _integer(values: FloatArray, like: Pixels) -> Pixels:
