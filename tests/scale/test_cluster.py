@@ -21,9 +21,8 @@ from likeness.cli import main
 from likeness.errors import ConfigError, InputError
 from likeness.media.video_reader import VideoReader
 from likeness.nets.expert_f import ExpertF
-from likeness.pipeline import parts, resume
+from likeness.pipeline import parts
 from likeness.pipeline.config import from_overrides
-from likeness.pipeline.parts import plan_parts, same_tracks
 from likeness.pipeline.restorer import Restorer
 from likeness.scale import cluster as scale_cluster
 from likeness.scale.cluster import restore_on_cluster
@@ -133,57 +132,17 @@ def test_a_killed_worker_is_survived(tmp_path, options):
         assert done[task.source].outputs["restored"].read_bytes() == expected.read_bytes()
 
 
-@pytest.fixture
-def short_parts(monkeypatch):
-    """Parts of three seconds, and for the comparison one run that is encoded in the same segments."""
-    monkeypatch.setattr(parts, "PART_SECONDS", Fraction(3))
-    monkeypatch.setattr(parts, "WARM_UP_SECONDS", Fraction(1))
-    monkeypatch.setattr(resume, "SEGMENT_SECONDS", Fraction(3))
-
-
-def test_a_long_video_in_parts_equals_one_run_beyond_a_second_from_the_joints(tmp_path, options, threads, short_parts):
-    source = film(tmp_path / "film.mp4", 90)
-    assert [(p.first, p.warm_first, p.end) for p in plan_parts(source, from_overrides(options))] == [
-        (0, 0, 3), (30, 20, 6), (60, 50, None),
-    ]  # fmt: skip
-    one = Restorer(from_overrides([*options, "resume=true"])).file(source, tmp_path / "one")
-    ((_, finish),) = restore_on_cluster(threads, [RestoreTask(source, tmp_path / "many", from_overrides(options))])
-    many = finish()
-    pairs = zip(VideoReader(one.outputs["restored"]), VideoReader(many.outputs["restored"]), strict=True)
-    for a, b in pairs:
-        assert a.time == b.time
-        near = any(abs(a.time - joint) < 1 for joint in (3, 6))
-        assert np.abs(a.pixels.astype(int) - b.pixels).max() <= (24 if near else 0)
-    assert many.summary == one.summary == "1 face: 1 restored"
-    assert many.report["notes"] == ["restored in 3 parts"]
-    face, other = many.report["faces"][0], one.report["faces"][0]
-    assert [face[k] for k in ("track", "frames", "restored_frames")] == [0, 90, 90]
-    assert face["identity_spread"] == pytest.approx(other["identity_spread"], abs=1e-3)
-    for result in (one, many):
-        lines = log_of(result.outputs["frames"])
-        assert [(r["frame"], r["time"], [f["track"] for f in r["faces"]]) for r in lines] == [
-            (i, i / 10, [0]) for i in range(90)
-        ]
-    assert not list((tmp_path / "many").glob(".*"))
-
-
-@pytest.mark.parametrize("word", ["start=1", "end=8", "preview=2", "resume=true", "video.fps=2x", "compare=yes"])
-def test_what_one_run_must_write_is_not_cut(tmp_path, short_parts, word):
-    source = film(tmp_path / "film.mp4", 70)
-    assert len(plan_parts(source, from_overrides([]))) == 2
-    assert len(plan_parts(source, from_overrides([word]))) == 1
-    assert len(plan_parts(film(tmp_path / "short.mp4", 40), from_overrides([]))) == 1
-
-
-def test_tracks_of_two_parts_are_the_same_where_they_overlap():
-    def face(track, x):
-        return {"track": track, "box": [x, 0.0, x + 10, 10.0]}
-
-    assert same_tracks([face(0, 0), face(1, 50), face(2, 90)], [face(7, 51), face(5, 1), face(6, 200)], 0.3) == {
-        0: 5,
-        1: 7,
-    }
-    assert same_tracks([], [face(0, 0)], 0.3) == {}
+def test_a_long_video_goes_in_parts(tmp_path, options, threads, monkeypatch):
+    monkeypatch.setattr(parts, "PART_SECONDS", Fraction(1))
+    monkeypatch.setattr(parts, "WARM_UP_SECONDS", Fraction(1, 2))
+    source = film(tmp_path / "film.mp4", 25)
+    ((name, finish),) = restore_on_cluster(threads, [RestoreTask(source, tmp_path / "out", from_overrides(options))])
+    result = finish()
+    assert name == source
+    assert result.summary == "1 face: 1 restored"
+    assert result.report["notes"] == ["restored in 2 parts"]
+    assert result.report["totals"]["frames"] == len(list(VideoReader(result.outputs["restored"]))) == 25
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 @pytest.mark.parametrize("case", ["no scheduler", "no worker", "another version"])
