@@ -55,11 +55,12 @@ def splat_motion(before: Pixels, after: Pixels) -> Between:
     weights = _match(a, b, forth), _match(b, a, back)
     full = before.astype(np.float32), after.astype(np.float32)
     still = _soft(np.abs(full[0] - full[1]).mean(-1))
+    larger = np.array([width / size[0], height / size[1]], np.float32)
     level = np.float32(np.iinfo(before.dtype).max / 255)
 
     def at(phase: float) -> Pixels:
         flow = _passing(forth, back, weights, phase)
-        flow = cv2.resize(flow, (width, height)) * np.float32([width / size[0], height / size[1]])
+        flow = np.asarray(cv2.resize(flow, (width, height)) * larger, np.float32)
         grid = pixel_grid(width, height)
         left = read(full[0], grid - np.float32(phase) * flow, cv2.INTER_CUBIC)
         right = read(full[1], grid + np.float32(1 - phase) * flow, cv2.INTER_CUBIC)
@@ -67,7 +68,8 @@ def splat_motion(before: Pixels, after: Pixels) -> Between:
         # Both ends of a motion show the same point: the closer they are, compared with no motion, the more it counts.
         doubt = (_soft(np.abs(left - right).mean(-1)) + level) / (2 * (still + level))
         trust = (1 / (1 + doubt))[..., None]
-        return _integer(trust * moved + (1 - trust) * ((1 - phase) * full[0] + phase * full[1]), before)
+        mixed = (1 - phase) * full[0] + phase * full[1]
+        return _integer(np.asarray(mixed + trust * (moved - mixed), np.float32), before)
 
     return at
 
@@ -87,7 +89,7 @@ def _match(grey: Pixels, other: Pixels, flow: FloatArray) -> FloatArray:
     """(H, W) above 0 to 1: how well each pixel matches the point that it moves to."""
     height, width = grey.shape
     moved = read(other.astype(np.float32), pixel_grid(width, height) + flow, cv2.INTER_LINEAR)
-    return np.exp(-cv2.GaussianBlur(np.abs(grey - moved), (0, 0), 1) / _MATCH)
+    return np.asarray(np.exp(-cv2.GaussianBlur(np.abs(grey - moved), (0, 0), 1) / _MATCH), np.float32)
 
 
 def _soft(difference: FloatArray) -> FloatArray:
