@@ -37,7 +37,7 @@ class FrameRateOptions:
         clips: folder of clips with index.csv; by default clips_good below LIKENESS_DATA.
         dst: folder of the table.
         side: the shorter side to which the clips are reduced, in pixels.
-        frames: missing frames of each clip, spread over it; 0 = all.
+        frames: of each clip, from its beginning; 0 = all.
         gap: distance of the two neighbours in frames, an even number.
     """
 
@@ -75,13 +75,11 @@ def triples(clip: TrueClip, options: FrameRateOptions) -> Iterator[tuple[Pixels,
     """Two neighbours and the true frame in the middle, reduced; none across a cut."""
     kept: list[Pixels] = []
     step = options.gap
-    count = (clip.length or 0) // step
-    every = max(1, count // options.frames) if options.frames else 1
     for index, pixels in enumerate(true_frames(clip)):
         scale = min(1.0, options.side / min(pixels.shape[:2]))
         kept.append(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
         kept = kept[-step - 1 :]
-        if index and index % step == 0 and (index // step) % every == 0:
+        if index and index % step == 0:
             before, truth, after = kept[0], kept[step // 2], kept[-1]
             if not is_cut(thumbnail(before), thumbnail(after), VideoConfig().cut):
                 yield before, truth, after
@@ -140,7 +138,7 @@ def run(options: FrameRateOptions) -> None:
     """
     root = data_folder()
     folder = Path(options.clips) if options.clips else root and root / "clips_good"
-    clips = open_clips(folder, {}, None)
+    clips = open_clips(folder, {}, None, options.frames or None)
     results = [score(clip, options) for clip in track(clips, "clips", disable=not sys.stderr.isatty())]
     lines = table(results)
     title = f"Every second frame made again, shorter side {options.side} px, neighbours {options.gap} frames apart"
