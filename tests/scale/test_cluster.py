@@ -18,12 +18,12 @@ pytest.importorskip("distributed")
 from distributed import Client, LocalCluster
 
 from likeness.cli import main
-from likeness.errors import ConfigError, InputError
+from likeness.errors import ConfigError, InputError, MemoryExceeded, UnexpectedError
 from likeness.media.video_reader import VideoReader
 from likeness.nets.expert_f import ExpertF
 from likeness.pipeline import parts
 from likeness.pipeline.config import from_overrides
-from likeness.pipeline.restorer import Restorer
+from likeness.pipeline.restorer import FileResult, Restorer
 from likeness.scale import cluster as scale_cluster
 from likeness.scale.cluster import restore_on_cluster
 from likeness.scale.restoring import RestoreTask
@@ -54,10 +54,11 @@ def options(tmp_path) -> list[str]:
 @pytest.fixture
 def threads():
     """A cluster of two workers in this process."""
-    scale_cluster.restorer_of.cache_clear()
+    clear = scale_cluster.restorer_of.cache_clear
+    clear()
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
         yield cluster.scheduler_address
-    scale_cluster.restorer_of.cache_clear()
+    clear()
 
 
 def portrait(shift: int = 0) -> np.ndarray:
@@ -130,6 +131,37 @@ def test_a_killed_worker_is_survived(tmp_path, options):
     for n, task in enumerate(tasks):
         expected = alone.file(task.source, tmp_path / "one" / str(n)).outputs["restored"]
         assert done[task.source].outputs["restored"].read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("failures", "tries", "error"),
+    [
+        ([], 1, None),
+        ([RuntimeError("a bug")], 2, None),
+        ([RuntimeError("a bug")] * 3, 3, UnexpectedError),
+        ([MemoryExceeded("no memory")] * 2, 3, None),
+        ([InputError("damaged")], 1, InputError),
+    ],
+    ids=["none", "one", "always", "twice", "of the input"],
+)
+def test_what_may_not_recur_is_tried_twice_more(failures, tries, error, threads, tmp_path, monkeypatch):
+    calls = []
+
+    class Fragile:
+        def file(self, source, folder, reference):
+            calls.append(source)
+            if len(calls) <= len(failures):
+                raise failures[len(calls) - 1]
+            return FileResult({"restored": folder / "a.png"}, {"summary": "done"})
+
+    monkeypatch.setattr(scale_cluster, "restorer_of", lambda options: Fragile())
+    ((_, finish),) = restore_on_cluster(threads, [RestoreTask(tmp_path / "a.png", tmp_path, from_overrides([]))])
+    if error is None:
+        assert finish().summary == "done"
+    else:
+        with pytest.raises(error):
+            finish()
+    assert calls == [tmp_path / "a.png"] * tries
 
 
 def test_a_long_video_goes_in_parts(tmp_path, options, threads, monkeypatch):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 from distributed import Client, Future, KilledWorker, as_completed
 
@@ -148,12 +147,11 @@ def restorer_of(options: str) -> Restorer:
 
 
 def _restore_file(work: _Work) -> Outcome:
-    return _tried(lambda: restorer_of(work.options).file(work.source, work.folder, work.reference))
+    return _tried(work, lambda restorer: restorer.file(work.source, work.folder, work.reference))
 
 
 def _restore_part(work: _Work, part: Part) -> Outcome:
-    restorer = restorer_of(work.options)
-    return _tried(lambda: PartJob(restorer.models, restorer.config, work.names, part).restore_part())
+    return _tried(work, lambda own: PartJob(own.models, own.config, work.names, part).restore_part())
 
 
 def _join(work: _Work, parts: Sequence[Outcome]) -> Outcome:
@@ -161,14 +159,13 @@ def _join(work: _Work, parts: Sequence[Outcome]) -> Outcome:
     if failed:
         shutil.rmtree(work.names.segments, ignore_errors=True)
         return failed[0]
-    restorer = restorer_of(work.options)
-    return _tried(lambda: JoinJob(restorer.models, restorer.config, work.names, "video").run())
+    return _tried(work, lambda own: JoinJob(own.models, own.config, work.names, "video").run())
 
 
-def _tried(run: Callable[[], Any]) -> Outcome:
+def _tried(work: _Work, run: Callable[[Restorer], FileResult | None]) -> Outcome:
     """The result, or the error where another try would end in it as well."""
     try:
-        with last_net("task"):
-            return run()
+        with last_net(work.source):
+            return run(restorer_of(work.options))
     except LASTING as error:
         return error
