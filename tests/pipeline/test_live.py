@@ -22,6 +22,11 @@ from likeness.tasks.live import run_live, take_addresses
 from tests.pipeline.streams import Receiver, free_port, send
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(live_source, "OPEN_SECONDS", 2.0)
+
+
 @pytest.fixture
 def live(make_models, face_at):
     """A function that makes a live restorer with known networks."""
@@ -56,7 +61,7 @@ def is_part(some, of):
 
 
 def test_a_stream_goes_through_with_its_sound(live, scene, monkeypatch):
-    monkeypatch.setattr(live_source, "READ_SECONDS", 5.0)
+    monkeypatch.setattr(live_source, "READ_SECONDS", 3.0)
     here, there = (f"udp://127.0.0.1:{free_port()}" for _ in range(2))
     told = []
     job = live(here, there, tell=told.append)
@@ -97,6 +102,8 @@ def test_a_file_is_shown_restored_at_its_own_pace(live, film, tmp_path):
     job = live(film, tmp_path / "out.mp4", "upscale=2")
     whole = job.run()
     assert 1.8 < whole.seconds < 4
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert "Likeness" in container.metadata["comment"]
     with VideoReader(tmp_path / "out.mp4") as reader:
         frames = list(reader)
     assert len(frames) + whole.dropped == job.source.counts.pictures == 19  # the first one is used up by probing
@@ -121,8 +128,7 @@ def test_sound_in_aac_is_passed_on_to_its_end(target, live, scene, make_clip, tm
     assert lengths[1] == pytest.approx(lengths[0], abs=0.1)
 
 
-def test_a_stream_that_never_comes_can_be_stopped(live, tmp_path, monkeypatch):
-    monkeypatch.setattr(live_source, "OPEN_SECONDS", 2.0)
+def test_a_stream_that_never_comes_can_be_stopped(live, tmp_path):
     told = []
     job = live(f"udp://127.0.0.1:{free_port()}", tmp_path / "out.ts", tell=told.append)
     timer = threading.Timer(1.5, job.stop)
@@ -194,6 +200,12 @@ def test_what_cannot_be_opened_is_named(live, film, tmp_path, scene):
         live(film, tmp_path / "out.xyz").run()
     with pytest.raises(OutputError, match="never overwritten"):
         run_live(str(film), str(film), from_overrides([]))
+
+
+@pytest.mark.parametrize("word", ["start=1", "end=2", "preview=2", "resume=true", "video.fps=2x", "compare=yes"])
+def test_options_of_files_are_refused(word, live, film, tmp_path):
+    with pytest.raises(ConfigError, match=r"live: got .*, which is for files"):
+        live(film, tmp_path / "out.ts", word)
 
 
 @pytest.mark.parametrize("words", [["source=a"], ["sink=b"], ["source=a", "source=b", "sink=c"], ["source=", "sink=b"]])

@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from likeness.errors import OutputError
 from likeness.media.live_source import TICK, LiveInfo, LiveSound, is_network
+from likeness.media.xmp import label_comment
 from likeness.types import Pixels
 
 PAGE_PORT = 7861
@@ -41,18 +42,19 @@ class LiveSink(Protocol):
         """Passes a packet on as it is."""
 
 
-def open_sink(address: str, info: LiveInfo, upscale: int) -> LiveSink:
+def open_sink(address: str, info: LiveInfo, upscale: int, label: bool) -> LiveSink:
     """The sink of an address: `page`, `page:PORT`, udp://... or another that FFmpeg writes, or a file.
 
     Args:
         address: as the user gives it.
         info: of the source.
         upscale: by which pictures are enlarged.
+        label: whether a file's comment says that a network made part of it.
     """
     name, _, port = address.partition(":")
     if name == "page" and (not port or port.isdecimal()):
         return PageSink(int(port or PAGE_PORT))
-    return StreamSink(address, info, upscale)
+    return StreamSink(address, info, upscale, label)
 
 
 class StreamSink:
@@ -62,8 +64,8 @@ class StreamSink:
         OutputError: if it cannot be opened or written.
     """
 
-    def __init__(self, address: str, info: LiveInfo, upscale: int) -> None:
-        self.address, self.info = address, info
+    def __init__(self, address: str, info: LiveInfo, upscale: int, label: bool) -> None:
+        self.address, self.info, self._label = address, info, label
         self._size = info.width * upscale, info.height * upscale
         self._sound_from = Fraction(-1)
 
@@ -74,6 +76,8 @@ class StreamSink:
             try:
                 container = av.open(self.address, "w", format=format, options=_AT_ONCE)
                 self._container = opened.enter_context(container)
+                if self._label:
+                    container.metadata["comment"] = label_comment(None)
                 rate = max(1, round(self.info.rate))
                 self._video = cast(VideoStream, container.add_stream("libx264", rate=rate, options=_FAST))
                 self._video.width, self._video.height = width - width % 2, height - height % 2

@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from likeness.errors import ConfigError, InputError, one_line
 from likeness.media.video_colour import Colour, colour_of
 
-OPEN_SECONDS, READ_SECONDS = 10.0, 2.0  # without data, after which a stream is opened again
+OPEN_SECONDS, READ_SECONDS = 5.0, 2.0  # without data, after which a stream is opened again
 PAUSE_SECONDS = 0.2  # before it is opened again
 SOUND_PACKETS = 1000  # that wait at most, some 20 s
 TICK = Fraction(1, 90000)  # clock of MPEG transport streams

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 
-from likeness.errors import LikenessError
+from likeness.errors import ConfigError, LikenessError
 from likeness.log import get_logger
 from likeness.media.live_sink import LiveSink, open_sink
 from likeness.media.live_source import LiveInfo, LivePicture, LiveSource
+from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.report import peak_memory_mb
 from likeness.pipeline.restorer import Restorer
 from likeness.pipeline.state import ClipState, Context
@@ -96,6 +97,9 @@ class LiveRestorer:
         sink: address of the result, see `open_sink`.
         tell: called with the statistics of every second.
 
+    Raises:
+        ConfigError: for options that are for files, such as `start`.
+
     Attributes:
         source: of the stream, with its counts.
         stopped: whether `stop` was called.
@@ -104,6 +108,7 @@ class LiveRestorer:
     def __init__(
         self, restorer: Restorer, source: str, sink: str, tell: Callable[[LiveStatistics], None] = lambda _: None
     ) -> None:
+        _check(restorer.config)
         self.models, self.config = restorer.models, restorer.config
         self.source, self.sink, self.tell = LiveSource(source), sink, tell
         self.stopped = False
@@ -131,7 +136,7 @@ class LiveRestorer:
             second = _Meter(time.monotonic())
             upscale = choose_upscale(self.config.upscale, "video", info.width, info.height)
             context = Context(self.models, self.config, "video", upscale)
-            with open_sink(self.sink, info, upscale) as sink:
+            with open_sink(self.sink, info, upscale, self.config.label) as sink:
                 while not self.stopped and not source.ended:
                     picture = source.newest()
                     if picture is not None:
@@ -186,6 +191,16 @@ class LiveRestorer:
             memory_mb=memory_mb(),
             gpu_mb=torch.cuda.memory_allocated() / 2**20 if torch.cuda.is_available() else None,
         )
+
+
+def _check(config: RestorerConfig) -> None:
+    """Refuses options that are for files."""
+    ranged = [name for name in ("start", "end", "preview") if getattr(config, name) is not None]
+    given = [*ranged, *(["resume"] if config.resume else []), *(["video.fps"] if config.video.fps else [])]
+    if config.compare == "yes":
+        given.append("compare=yes")
+    if given:
+        raise ConfigError(f"live: got {', '.join(given)}, which is for files; leave it out")
 
 
 def memory_mb() -> float | None:
