@@ -157,7 +157,7 @@ def test_a_stream_that_breaks_off_is_opened_again(live, scene, tmp_path, monkeyp
     assert seen[0] > 5
     assert seen[1] > seen[0] + 3
     assert seen[2] > seen[1] + 3
-    assert result[0].reconnects >= 2
+    assert 2 <= result[0].reconnects <= 6  # a loaded machine may break off more often
     frames = list(VideoReader(tmp_path / "out.ts"))
     assert {frame.pixels.shape for frame in frames} == {scene.shape}
     assert float(frames[-1].time - frames[0].time) > 5  # the time between two senders passes

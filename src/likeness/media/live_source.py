@@ -86,7 +86,7 @@ class Counts:
         pictures: decoded.
         dropped: of these, replaced by a newer one before they were taken.
         errors: packets that could not be decoded.
-        reconnects: times that the stream was opened again.
+        reconnects: times that pictures came again after a break.
     """
 
     pictures: int = 0
@@ -181,7 +181,6 @@ class LiveSource:
                 self._error = one_line(error)
             if not self._again:
                 break
-            self.counts.reconnects += not self._stop.is_set()
             self._stop.wait(PAUSE_SECONDS)
         with self._changed:
             self._ended = True
@@ -232,6 +231,7 @@ class _Connection:
             return
         stamp = picture.pts * picture.time_base
         if self.begin is None:
+            source.counts.reconnects += source._last >= 0
             self.begin = _on_clock(time.monotonic() - source._begin) - stamp
         moment = _on_clock(self.begin + stamp)
         if source._paced:
