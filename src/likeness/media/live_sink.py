@@ -7,11 +7,10 @@ from contextlib import ExitStack
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Protocol, Self, cast
+from typing import Protocol, Self
 
 import av
 import cv2
-from av.video.stream import VideoStream
 
 from likeness.errors import OutputError
 from likeness.media.live_source import TICK, LiveInfo, LiveSound, is_network
@@ -79,7 +78,7 @@ class StreamSink:
                 if self._label:
                     container.metadata["comment"] = label_comment(None)
                 rate = max(1, round(self.info.rate))
-                self._video = cast(VideoStream, container.add_stream("libx264", rate=rate, options=_FAST))
+                self._video = container.add_stream("libx264", rate=rate, options=_FAST)
                 self._video.width, self._video.height = width - width % 2, height - height % 2
                 self._video.pix_fmt, self._video.gop_size = "yuv420p", rate
                 self._video.time_base = self._video.codec_context.time_base = TICK

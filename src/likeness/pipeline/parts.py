@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -93,10 +94,10 @@ def plan_parts(path: Path, config: RestorerConfig) -> list[Part]:
     first = 0
     while first < len(times) and (not parts or times[-1] - times[first] > PART_SECONDS / 2):
         # Detections keep the rhythm of a single run where their cadence divides the first frame's number.
-        warm = int(np.searchsorted(times, times[first] - WARM_UP_SECONDS)) if first else 0
+        warm = bisect_left(times, times[first] - WARM_UP_SECONDS) if first else 0
         warm -= warm % config.video.detect_every
         parts.append(Part(len(parts), first, times[first], warm, times[warm], None))
-        first = int(np.searchsorted(times, times[first] + PART_SECONDS))
+        first = bisect_left(times, times[first] + PART_SECONDS)
     ends = [part.begin for part in parts[1:]]
     return [replace(part, end=end) for part, end in zip(parts, [*ends, None], strict=True)]
 

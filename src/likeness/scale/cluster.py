@@ -98,7 +98,7 @@ def _version() -> str:
     return __version__
 
 
-def _submit(client: Client, task: RestoreTask) -> Future:
+def _submit(client: Client, task: RestoreTask) -> Future[Outcome]:
     reference = None if task.reference is None else task.reference.absolute()
     work = _Work(task.source.absolute(), task.folder.absolute(), to_json(task.config), reference)
     parts = [] if reference else _parts(work)
@@ -121,7 +121,7 @@ def _parts(work: _Work) -> list[Part]:
         return []
 
 
-def _outcome(source: Path, future: Future) -> Outcome:
+def _outcome(source: Path, future: Future[Outcome]) -> Outcome:
     try:
         with last_net(source):
             return future.result()

@@ -93,7 +93,7 @@ def _match(grey: Pixels, other: Pixels, flow: FloatArray) -> FloatArray:
 
 
 def _soft(difference: FloatArray) -> FloatArray:
-    return cv2.GaussianBlur(difference, (0, 0), 2)
+    return np.asarray(cv2.GaussianBlur(difference, (0, 0), 2), np.float32)
 
 
 def _integer(values: FloatArray, like: Pixels) -> Pixels:
