@@ -100,8 +100,9 @@ def test_a_video_in_parts_is_nearly_what_one_run_gives(film, make_restorer, enco
     assert many.summary == one.summary == "2 faces: 2 restored"
     assert many.report["notes"] == ["restored in 2 parts"]
     for face, other in zip(many.report["faces"], one.report["faces"], strict=True):
-        same = ("track", "frames", "restored_frames", "route", "expert", "w")
+        same = ("track", "frames", "restored_frames", "route", "expert")
         assert [face[key] for key in same] == [other[key] for key in same]
+        assert face["w"] == pytest.approx(other["w"], abs=0.2)
         assert face["identity_spread"] == pytest.approx(other["identity_spread"], abs=1e-3)
     totals, others = many.report["totals"], one.report["totals"]
     assert [totals[key] for key in ("frames", "faces", "restored", "errors")] == [
