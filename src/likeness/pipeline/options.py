@@ -30,6 +30,8 @@ ADVANCED = frozenset(
         "video.ramp",
         "video.hysteresis",
         "video.reduce",
+        "video.interpolator",
+        "video.reid.distance",
         "video.reid.forget",
         "video.smooth.response",
         "video.blend.contrast",
