@@ -196,6 +196,7 @@ class FaceProfile(Profile):
         contours: how far contours stand out from noise, in grey levels, in the octaves that end at crops of 256, 128
             and 64 pixels.
         quality: 1 less the expected identity distance between the restored face and the true one, 0..1.
+        remarks: what is wrong with the picture of the face, in words, worst first.
     """
 
     resolution: float
@@ -210,6 +211,7 @@ class FaceProfile(Profile):
     jpeg_quality: int | None
     contours: tuple[float, float, float]
     quality: float = 0.0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

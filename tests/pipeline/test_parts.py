@@ -137,7 +137,8 @@ def test_parts_begin_where_detections_fall(monkeypatch, film):
 
 
 @pytest.mark.parametrize(
-    "word", ["start=1", "end=5", "preview=2", "resume=true", "video.fps=2x", "compare=yes", "faces.min=10"]
+    "word",
+    ["start=1", "end=5", "preview=2", "resume=true", "video.fps=2x", "compare=yes", "best_frames=1", "faces.min=10"],
 )
 def test_what_one_run_must_write_is_not_cut(film, word):
     assert len(plan_parts(film, from_overrides([word]))) == (2 if word == "faces.min=10" else 1)

@@ -185,10 +185,10 @@ def test_a_clip_in_which_nothing_is_restored_is_copied(restorer_with, make_clip,
 
 def test_a_video_keeps_frames_times_and_sound(restorer_with, make_clip, scene, face_at, tmp_path):
     source = make_clip("clip.mp4", [np.roll(scene, i, 1) for i in range(10)])
-    calls: list[tuple[int, int | None]] = []
+    calls: list[tuple[int, int | None, int]] = []
     target = tmp_path / "out" / "better.mp4"
-    report = restorer_with(face_at(150, 110, 90)).video(source, target, lambda done, total: calls.append((done, total)))
-    assert calls == [(i, 10) for i in range(1, 11)]
+    report = restorer_with(face_at(150, 110, 90)).video(source, target, lambda *steps: calls.append(steps))
+    assert calls == [(i, 10, 1) for i in range(1, 11)]
     assert report["totals"]["restored"] == 1
     assert list(target.parent.iterdir()) == [target]
     assert sound_of(target) == sound_of(source)

@@ -36,7 +36,7 @@ def start_writing():
         while True:
             task.folder.mkdir(parents=True, exist_ok=True)
             (task.folder / "a").write_text("x")
-            progress(1, None)
+            progress(1, None, 0)
 
     return work
 

@@ -66,7 +66,7 @@ def test_large_photos_are_refused(tmp_path, monkeypatch):
     task = RestoreTask(photo(tmp_path / "a.png"), tmp_path / "out", config)
     work = RestoreWork(config, Limits(pixels=30_000))()
     with pytest.raises(InputError, match="more pixels"):
-        work(task, lambda done, total: None)
+        work(task, lambda done, total, faces: None)
 
 
 def test_limits_are_above_zero():

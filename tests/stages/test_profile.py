@@ -133,7 +133,12 @@ def shrunk(image: np.ndarray, amount: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("degrade", "amounts"), [(blurred, (1, 2, 4)), (noisy, (6, 14, 30)), (shrunk, (1.5, 3, 6))], ids=lambda v: str(v)
+    ("degrade", "amounts"),
+    [
+        pytest.param(blurred, (1, 2, 4), id="blurred"),
+        pytest.param(noisy, (6, 14, 30), id="noisy"),
+        pytest.param(shrunk, (1.5, 3, 6), id="shrunk"),
+    ],
 )
 def test_the_released_quality_falls_with_known_degradations(portrait, points, degrade, amounts) -> None:
     fit = read_quality(released("quality"))

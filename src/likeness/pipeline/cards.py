@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 from likeness.ops.color import to_integer
 from likeness.ops.resize import resize
 from likeness.pipeline.state import GuardedFace, RoutedFace, pasted
-from likeness.stages.profile import remarks
 from likeness.types import FloatArray, Pixels
 
 _SIDE, _TEXT, _PAD = 256, 520, 8
@@ -36,7 +35,7 @@ def card_of(face: RoutedFace, frame: int | None = None) -> Card:
         f"face {face.track.id if face.track else face.number}{where}",
         f"width {p.width:.0f} px, sharpness {p.sharpness:.0f}, detail {p.detail:.1f} %, noise {p.noise:.1f}",
         f"quality {p.quality:.2f}, yaw {p.pose.yaw:.0f}°, pitch {p.pose.pitch:.0f}°, roll {p.pose.roll:.0f}°",
-        *(line for remark in remarks(p) for line in _wrap(remark)),
+        *(line for remark in p.remarks for line in _wrap(remark)),
         *_wrap(f"route: {face.decision.route}: {face.decision.reason}"),
         f"expert: {face.decision.expert or 'none (background kept)'}",
     ]

@@ -81,11 +81,12 @@ def plan_parts(path: Path, config: RestorerConfig) -> list[Part]:
     """The parts of a video; a single one where it is short, or cannot be cut.
 
     A video cannot be cut if a packet lacks its time stamp, if `start`, `end`, `preview`, `resume` or `video.fps` is
-    given, or `compare=yes`, which is written in one run.
+    given, or if `compare=yes` or `best_frames` asks for what one run must collect.
     """
     whole = [Part(0, 0, Fraction(0), 0, Fraction(0), None)]
     limited = config.start is not None or config.end is not None or config.preview is not None
-    if limited or config.resume or config.video.fps or config.compare == "yes" or probe(path).alpha:
+    collected = config.compare == "yes" or config.best_frames > 0
+    if limited or collected or config.resume or config.video.fps or probe(path).alpha:
         return whole
     times = _frame_times(path)
     if not times or times[-1] < 2 * PART_SECONDS:
@@ -151,7 +152,7 @@ class PartJob(Job):
         if not log:
             raise InputError(f"{self.names.source}: no frame can be decoded from {float(part.begin):.1f} s on")
         self._note([], reader.notes, [])
-        checkpoint = Checkpoint(ClipState(gallery=gallery), self.tally, self.cards)
+        checkpoint = Checkpoint(ClipState(gallery=gallery), self.tally, self.cards, self.shots)
         seconds = time.perf_counter() - self.start
         segment = PartSegment(encoder.finish(), log, checkpoint, before, faces, self.notes, seconds)
         SegmentStore(self.names.segments).put(part.number, segment)

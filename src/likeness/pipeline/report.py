@@ -18,7 +18,6 @@ from likeness.pipeline.report_types import FaceRecord, FaceTotals, FrameRecord, 
 from likeness.pipeline.routing import IMPLAUSIBLE
 from likeness.pipeline.state import FrameResult, GuardedFace, RoutedFace, pasted
 from likeness.stages.background.base import BackgroundPlan
-from likeness.stages.profile import remarks
 from likeness.stages.route import TURNED
 from likeness.types import FaceProfile, FloatArray, Frame, MediaInfo
 
@@ -92,7 +91,7 @@ def profile_record(profile: FaceProfile) -> ProfileRecord:
         "symmetry": round(p.symmetry, 3),
         "high_band": round(p.high_band, 2),
         "jpeg_quality": p.jpeg_quality,
-        "remarks": remarks(p),
+        "remarks": list(p.remarks),
     }
 
 

@@ -108,7 +108,7 @@ def profile_face(
         jpeg_quality=jpeg_quality(spectra),
         contours=contours(luma),
     )
-    return replace(profile, quality=1 - fit.distance(profile))
+    return replace(profile, quality=1 - fit.distance(profile), remarks=tuple(remarks(profile)))
 
 
 def contours(luma: FloatArray) -> tuple[float, float, float]:
