@@ -19,6 +19,7 @@ from likeness.data.photos import draw_rng
 from likeness.evaluation.benchmarks.faces import face_folder, real_faces
 from likeness.evaluation.report.provenance import write_markdown
 from likeness.metrics.identity import cosine, load_judge
+from likeness.nets.recogniser import OnnxRecogniser
 from likeness.ops.color import to_float
 from likeness.ops.geometry import template
 from likeness.ops.resize import resize
@@ -101,7 +102,7 @@ def run(options: ProtectingOptions) -> Path:
     return target
 
 
-def _embed(judge: torch.nn.Module, picture: Pixels) -> torch.Tensor:
+def _embed(judge: OnnxRecogniser, picture: Pixels) -> torch.Tensor:
     values = torch.from_numpy(to_float(resize(picture, 256, 256))).permute(2, 0, 1)[None]
     return judge.embed_aligned(values)
 

@@ -81,6 +81,7 @@ OPTIONS = {
     "no JSON": ("{", "no JSON"),
     "deep JSON": ("[" * 9000, "no JSON"),
     "a file of the server": ('{"weights.expert_f": "/etc/passwd"}', "set by the owner"),
+    "a mask of the server": ('{"repair.name": "/etc/secret.png"}', "expected none, scratches, all, glasses, mask"),
     "the device": ('{"device": "cuda"}', "set by the owner"),
     "an environment variable": ('{"upscale": "${oc.env:HOME}"}', "without ${"),
 }

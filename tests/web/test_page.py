@@ -64,11 +64,12 @@ def test_names_of_clients_are_escaped():
 def test_only_changed_controls_become_options():
     start = RestorerConfig()
     usual = (start.preset, start.strength, start.expert_t.fidelity, start.composite.mask, "automatic",
-             start.route.skip_below)  # fmt: skip
+             start.route.skip_below, "none")  # fmt: skip
     assert option_words(*usual) == ("compare=yes",)
-    words = option_words("speed", 0.5, 1.0, "face", "lanczos", 20)
+    words = option_words("speed", 0.5, 1.0, "face", "lanczos", 20, "scratches")
     assert words == ("compare=yes", "preset=speed", "strength=0.5", "expert_t.fidelity=1.0", "composite.mask=face",
-                     "background.name=lanczos", "route.skip_below=20")  # fmt: skip
+                     "background.name=lanczos", "route.skip_below=20",
+                     "repair.name=scratches")  # fmt: skip
 
 
 def accepted(client, name, content):

@@ -11,12 +11,14 @@ from typing import Any
 from likeness.errors import ConfigError
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.options import options
+from likeness.stages.repair.base import REPAIRS
 
 # The owner's: they name files of the server, or load the machine otherwise than its owner wants.
 OWNERS = frozenset({
     "device", "precision", "runtime", "resume", "expert.file", "background.file", "detect.file", "guard.recogniser",
     *(option.key for option in options() if option.key.startswith("weights.")),
 })  # fmt: skip
+CHOICES = {"repair.name": REPAIRS}  # the other values of these options name files of the server
 LONGEST = 200  # characters of a text value
 KNOWN = tuple(option.key for option in options() if option.key not in OWNERS)
 
@@ -76,6 +78,8 @@ def _word(key: str, value: Any) -> str:
         raise ConfigError(f"options: {key}: got a JSON {type(value).__name__}, expected a number, text or truth value")
     if len(value) > LONGEST or not value.isprintable():
         raise ConfigError(f"options: {key}: got {value[:80]!r}, expected up to {LONGEST} printable characters")
+    if value not in CHOICES.get(key, (value,)):
+        raise ConfigError(f"options: {key}: got {value[:80]!r}, expected {', '.join(CHOICES[key])}")
     if "${" in value:  # OmegaConf would look it up, in the environment too
         raise ConfigError(f"options: {key}: got {value[:80]!r}, expected a value without ${{")
     return value

@@ -60,7 +60,7 @@ def mount_page(app: FastAPI, jobs: Jobs, token: str, upload_mb: int) -> None:
 
 
 def option_words(
-    preset: str, strength: float, fidelity: float, mask: str, background: str, smallest: float
+    preset: str, strength: float, fidelity: float, mask: str, background: str, smallest: float, repair: str
 ) -> tuple[str, ...]:
     """The `key=value` words of the page's controls; what stands at its default is left to the server's owner."""
     start = RestorerConfig()
@@ -71,6 +71,7 @@ def option_words(
         "composite.mask": (mask, start.composite.mask),
         "background.name": (background, AUTOMATIC),
         "route.skip_below": (smallest, start.route.skip_below),
+        "repair.name": (repair, start.repair.name),
     }
     return ("compare=yes", *(f"{key}={value}" for key, (value, usual) in chosen.items() if value != usual))
 
@@ -243,6 +244,12 @@ def _files_tab(page: Page) -> None:
         smallest = gr.Slider(
             10, 100, start.route.skip_below, step=1, label="Smallest face (px)", info="twice the eye distance"
         )
+        repair = gr.Dropdown(
+            ["none", "scratches", "all"],
+            value=start.repair.name,
+            label="Repair photos",
+            info="all: text and stamps too",
+        )
         reference = gr.File(
             file_types=TYPES, label="Reference: the true picture or clip, to compare with", height=120,
             elem_id="lk-reference",
@@ -252,7 +259,7 @@ def _files_tab(page: Page) -> None:
     shown = gr.HTML()
     include = gr.Button("Include small faces", visible=False, elem_id="lk-include")
 
-    controls = [preset, strength, fidelity, mask, background, smallest]
+    controls = [preset, strength, fidelity, mask, background, smallest, repair]
     hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     run: dict[str, Any] = {
         "fn": page.restore, "inputs": [files, reference, ids, *controls], "outputs": [status, ids, results],

@@ -14,6 +14,7 @@ Inpainter = Callable[[Pixels, Mask], Pixels]  # HWC uint8 and its unknown pixels
 # What the network marks in the whole picture, and over a face.
 IN_PICTURE = {"scratches": ("damage",), "all": ("damage", "text")}
 ON_FACE = {"glasses": ("glasses",), "mask": ("mask",)}
+REPAIRS = ("none", *IN_PICTURE, *ON_FACE)  # the other values name a mask's file
 PICTURES = (".png", ".bmp", ".tif", ".tiff", ".webp")  # of a mask, stored without loss
 
 
@@ -31,10 +32,9 @@ class RepairConfig:
     inpainter: str = "biharmonic"
 
     def __post_init__(self) -> None:
-        known = ("none", *IN_PICTURE, *ON_FACE)
-        if self.name not in known and Path(self.name).suffix.lower() not in PICTURES:
+        if self.name not in REPAIRS and Path(self.name).suffix.lower() not in PICTURES:
             raise ConfigError(
-                f"repair: got {self.name!r}, expected {', '.join(known)}, or a mask ({', '.join(PICTURES)})"
+                f"repair: got {self.name!r}, expected {', '.join(REPAIRS)}, or a mask ({', '.join(PICTURES)})"
             )
 
     @property
@@ -55,4 +55,4 @@ class RepairConfig:
     @property
     def file(self) -> Path | None:
         """The user's mask."""
-        return None if self.name in ("none", *IN_PICTURE, *ON_FACE) else Path(self.name)
+        return None if self.name in REPAIRS else Path(self.name)
