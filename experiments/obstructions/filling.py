@@ -7,6 +7,7 @@ pixel is the truth's, so that LPIPS of the picture is that of the filled pixels 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,5 +106,10 @@ def _lpips(net: torch.nn.Module, picture: Pixels, truth: Pixels) -> float:
         return float(net(tensor(picture), tensor(truth)))
 
 
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return arguments.main(FillingOptions, run, words, __doc__ or "")
+
+
 if __name__ == "__main__":
-    sys.exit(arguments.main(FillingOptions, run, sys.argv[1:], __doc__ or ""))
+    sys.exit(main())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -124,5 +125,10 @@ def run(options: MarkingOptions) -> Path:
     return target
 
 
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return arguments.main(MarkingOptions, run, words, __doc__ or "")
+
+
 if __name__ == "__main__":
-    sys.exit(arguments.main(MarkingOptions, run, sys.argv[1:], __doc__ or ""))
+    sys.exit(main())

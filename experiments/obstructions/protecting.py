@@ -7,6 +7,7 @@ Masks, hands and objects are drawn over held-out faces, which become poor photos
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,5 +108,10 @@ def _embed(judge: OnnxRecogniser, picture: Pixels) -> torch.Tensor:
     return judge.embed_aligned(values)
 
 
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return arguments.main(ProtectingOptions, run, words, __doc__ or "")
+
+
 if __name__ == "__main__":
-    sys.exit(arguments.main(ProtectingOptions, run, sys.argv[1:], __doc__ or ""))
+    sys.exit(main())

@@ -21,12 +21,15 @@ READS_FACES = {  # options that are needed before the faces are read
     "confidence": [],
     "exposure": [],
     "figures": [],
+    "filling": [],
     "gate_curves": [],
     "loss_gradients": [],
+    "marking": [],
     "good_pictures": [],
     "no_harm": [],
     "noise_levels": [],
     "prior_codes": [],
+    "protecting": [],
     "token_probe": [],
 }
 

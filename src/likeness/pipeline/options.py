@@ -34,6 +34,7 @@ ADVANCED = frozenset(
         "video.interpolator",
         "video.reid.distance",
         "video.reid.forget",
+        "video.smooth.cutoff",
         "video.smooth.response",
         "video.blend.contrast",
         "weights.calibration",
