@@ -202,7 +202,9 @@ def test_what_cannot_be_opened_is_named(live, film, tmp_path, scene):
         run_live(str(film), str(film), from_overrides([]))
 
 
-@pytest.mark.parametrize("word", ["start=1", "end=2", "preview=2", "resume=true", "video.fps=2x", "compare=yes"])
+@pytest.mark.parametrize(
+    "word", ["start=1", "end=2", "preview=2", "resume=true", "video.fps=2x", "compare=yes", "repair.name=all"]
+)
 def test_options_of_files_are_refused(word, live, film, tmp_path):
     with pytest.raises(ConfigError, match=r"live: got .*, which is for files"):
         live(film, tmp_path / "out.ts", word)

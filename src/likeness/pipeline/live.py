@@ -199,6 +199,8 @@ def _check(config: RestorerConfig) -> None:
     given = [*ranged, *(["resume"] if config.resume else []), *(["video.fps"] if config.video.fps else [])]
     if config.compare == "yes":
         given.append("compare=yes")
+    if config.repair.wanted:
+        given.append("repair")
     if given:
         raise ConfigError(f"live: got {', '.join(given)}, which is for files; leave it out")
 
