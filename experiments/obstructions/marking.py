@@ -28,7 +28,7 @@ from likeness.nets.obstructions import CLASSES, INPUT_SIZE, ObstructionNet
 from likeness.ops.color import to_float
 from likeness.ops.mask import template_mask
 from likeness.ops.resize import resize
-from likeness.stages.obstructions import PROTECTED, classify, protection
+from likeness.stages.obstructions import PROTECTED, classes, classify, protection
 from likeness.tasks import arguments
 from likeness.types import Obstructions
 from likeness.weights.manifest import released
@@ -65,7 +65,7 @@ def drawn_overlaps(net: ObstructionNet, source: ArraySource, count: int, seed: i
     for number in range(count):
         sample = samples[number]
         valid = sample["valid"].numpy()
-        found = classify(net, [to_float(sample["input"].numpy())])[0].argmax(0)[valid]
+        found = classes(classify(net, [to_float(sample["input"].numpy())])[0])[valid]
         true = sample["labels"].numpy()[valid]
         for i, values in enumerate((true[found == true], found, true)):
             counts[:, i] += np.bincount(values, minlength=len(CLASSES))
@@ -77,7 +77,7 @@ def clean_marks(net: ObstructionNet, source: ArraySource) -> npt.NDArray[np.floa
     face, rows = template_mask(INPUT_SIZE) > 0.5, []
     for index in range(len(source)):
         probabilities = classify(net, [to_float(resize(source.face(index), INPUT_SIZE, INPUT_SIZE))])[0]
-        inside = probabilities.argmax(0)[face]
+        inside = classes(probabilities)[face]
         kept = protection(Obstructions(probabilities, {}), INPUT_SIZE)[face]
         rows.append([*((inside == i).mean() for i in range(len(CLASSES))), kept.mean()])
     return np.array(rows)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from likeness.nets.obstructions import CLASSES, INPUT_SIZE, ObstructionNet
@@ -20,7 +21,8 @@ from likeness.types import FloatArray, Mask, Obstructions
 
 PROTECTED = ("mask", "object", "text")
 NAMED_FROM = 0.02  # fraction of the face from which an obstruction is named
-_THRESHOLD = 0.5  # probability
+_SURE = 0.7  # probability from which a pixel is marked; chosen on `calib`, where 0.9 % of clean skin is then marked
+_LIKELY = 0.5  # the same for what the user wants to be removed
 _SMALLEST = 60  # pixels of 128 x 128; smaller patches are not protected
 _SOFT = 3.0  # width of the soft edge, in pixels of 128
 _WORDS = {
@@ -55,10 +57,16 @@ def classify(net: ObstructionNet, pictures: Sequence[FloatArray]) -> FloatArray:
         return net.probabilities(stack_crops(pictures, device)).cpu().numpy()
 
 
+def classes(probabilities: FloatArray) -> npt.NDArray[np.uint8]:
+    """(S, S) indices into `CLASSES` from (7, S, S) probabilities; 0 where nothing else is sure enough."""
+    best = probabilities[1:].argmax(0) + 1
+    return np.where(probabilities[1:].max(0) > _SURE, best, 0).astype(np.uint8)
+
+
 def fractions(probabilities: FloatArray) -> dict[str, float]:
     """Fraction of the face under each obstruction, 0..1, from (7, S, S) probabilities of its crop."""
     face = template_mask(probabilities.shape[1]) > 0.5
-    inside = probabilities.argmax(0)[face]
+    inside = classes(probabilities)[face]
     return {name: float((inside == i).mean()) for i, name in enumerate(CLASSES) if i}
 
 
@@ -76,8 +84,8 @@ def protection(found: Obstructions, size: int) -> FloatArray:
         (size, size) float32 in [0, 1].
     """
     p = found.probabilities
-    covered = p[[CLASSES.index(name) for name in PROTECTED]].sum(0) > _THRESHOLD
-    written = (p[CLASSES.index("text")] > _THRESHOLD).astype(np.uint8)
+    covered = p[[CLASSES.index(name) for name in PROTECTED]].sum(0) > _SURE
+    written = (p[CLASSES.index("text")] > _SURE).astype(np.uint8)
     block = cv2.dilate(cv2.morphologyEx(written, cv2.MORPH_CLOSE, np.ones((7, 7))), np.ones((7, 7)))
     area = (covered | (block > 0)).astype(np.uint8)
     area = cv2.morphologyEx(area, cv2.MORPH_OPEN, np.ones((3, 3)))
@@ -94,7 +102,7 @@ def protection(found: Obstructions, size: int) -> FloatArray:
 def marked(found: Obstructions, kinds: Sequence[str], size: int) -> Mask:
     """(size, size) bool: pixels of a crop that show one of these obstructions, with a margin of 2 % of its edge."""
     p = found.probabilities[[CLASSES.index(kind) for kind in kinds]].sum(0)
-    wide = cv2.dilate((p > _THRESHOLD).astype(np.uint8), np.ones((5, 5)))
+    wide = cv2.dilate((p > _LIKELY).astype(np.uint8), np.ones((5, 5)))
     return np.asarray(cv2.resize(wide, (size, size), interpolation=cv2.INTER_NEAREST) > 0)
 
 
