@@ -31,6 +31,7 @@ RELEASED: Mapping[str, Released] = {
     "srnet": Released("srnet.safetensors", "SRNet, the plain baseline of the tables", "non-commercial research"),
     "gate": Released("gate.safetensors", "the gate between the experts", "non-commercial research"),
     "calibration": Released("calibration.json", "bounds of the guard and of the router", "MIT"),
+    "int8": Released("int8.json", "ranges of the experts' activations, for int8", "MIT"),
     "quality": Released("quality.json", "the fit of the quality of a face", "MIT"),
 }
 
