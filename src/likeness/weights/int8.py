@@ -38,11 +38,13 @@ class ConvRange:
     Attributes:
         kernel: shape of its weights, to tell whether the graph is the one that was measured.
         input, output: least and largest value.
+        int8: whether it is quantised; a few stay in fp32 for quality.
     """
 
     kernel: tuple[int, ...]
     input: tuple[float, float]
     output: tuple[float, float]
+    int8: bool = True
 
 
 def cpu_has_int8() -> bool:
@@ -86,7 +88,7 @@ def write_ranges(path: Path, measured: Mapping[str, tuple[Mapping[str, str], Seq
 
 
 def _read(stored: Sequence[Mapping[str, Any]]) -> list[ConvRange]:
-    return [ConvRange(tuple(c["kernel"]), tuple(c["input"]), tuple(c["output"])) for c in stored]
+    return [ConvRange(tuple(c["kernel"]), tuple(c["input"]), tuple(c["output"]), c["int8"]) for c in stored]
 
 
 def measure_ranges(graph: Path, inputs: Iterable[Inputs]) -> list[ConvRange]:
@@ -141,13 +143,14 @@ def quantise(graph: Path, ranges: Sequence[ConvRange]) -> None:
                 f"{graph}: got {len(nodes)} convolutions, expected the {len(ranges)} whose ranges are known, of their "
                 "shapes; install the versions of constraints.txt, or measure: python -m likeness.tasks.calibrate_int8"
             )
-        limits = {}
+        limits, chosen = {}, []
         for (node, _), known in zip(nodes, ranges, strict=True):
+            chosen += [node.name] * known.int8
             for tensor, (low, high) in ((node.input[0], known.input), (node.output[0], known.output)):
                 limits[tensor] = (np.float32(low), np.float32(high))
         quantizer = QDQQuantizer(
             model, True, False, QuantType.QInt8, QuantType.QUInt8, TensorsData(CalibrationMethod.MinMax, limits),
-            [node.name for node, _ in nodes], [], ["Conv"], {},
+            chosen, [], ["Conv"], {},
         )  # fmt: skip
         quantizer.quantize_model()
         partial = graph.with_name(graph.name + ".partial")
