@@ -30,7 +30,7 @@ from likeness.weights.onnx import SIZE, STATE, load_graph, write_graph
 
 EXPERTS = ("expert_f", "expert_t")
 # By place in the graph: quantised alone, they change the picture most (experiments/int8).
-FP32 = {"expert_f": (0, 17, 18, 25, 26, 38, 47), "expert_t": (25, 26, 36, 85, 87, 88, 89)}
+FP32 = {"expert_f": (0, 17, 18, 25, 26, 38, 47), "expert_t": (0, 17, 18, 25, 26, 36, 50, 51, 85, 87, 88, 89)}
 FIDELITIES = (0.0, 0.5, 1.0)  # the default and both ends
 
 
