@@ -100,7 +100,7 @@ def frames(options: RefusedOptions, data: Path) -> Iterator[tuple[str, Pixels, F
         yield names[index], frame, np.array(frame.shape[1::-1]) / 2
 
 
-def test_face(kind: str, file: str, picture: Pixels, centre: FloatArray, detector: MtcnnDetector) -> Tested:
+def tested(kind: str, file: str, picture: Pixels, centre: FloatArray, detector: MtcnnDetector) -> Tested:
     """Searches a picture for the face whose box covers `centre`, and tests its landmarks."""
     (found,) = detector.detect([picture])
     here = ((found.boxes[:, :2] < centre) & (centre < found.boxes[:, 2:])).all(1)
@@ -147,7 +147,7 @@ def run(options: RefusedOptions) -> None:
         raise DataError("data: got none; give data=FOLDER or set LIKENESS_DATA")
     detector = MtcnnDetector(DetectConfig())
     rows = [
-        test_face(kind, *searched, detector)
+        tested(kind, *searched, detector)
         for kind, pictures in (("pasted", pasted(options, data)), ("LFW", frames(options, data)))
         for searched in pictures
     ]
