@@ -58,7 +58,7 @@ class RefusedOptions:
 
 
 @dataclass(frozen=True)
-class Tested:
+class GoodFace:
     """A good face that was searched for.
 
     Attributes:
@@ -100,18 +100,18 @@ def frames(options: RefusedOptions, data: Path) -> Iterator[tuple[str, Pixels, F
         yield names[index], frame, np.array(frame.shape[1::-1]) / 2
 
 
-def tested(kind: str, file: str, picture: Pixels, centre: FloatArray, detector: MtcnnDetector) -> Tested:
+def search_for(kind: str, file: str, picture: Pixels, centre: FloatArray, detector: MtcnnDetector) -> GoodFace:
     """Searches a picture for the face whose box covers `centre`, and tests its landmarks."""
     (found,) = detector.detect([picture])
     here = ((found.boxes[:, :2] < centre) & (centre < found.boxes[:, 2:])).all(1)
     if not here.any():
-        return Tested(kind, file)
+        return GoodFace(kind, file)
     face = found.select([int(np.flatnonzero(here)[0])])
     moves = moves_of(detector.detect_again, picture, face)
-    return Tested(kind, file, float(widths(face)[0]), float(face.scores[0]), moves, detector.doubt(picture, face))
+    return GoodFace(kind, file, float(widths(face)[0]), float(face.scores[0]), moves, detector.doubt(picture, face))
 
 
-def table(rows: Sequence[Tested]) -> list[str]:
+def table(rows: Sequence[GoodFace]) -> list[str]:
     """The rate of each kind, the moves by width, and every face that was refused."""
     lines = ["| faces | searched | found | refused, in percent of the found | 95 % of landmarks move by at most |"]
     lines += ["|---|---|---|---|---|"]
@@ -147,7 +147,7 @@ def run(options: RefusedOptions) -> None:
         raise DataError("data: got none; give data=FOLDER or set LIKENESS_DATA")
     detector = MtcnnDetector(DetectConfig())
     rows = [
-        tested(kind, *searched, detector)
+        search_for(kind, *searched, detector)
         for kind, pictures in (("pasted", pasted(options, data)), ("LFW", frames(options, data)))
         for searched in pictures
     ]

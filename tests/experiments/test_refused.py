@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from experiments.coverage.refused import RefusedOptions, Tested, pasted, table, tested
+from experiments.coverage.refused import GoodFace, RefusedOptions, pasted, search_for, table
 from likeness.errors import DataError
 from likeness.stages.detect.mtcnn import MtcnnDetector
 
@@ -36,10 +36,10 @@ def test_pasted_faces_lie_where_they_are_said_to_and_are_found(data) -> None:
     for (_, picture, centre), (_, again, _) in zip(first, pasted(options, data), strict=True):
         assert picture.shape == (400, 600, 3)
         assert np.array_equal(picture, again)
-        found = tested("pasted", "a", picture, centre, MtcnnDetector())
+        found = search_for("pasted", "a", picture, centre, MtcnnDetector())
         assert 50 < found.width < 110
         assert found.doubt == ""
-    assert tested("pasted", "a", first[0][1], np.array([-9.0, -9.0]), MtcnnDetector()).width == 0
+    assert search_for("pasted", "a", first[0][1], np.array([-9.0, -9.0]), MtcnnDetector()).width == 0
 
 
 def test_more_faces_than_there_are_is_an_error(data) -> None:
@@ -48,8 +48,8 @@ def test_more_faces_than_there_are_is_an_error(data) -> None:
 
 
 def test_the_table_counts_the_refused_among_the_found() -> None:
-    rows = [Tested("LFW", str(i), 50.0 + 10 * i, 0.99, 0.1) for i in range(9)]
-    rows += [Tested("LFW", "bad", 45.0, 0.95, 0.5, "landmarks move by 0.50"), Tested("LFW", "unseen")]
+    rows = [GoodFace("LFW", str(i), 50.0 + 10 * i, 0.99, 0.1) for i in range(9)]
+    rows += [GoodFace("LFW", "bad", 45.0, 0.95, 0.5, "landmarks move by 0.50"), GoodFace("LFW", "unseen")]
     lines = table(rows)
     assert lines[2].startswith("| LFW | 11 | 10 | 10.0 [")
     assert [line.split(" | ")[0] for line in lines if "px" in line] == [
