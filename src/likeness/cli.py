@@ -9,15 +9,13 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from likeness.errors import ConfigError, InputError, LikenessError, needs_extra
 from likeness.media.folders import output_dirs, survey
@@ -25,10 +23,12 @@ from likeness.media.naming import fitted, require_inside
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.options import option_help
 from likeness.pipeline.reference import figure
-from likeness.pipeline.restorer import FileResult, Restorer
+from likeness.pipeline.restorer import FileResult
+from likeness.scale import runners
 
 USAGE = """usage: likeness restore PATH... [output=DIR] [reference=FILE] [workers=N] [key=value ...]
        likeness serve [host=127.0.0.1] [port=7860] [key=value ...]
+       likeness live source=ADDRESS sink=ADDRESS [key=value ...]
        likeness demo [output=DIR] [key=value ...]
        likeness gif | export | bench [key=value ...]      --help after one of them says more
 
@@ -37,6 +37,7 @@ Restores faces in photos, videos and GIFs (or folders of them) without changing 
   output=DIR                      results; each input gets DIR/<name>/ (default: outputs)
   reference=FILE                  the true picture or clip: PSNR, SSIM, LPIPS, GMSD and identity are reported
   workers=N                       files restored at once, each by a process with its own networks (default: 1)
+  scale.scheduler=tcp://HOST:8786 restore on the workers of a Dask cluster, which see the same folders
   expert=, background=, detect=   short for expert.name=, background.name=, detect.name=
 """
 COMMANDS = ("gif", "export", "bench")  # of `likeness.tasks`
@@ -171,7 +172,9 @@ def _apart(jobs: Mapping[Path, Path]) -> dict[Path, Path]:
     return result
 
 
-def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = None, workers: int = 1) -> int:
+def restore_all(
+    paths: Paths, config: RestorerConfig, console: Console | None = None, workers: int = 1, scheduler: str = ""
+) -> int:
     """Restores every input. A bad file prints one line; the others still finish.
 
     Args:
@@ -179,6 +182,7 @@ def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = 
         config: all options.
         console: for progress and errors; None: standard error.
         workers: processes; with 1, this one does the work.
+        scheduler: address of a Dask cluster's scheduler, whose workers do the work instead.
 
     Returns:
         0, or the exit code of the first file that failed.
@@ -190,7 +194,7 @@ def restore_all(paths: Paths, config: RestorerConfig, console: Console | None = 
     jobs = expand(paths.inputs, paths.output)
     if paths.reference and len(jobs.folders) > 1:
         raise ConfigError(f"reference: one file for {len(jobs.folders)} inputs; restore that input alone")
-    run = _here if workers == 1 else _by_workers
+    run = partial(runners.on_cluster, scheduler) if scheduler else runners.here if workers == 1 else runners.by_workers
     code, inside = 0, {}
     for error in jobs.empty:
         code = _fail(console, error, code)
@@ -216,54 +220,6 @@ def _fail(console: Console, error: LikenessError, code: int) -> int:
     """Prints the error; returns the first failure's exit code."""
     console.print(_shown(f"error: {error}"), markup=False, soft_wrap=True)
     return code or error.exit_code
-
-
-Finish = Callable[[], FileResult]  # returns the file's result, or raises what its restoration raised
-
-
-def _here(
-    jobs: Mapping[Path, Path], reference: Path | None, config: RestorerConfig, console: Console, workers: int
-) -> Iterator[tuple[Path, Finish]]:
-    restorer = Restorer(config)
-    for source, folder in jobs.items():
-        yield source, partial(_one, restorer, source, folder, reference, console)
-
-
-def _by_workers(
-    jobs: Mapping[Path, Path], reference: Path | None, config: RestorerConfig, console: Console, workers: int
-) -> Iterator[tuple[Path, Finish]]:
-    """In the order in which the files end."""
-    from likeness.scale.local import Pool
-    from likeness.scale.restoring import RestoreTask, RestoreWork
-
-    with Pool(RestoreWork(config), workers) as pool, _progress(console) as bar:
-        task = bar.add_task(f"{len(jobs)} files", total=len(jobs), speed="")
-        futures = {pool.submit(RestoreTask(s, d, config, reference)).future: s for s, d in jobs.items()}
-        for future in as_completed(futures):
-            bar.advance(task)
-            yield futures[future], future.result
-
-
-def _one(restorer: Restorer, source: Path, folder: Path, reference: Path | None, console: Console) -> FileResult:
-    with _progress(console) as bar:
-        task = bar.add_task(source.name, total=None, speed="")
-
-        def advance(done: int, total: int | None, faces: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, speed=f"{speed:.1f} frames/s" if speed else "")
-
-        return restorer.file(source, folder, reference, advance)
-
-
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _tell(source: Path, result: FileResult) -> None:
@@ -309,20 +265,28 @@ def _run(command: str, words: Sequence[str]) -> int:
         from likeness.tasks.demo import run_demo
 
         return run_demo(paths.output, from_overrides(spell_out(rest)))
+    if command == "live":
+        from likeness.tasks.live import run_live, take_addresses
+
+        source, sink, options = take_addresses(words)
+        return run_live(source, sink, from_overrides(spell_out(options)))
     if command == "serve":
         with needs_extra("web", "serve"):
             from likeness.web.serve import serve
         return serve(spell_out(words))
     if command != "restore":
         raise ConfigError(
-            f"command: got {command!r}, expected restore, demo, serve, {', '.join(COMMANDS)}; see likeness --help"
+            f"command: got {command!r}, expected restore, live, demo, serve, {', '.join(COMMANDS)}; see likeness --help"
         )
     # A word is an option when it looks like one and no such file exists; addresses may hold an equals sign as well.
     options = [w for w in rest if "=" in w and "://" not in w.partition("=")[0] and not os.path.exists(w)]
     inputs = tuple(Path(w) for w in rest if w not in options)
     everything = Paths(paths.inputs + inputs, paths.output, paths.reference)
     workers, options = take_workers(options)
-    return restore_all(everything, from_overrides(spell_out(options)), workers=workers)
+    scheduler, options = take_scheduler(options)
+    if scheduler and workers > 1:
+        raise ConfigError(f"workers: got {workers} with scale.scheduler={scheduler}; leave one of them out")
+    return restore_all(everything, from_overrides(spell_out(options)), workers=workers, scheduler=scheduler)
 
 
 def take_workers(words: Sequence[str]) -> tuple[int, list[str]]:
@@ -338,6 +302,12 @@ def take_workers(words: Sequence[str]) -> tuple[int, list[str]]:
     if not given[-1].isdecimal() or int(given[-1]) < 1:
         raise ConfigError(f"workers: got {given[-1]!r}, expected 1 or more")
     return int(given[-1]), rest
+
+
+def take_scheduler(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Takes `scale.scheduler=ADDRESS` out of the options; empty where it is not given."""
+    given = [w.partition("=")[2] for w in words if w.startswith("scale.scheduler=")]
+    return given[-1] if given else "", [w for w in words if not w.startswith("scale.scheduler=")]
 
 
 def _task(name: str, words: Sequence[str]) -> int:

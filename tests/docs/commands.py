@@ -111,11 +111,15 @@ def _console(words: Sequence[str]) -> str | None:
         except LikenessError as error:
             return str(error)
         return None
-    if words[0] not in ("restore", "demo"):
+    if words[0] not in ("restore", "demo", "live"):
         return f"no command {words[0]}"
-    replaced = mock.patch.multiple("likeness.cli", restore_all=start), mock.patch("likeness.tasks.demo.run_demo", start)
     said = io.StringIO()
-    with replaced[0], replaced[1], contextlib.redirect_stderr(said):
+    with (
+        mock.patch("likeness.cli.restore_all", start),
+        mock.patch("likeness.tasks.demo.run_demo", start),
+        mock.patch("likeness.tasks.live.run_live", start),
+        contextlib.redirect_stderr(said),
+    ):
         code = cli.main(words)
     return said.getvalue() or None if code or started else "it starts nothing"
 

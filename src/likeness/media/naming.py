@@ -1,4 +1,4 @@
-"""Names of files: suffixes of inputs and results, what lies beside a result, and what is never overwritten."""
+"""Names of files: input suffixes, output file names, what lies beside a result, and what is never overwritten."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from likeness.media.video_encoding import (
 )
 from likeness.media.video_reader import VideoReader
 from likeness.media.video_remux import Remux
-from likeness.media.video_source import open_video, probe
+from likeness.media.video_source import VideoSource, open_video, probe
 from likeness.media.xmp import DamagedXmpError, append_to_mp4, label_comment, labelled
 from likeness.types import Frame
 
@@ -65,7 +65,7 @@ class VideoWriter:
     def __init__(
         self,
         path: str | Path,
-        source: VideoReader | str | Path,
+        source: VideoReader | VideoSource | str | Path,
         width: int,
         height: int,
         options: Mapping[str, str] | None = None,
@@ -73,7 +73,9 @@ class VideoWriter:
         label: bool = False,
     ) -> None:
         self.path, self._options, self._effort, self._label = Path(path), dict(options or {}), effort, label
-        self.source = source.source if isinstance(source, VideoReader) else probe(source)
+        if isinstance(source, VideoReader):
+            source = source.source
+        self.source = source if isinstance(source, VideoSource) else probe(source)
         self.notes: list[str] = []
         self._size = (height, width)
         self._last: Fraction | None = None

@@ -52,8 +52,8 @@ def motion(before: FloatArray, now: FloatArray, fast: bool = False) -> Motion:
     back = np.asarray(dis.calc(b, a, np.zeros((*a.shape, 2), np.float32)), np.float32)
     forth = np.asarray(dis.calc(a, b, np.zeros((*a.shape, 2), np.float32)), np.float32)
     height, width = a.shape
-    where = _grid(width, height) + back
-    returned = _read(forth, where, cv2.INTER_LINEAR)
+    where = pixel_grid(width, height) + back
+    returned = read(forth, where, cv2.INTER_LINEAR)
     gap, length = _squared(back + returned), _squared(back) + _squared(returned)
     x, y = where[..., 0], where[..., 1]
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
@@ -75,15 +75,16 @@ def warp_by_motion(picture: FloatArray, moved: Motion, sharp: bool = False) -> F
     if factor > 1:
         large = width * factor, height * factor
         # The displacements are enlarged, not the places: at rest they are 0, and the picture is moved exactly.
-        where = _grid(*large) + np.float32(factor) * cv2.resize(where - _grid(width, height), large)
+        where = pixel_grid(*large) + np.float32(factor) * cv2.resize(where - pixel_grid(width, height), large)
     if not sharp:
-        return _read(picture, where, cv2.INTER_LINEAR)
+        return read(picture, where, cv2.INTER_LINEAR)
     luma = grey(picture)
-    colour = _read(picture - luma[..., None], where, cv2.INTER_LINEAR)
-    return colour + _read(luma, where, cv2.INTER_LANCZOS4)[..., None]
+    colour = read(picture - luma[..., None], where, cv2.INTER_LINEAR)
+    return colour + read(luma, where, cv2.INTER_LANCZOS4)[..., None]
 
 
-def _read(picture: FloatArray, where: FloatArray, method: int) -> FloatArray:
+def read(picture: FloatArray, where: FloatArray, method: int) -> FloatArray:
+    """A picture's values at (H, W, 2) places x y, by one of OpenCV's interpolations; beyond its edges they repeat."""
     return np.asarray(cv2.remap(picture, where, None, method, borderMode=cv2.BORDER_REPLICATE), np.float32)  # type: ignore[call-overload]
 
 
@@ -93,7 +94,8 @@ def _squared(vectors: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=8)
-def _grid(width: int, height: int) -> FloatArray:
+def pixel_grid(width: int, height: int) -> FloatArray:
+    """(H, W, 2) float32, x y of every pixel; shared and not to be written to."""
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-    grid.setflags(write=False)  # shared
+    grid.setflags(write=False)
     return grid

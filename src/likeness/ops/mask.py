@@ -1,4 +1,4 @@
-"""The composite's masks: their shapes are fixed in template coordinates, never derived from pixels."""
+"""The mask shape of the composite, head or face: fixed in template coordinates, never derived from pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faces in batches that fit into memory."""
+"""Faces in batches that fit into memory; what happens when the GPU is out of memory."""
 
 from __future__ import annotations
 

@@ -144,6 +144,8 @@ class RestorerConfig:
             raise ConfigError(f"compare: got {self.compare!r}, expected auto, yes or no")
         if self.resume and self.compare == "yes":
             raise ConfigError("resume: got true with compare=yes, which is not written in segments; leave one out")
+        if self.resume and self.video.fps:
+            raise ConfigError(f"resume: got true with video.fps={self.video.fps}, whose pictures lie between segments")
         if not 0 <= self.cards <= 24:
             raise ConfigError(f"cards: got {self.cards}, expected 0 to 24")
         if not 0 <= self.best_frames <= 20:

@@ -161,15 +161,14 @@ class Job:
             return iter(reader)
 
     def _writer(self, reader: Reader, upscale: int, companions: bool) -> ResultWriter:
-        compare, label = companions and self.wants_compare, self.config.label
+        compare, label, video = companions and self.wants_compare, self.config.label, self.config.video
         if isinstance(reader, PhotoReader):
             kind = PhotoWriter if reader.info.frames == 1 else PagesWriter
             return kind(reader, self.names, upscale, compare, label)
-        effort = self.config.video.effort
         if self.config.resume and isinstance(reader, VideoReader):
             segments = Segments(self.names, self.config, self.models.hashes, upscale)
-            return SegmentedWriter(reader, self.names, segments, upscale, effort, log=companions, label=label)
-        return ClipWriter(reader, self.names, upscale, effort, log=companions, compare=compare, label=label)
+            return SegmentedWriter(reader, self.names, segments, upscale, video.effort, log=companions, label=label)
+        return ClipWriter(reader, self.names, upscale, video, log=companions, compare=compare, label=label)
 
     def _stream(self, reader: Reader, reference: Iterator[Frame] | None, writer: ResultWriter, upscale: int) -> None:
         """All frames that no earlier run wrote: restored, counted, written and compared."""
@@ -220,7 +219,8 @@ class Job:
         """Whether the result equals the source, so that the file is copied."""
         complete = self.time_range is None or self.kind == "photo"
         same = upscale == 1 and self.names.restored.suffix == self.names.source.suffix
-        return complete and same and not self.tally.changed
+        retimed = self.kind == "video" and self.config.video.fps
+        return complete and same and not retimed and not self.tally.changed
 
     def _note(self, opened: list[str], read: list[str], written: list[str]) -> None:
         """Collects notes for the report; those that reading added, such as "2 damaged packets", count as errors."""

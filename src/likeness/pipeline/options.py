@@ -30,6 +30,7 @@ ADVANCED = frozenset(
         "video.ramp",
         "video.hysteresis",
         "video.reduce",
+        "video.interpolator",
         "video.reid.distance",
         "video.reid.forget",
         "video.smooth.response",

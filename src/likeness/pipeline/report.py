@@ -119,6 +119,11 @@ class Spread:
         exact = embedding.astype(np.float64)
         self.count, self.total, self.squares = self.count + 1, self.total + exact, self.squares + float(exact @ exact)
 
+    def join(self, other: Spread) -> None:
+        """All of another."""
+        self.count, self.total = self.count + other.count, self.total + other.total
+        self.squares += other.squares
+
     def value(self) -> float | None:
         """Root mean square distance to their mean; None for fewer than two."""
         if self.count < 2:
@@ -177,6 +182,27 @@ class Tally:
                 "best_frames": [],
             }
         return records
+
+    def join(self, later: Tally, numbers: Mapping[int, int]) -> None:
+        """Adds the totals of a later part of the file; its faces get other `numbers`."""
+        self.frames += later.frames
+        self.seconds.update(later.seconds)
+        self.fallbacks.update(later.fallbacks)
+        self.errors.update(later.errors)
+        self.changed, self.background = self.changed or later.changed, self.background or later.background
+        for number, face in later.faces.items():
+            key = numbers[number]
+            before, spread = self.faces.get(key), self.spreads.setdefault(key, Spread())
+            spread.join(later.spreads[number])
+            rms = spread.value()
+            self.faces[key] = {
+                **face,
+                "track": key,
+                "frames": face["frames"] + (before["frames"] if before else 0),
+                "restored_frames": face["restored_frames"] + (before["restored_frames"] if before else 0),
+                "propagated_frames": face["propagated_frames"] + (before["propagated_frames"] if before else 0),
+                "identity_spread": None if rms is None else round(rms, 4),
+            }
 
 
 def peak_memory_mb() -> float | None:

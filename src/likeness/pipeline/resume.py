@@ -49,8 +49,46 @@ class Segment:
     after: Checkpoint
 
 
-class Segments:
-    """The finished segments of one video, in a hidden folder beside its result.
+class SegmentStore:
+    """The finished segments of one video, in order.
+
+    Args:
+        folder: holds one file for each.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __len__(self) -> int:
+        count = 0
+        while self._file(count).is_file():
+            count += 1
+        return count
+
+    def __iter__(self) -> Iterator[Segment]:
+        """All segments in order; one is in memory at a time."""
+        return (self.read(number) for number in range(len(self)))
+
+    def read(self, number: int) -> Segment:
+        """One segment, counted from 0."""
+        segment: Segment = pickle.loads(self._file(number).read_bytes())
+        return segment
+
+    def put(self, number: int, segment: Segment) -> None:
+        """Stores a segment under its number; its file appears when it is complete."""
+        with atomic_output(self._file(number)) as partial:
+            partial.write_bytes(pickle.dumps(segment))
+
+    def remove(self) -> None:
+        """Deletes the folder."""
+        shutil.rmtree(self.folder)
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:05d}.segment"
+
+
+class Segments(SegmentStore):
+    """The store of a resumed video, in a hidden folder beside its result.
 
     Segments of another source, other options or other weights are deleted.
 
@@ -69,7 +107,7 @@ class Segments:
         suffix = names.restored.suffix
         facts = [__version__, file_hash(names.source), options, dict(hashes), upscale, suffix, str(SEGMENT_SECONDS)]
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        self.folder = names.segments
+        super().__init__(names.segments)
         file = self.folder / "key"
         try:
             if self.folder.is_dir() and not (file.is_file() and file.read_text() == key):
@@ -78,33 +116,6 @@ class Segments:
             file.write_text(key)
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be written ({error.strerror}); choose another output") from error
-
-    def __len__(self) -> int:
-        count = 0
-        while self._file(count).is_file():
-            count += 1
-        return count
-
-    def __iter__(self) -> Iterator[Segment]:
-        """All segments in order; one is in memory at a time."""
-        return (self.read(number) for number in range(len(self)))
-
-    def read(self, number: int) -> Segment:
-        """One segment, counted from 0."""
-        segment: Segment = pickle.loads(self._file(number).read_bytes())
-        return segment
-
-    def add(self, segment: Segment) -> None:
-        """Stores the next segment; its file appears when it is complete."""
-        with atomic_output(self._file(len(self))) as partial:
-            partial.write_bytes(pickle.dumps(segment))
-
-    def remove(self) -> None:
-        """Deletes the folder."""
-        shutil.rmtree(self.folder)
-
-    def _file(self, number: int) -> Path:
-        return self.folder / f"{number:05d}.segment"
 
 
 @dataclass
@@ -135,7 +146,7 @@ class SegmentedWriter:
         self,
         reader: VideoReader,
         names: OutputNames,
-        segments: Segments,
+        segments: SegmentStore,
         upscale: int,
         effort: str,
         log: bool,
@@ -175,7 +186,7 @@ class SegmentedWriter:
     def _store(self, segment: _OpenSegment) -> None:
         """Ends a segment and stores it, before the next frame changes its checkpoint."""
         segment.queue.finish()
-        self._segments.add(Segment(segment.encoder.finish(), segment.log, segment.after))
+        self._segments.put(len(self._segments), Segment(segment.encoder.finish(), segment.log, segment.after))
         self._open = None
 
     def finish(self, copy_source: bool) -> None:

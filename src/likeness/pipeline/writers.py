@@ -22,9 +22,11 @@ from likeness.media.video_reader import VideoReader
 from likeness.media.video_writer import VideoWriter
 from likeness.pipeline.cards import Card, side_by_side
 from likeness.pipeline.report import Tally
+from likeness.pipeline.retimed import RetimedWriter
 from likeness.pipeline.shots import BestShots
 from likeness.pipeline.state import ClipState
 from likeness.stages.background.lanczos import lanczos
+from likeness.stages.temporal.config import VideoConfig
 from likeness.types import Frame, Pixels
 
 
@@ -197,9 +199,9 @@ class ClipWriter:
         reader: of the source.
         names: of the files.
         upscale: factor of the result's size.
-        effort: fast, medium or slow: how long the encoder of a video searches.
+        video: options of a video: how long the encoder searches, and the frame rate.
         log: whether the frames log is written.
-        compare: whether before | after is written.
+        compare: whether before | after is written, at the source's frame rate.
         label: whether the files say that a network made part of them.
 
     Raises:
@@ -211,7 +213,7 @@ class ClipWriter:
         reader: VideoReader | GifReader,
         names: OutputNames,
         upscale: int,
-        effort: str,
+        video: VideoConfig,
         log: bool,
         compare: bool,
         label: bool,
@@ -223,7 +225,7 @@ class ClipWriter:
             self.outputs["frames"] = names.frames
         if compare:
             self.outputs["compare"] = names.compare(names.restored.suffix)
-        self._reader, self._source, self._upscale, self._effort = reader, names.source, upscale, effort
+        self._reader, self._source, self._upscale, self._video = reader, names.source, upscale, video
         self._label = label
         self._comparison: VideoWriter | GifWriter | AnimationWriter | None = None
         if isinstance(reader, GifReader):
@@ -255,7 +257,9 @@ class ClipWriter:
 
     def _open(self, path: Path, width: int, height: int) -> VideoWriter | GifWriter | AnimationWriter:
         if isinstance(self._reader, VideoReader):
-            return VideoWriter(path, self._reader, width, height, effort=self._effort, label=self._label)
+            if self._video.fps and path == self._partial:
+                return RetimedWriter(path, self._reader, width, height, self._video, self._label)
+            return VideoWriter(path, self._reader, width, height, effort=self._video.effort, label=self._label)
         if path.suffix.lower() == ".gif":
             return GifWriter(path, self._reader.info, self._reader.meta, self._label)
         hidden = self._reader.hidden_image() if path == self._partial else None
@@ -265,6 +269,8 @@ class ClipWriter:
 
     def _note_animation(self, reader: GifReader) -> None:
         written = self.outputs["restored"].suffix.lower()
+        if self._video.fps:
+            self.notes.append(f"video.fps={self._video.fps} is for videos: the frames of an animation keep their times")
         if written != self._source.suffix.lower():
             self.notes.append(f"{self._source.suffix or 'no suffix'} became {written}")
         if reader.has_hidden_image and written not in (".png", ".apng"):

@@ -34,7 +34,7 @@ class CompositeConfig:
     """How faces are pasted.
 
     Attributes:
-        mask: "head" (hair, ears and neck too) or "face" (brow to chin).
+        mask: the mask shape, "head" (hair, ears and neck too) or "face" (brow to chin).
         method: "auto" (poisson for photos, feather for videos and GIFs), "poisson" or "feather".
         grain: 0..1, how much of a grainy picture's grain stays in the face, as far as the background is not cleaned.
     """

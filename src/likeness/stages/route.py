@@ -40,7 +40,7 @@ class GateOptions:
 
 @dataclass
 class RouteConfig:
-    """The bands, in source pixels of face width, and overrides of the calibrated bounds.
+    """The width bands, in source pixels of face width, and overrides of the calibrated bounds.
 
     Attributes:
         skip_below: narrower faces are skipped.
@@ -188,7 +188,7 @@ def turned_away(
 def route_by_gate(
     ruled: Decision, output: GateOutput, threshold: float, before: Decision | None = None, margin: float = 0.0
 ) -> Decision:
-    """Replaces the rule's choice between the experts by the learned gate's, for faces that are restored.
+    """The gate's decision replaces the rule's choice between the experts, for faces that are restored.
 
     In a clip the mean over the track decides, since single frames waver; the last `OBSERVATIONS` weigh most.
 

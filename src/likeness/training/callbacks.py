@@ -1,4 +1,7 @@
-"""Callbacks that Lightning does not have: an image panel and a plot of the learning curves."""
+"""Callbacks that Lightning does not have: an image panel and a plot of the learning curves.
+
+The EMA (moving average) of the weights is Lightning's callback; configs/callbacks/default.yaml sets its decay.
+"""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def build_page(jobs: Jobs, token: str) -> gr.Blocks:
 def _files_tab(page: Page) -> None:
     start, ids = RestorerConfig(), gr.State([])
     files = gr.File(
-        file_count="multiple", file_types=TYPES, label="Photos, videos or GIFs: drop, choose or paste", height=200,
+        file_count="multiple", file_types=TYPES, label="Photos, videos, GIFs: drop or paste", height=200,
         elem_id="lk-files",
     )  # fmt: skip
     with gr.Row():

@@ -1,4 +1,4 @@
-"""The experts to choose from."""
+"""The experts to choose from. A new expert is one file, as in examples/own_expert.py."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from likeness.errors import ConfigError
 from likeness.media.video_encoding import EFFORTS
 from likeness.stages.temporal.blending import BlendConfig
+from likeness.stages.temporal.frame_rate import FrameRate
+from likeness.stages.temporal.interpolation import INTERPOLATORS
 from likeness.stages.temporal.propagation import PropagateConfig
 from likeness.stages.temporal.reid import ReidConfig
 from likeness.stages.temporal.smoothing import SmoothConfig
@@ -27,6 +29,9 @@ class VideoConfig:
         reduce: 0..1; where the crop covers a smaller fraction of its edge in output pixels, the restored face is
             blended, propagated and pasted at the crop's size instead of twice that size: a quarter of the work for 2
             to 9 % of the sharpness. 0 = never.
+        fps: frame rate of a restored video, such as 60, 30000/1001 or 2x; pictures between two frames are interpolated,
+            but not across cuts. Empty = the source's.
+        interpolator: splat (moves both frames along the optical flow) or average (mixes them).
     """
 
     detect_every: int = 5
@@ -36,12 +41,17 @@ class VideoConfig:
     hysteresis: float = 0.1
     effort: str = "medium"
     reduce: float = 0.0
+    fps: str = ""
+    interpolator: str = "splat"
     reid: ReidConfig = field(default_factory=ReidConfig)
     smooth: SmoothConfig = field(default_factory=SmoothConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
     propagate: PropagateConfig = field(default_factory=PropagateConfig)
 
     def __post_init__(self) -> None:
+        INTERPOLATORS[self.interpolator]  # raises for an unknown name
+        if self.fps:
+            FrameRate.parse(self.fps)
         if self.effort not in EFFORTS:
             raise ConfigError(f"video.effort: got {self.effort!r}, expected {', '.join(EFFORTS)}")
         if not 0 <= self.reduce <= 1:
