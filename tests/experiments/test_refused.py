@@ -37,7 +37,7 @@ def test_pasted_faces_lie_where_they_are_said_to_and_are_found(data) -> None:
         assert picture.shape == (400, 600, 3)
         assert np.array_equal(picture, again)
         found = search_for("pasted", "a", picture, centre, MtcnnDetector())
-        assert 50 < found.width < 110
+        assert 40 < found.width < 70  # its face is smaller than an aligned one
         assert found.doubt == ""
     assert search_for("pasted", "a", first[0][1], np.array([-9.0, -9.0]), MtcnnDetector()).width == 0
 
