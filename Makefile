@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BARE := $(VENV)/.bare  # without extras; not needed where the rest is installed
 MAKEFLAGS += --jobs=2  # the linters run beside the tests
 APT := apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20
 GET_CHROMIUM := $(APT) update && $(APT) install -y --no-install-recommends chromium
@@ -15,8 +16,14 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
-demo: $(STAMP)  ## restore a built-in sample, as a photo and as a clip with sound
-	$(BIN)/python infer.py
+$(BARE): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $(BARE)
+
+demo: $(if $(wildcard $(STAMP)),$(STAMP),$(BARE))  ## restore a built-in sample, as a photo and as a clip with sound
+	$(BIN)/likeness demo
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

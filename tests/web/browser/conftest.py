@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,12 +46,21 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def address(tmp_path_factory):
     """Of a server of its own process, with one worker."""
+    with serving(tmp_path_factory.mktemp("server")) as url:
+        yield url
+
+
+@contextmanager
+def serving(folder: Path, **environment: str) -> Iterator[str]:
+    """The address of a server with one worker; its jobs and its log lie in `folder`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [f"port={port}", f"jobs={tmp_path_factory.mktemp('jobs')}", *(f"{k}={v}" for k, v in OWNER.items())]
-    environment = os.environ | {"PYTHONPATH": str(Path(likeness.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    log = (tmp_path_factory.mktemp("log") / "server.log").open("w")
+    words = [f"port={port}", f"jobs={folder / 'jobs'}", *(f"{k}={v}" for k, v in OWNER.items())]
+    environment = (
+        os.environ | {"PYTHONPATH": str(Path(likeness.__file__).parents[1]), "OMP_NUM_THREADS": "1"} | environment
+    )
+    log = (folder / "server.log").open("w")
     server = subprocess.Popen([sys.executable, "-m", "likeness.cli", "serve", *words], env=environment, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -57,7 +68,7 @@ def address(tmp_path_factory):
             try:
                 urllib.request.urlopen(f"{url}/readyz")
                 break
-            except OSError:
+            except OSError:  # nothing listens yet, or 503: no worker is ready
                 assert server.poll() is None, Path(log.name).read_text()
                 time.sleep(0.5)
         else:
