@@ -89,7 +89,7 @@ def pasted(options: RefusedOptions, data: Path) -> Iterator[tuple[str, Pixels, F
         picture = coffee().copy() if i % 2 else np.full((400, 600, 3), rng.integers(0, 256, 3), np.uint8)
         top, left = (int(rng.integers(0, length - edge + 1)) for length in picture.shape[:2])
         picture[top : top + edge, left : left + edge] = resize(read_face(data / "faces", record), edge, edge)
-        yield record.file, picture, np.array([left, top]) + edge / 2
+        yield record.file, picture, np.array([left + edge / 2, top + edge / 2], np.float32)
 
 
 def frames(options: RefusedOptions, data: Path) -> Iterator[tuple[str, Pixels, FloatArray]]:
@@ -97,7 +97,7 @@ def frames(options: RefusedOptions, data: Path) -> Iterator[tuple[str, Pixels, F
     names = read_image_names(data / "lfw" / "pairsDevTest.txt")
     for index in np.random.default_rng(options.seed).permutation(len(names))[: options.frames]:
         frame = read_frame(find_image(data / "lfw", names[index]))
-        yield names[index], frame, np.array(frame.shape[1::-1]) / 2
+        yield names[index], frame, np.array([frame.shape[1] / 2, frame.shape[0] / 2], np.float32)
 
 
 def search_for(kind: str, file: str, picture: Pixels, centre: FloatArray, detector: MtcnnDetector) -> GoodFace:
