@@ -21,7 +21,6 @@ from likeness.media.files import kind_of
 from likeness.media.folders import find_media
 from likeness.media.readers import open_reader
 from likeness.pipeline.config import RestorerConfig
-from likeness.stages.detect.base import Detector
 from likeness.stages.detect.looks import find_faces, widths
 from likeness.stages.detect.mtcnn import MtcnnDetector
 from likeness.stages.detect.plausibility import misfit_of, moves_of
@@ -82,7 +81,7 @@ def searched(path: Path, options: SearchOptions) -> Iterator[tuple[int, Pixels]]
             yield frame.index, frame.pixels
 
 
-def faces_of(file: str, frame: int, pixels: Pixels, detector: Detector, config: RestorerConfig) -> list[FoundFace]:
+def faces_of(file: str, frame: int, pixels: Pixels, detector: MtcnnDetector, config: RestorerConfig) -> list[FoundFace]:
     """The restorable faces of a frame."""
     narrowest = config.route.skip_below
     (first,) = detector.detect([pixels])
@@ -102,7 +101,7 @@ def faces_of(file: str, frame: int, pixels: Pixels, detector: Detector, config: 
                 str(face.looks[0]),
                 bool((first.boxes == face.boxes[0]).all(1).any()),
                 misfit_of(seen),
-                moves_of(detector.detect, pixels, seen) if not face.looks[0] else 0.0,
+                moves_of(detector.detect_again, pixels, seen) if not face.looks[0] else 0.0,
                 "" if face.looks[0] else detector.doubt(pixels, seen),
             )
         )

@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter
 from likeness.errors import OutputError
 from likeness.media.image_writer import TiffPages, write_image
 from likeness.media.images import ImageMeta, read_image
-from likeness.media.metadata import orient, upright_exif
+from likeness.media.metadata import after_header, orient, png_chunk, png_chunks, upright_exif
 from likeness.media.readers import PhotoReader
 from likeness.types import Frame
 from tests.media.pictures import chunk, png16
@@ -99,6 +99,25 @@ def test_profile_and_resolution_are_kept(tmp_path, lossless, suffix):
         assert written.getexif()[ExifTags.Base.Model] == "Camera"
         if suffix in (".jpg", ".png", ".tif"):
             assert written.info["dpi"] == pytest.approx((300, 300), abs=0.02)
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["8 bits", "16 bits"])
+def test_the_colour_space_that_a_png_names_without_a_profile_is_kept(tmp_path, lossless, deep):
+    """Display P3 by code points, with a linear gamma for old viewers; a JPEG cannot say so."""
+    cv2.imwrite(str(tmp_path / "plain.png"), lossless.astype(np.uint16) * 257 if deep else lossless)
+    colour = {b"cICP": bytes([12, 13, 0, 1]), b"gAMA": (100_000).to_bytes(4)}
+    named = after_header((tmp_path / "plain.png").read_bytes(), b"".join(png_chunk(*c) for c in colour.items()))
+    (tmp_path / "in.png").write_bytes(named)
+    picture, notes = copy(tmp_path / "in.png", tmp_path / "out.png")
+    written = list(png_chunks((tmp_path / "out.png").read_bytes()))
+    assert [chunk for chunk in written if chunk[0] in colour] == list(colour.items())
+    assert written[0][0] == b"IHDR"
+    assert notes == ()
+    assert np.array_equal(read_image(tmp_path / "out.png").frame.pixels, picture.frame.pixels)
+    if not deep:
+        assert copy(tmp_path / "in.png", tmp_path / "out.jpg")[1] == (
+            "the colour space of the PNG was left out: JPEG cannot hold it",
+        )
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])

@@ -82,6 +82,12 @@ def pitch(samples: np.ndarray, rate: int) -> float:
     return float(spectrum.argmax() * rate / len(samples))
 
 
+def end_of_tone(path: Path) -> float:
+    """The time of the last loud sample, in seconds."""
+    _, samples, rate, start = heard(path)
+    return start + float(np.flatnonzero(np.abs(samples) > 0.2).max()) / rate
+
+
 # File, pictures, sound, sampling rate, layout, codec in the result.
 PAIRS = {
     "AMR in 3GP": ("a.3gp", "mpeg4", "libopencore_amrnb", 8000, "mono", "aac"),
@@ -140,6 +146,7 @@ def check_sound(source: Path, target: Path, notes: list[str]) -> str:
     assert abs(pitch(samples[len(samples) // 4 : -len(samples) // 4], rate) - TONE) < 5
     assert abs(len(samples) / rate - len(before[1]) / before[2]) < 0.13
     assert abs(start - before[3]) < 0.06
+    assert abs(end_of_tone(target) - end_of_tone(source)) < 0.02
     told = [note for note in notes if note.startswith("sound: ")]
     assert len(told) == (codec != before[0]), notes
     assert not any("not kept" in note or "lost" in note for note in notes)

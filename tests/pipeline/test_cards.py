@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from likeness.pipeline.cards import Card, draw_cards, heat_map
+from likeness.pipeline.cards import Card, draw_cards, heat_map, wanted
 
 
 def test_the_heat_map_is_warmest_where_confidence_is_lowest() -> None:
@@ -31,10 +32,28 @@ def test_a_lower_confidence_is_lighter_everywhere() -> None:
 def test_the_pictures_of_a_card_are_side_by_side_in_its_row() -> None:
     colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
     before, after, confidence_map = (np.full((256, 256, 3), c, np.uint8) for c in colours)
-    sheet = draw_cards([Card(before, after, ("one",)), Card(before, after, ("two",), confidence_map)])
+    sheet = draw_cards([Card(before, after, ("one",), True), Card(before, after, ("two",), True, confidence_map)])
     for row, shown in ((0, colours[:2]), (1, colours)):
         middle = 8 + row * 264 + 128
         seen = [tuple(int(v) for v in sheet[middle, 8 + 264 * k + 128]) for k in range(3)]
         assert seen[: len(shown)] == shown
         if len(shown) == 2:
             assert seen[2] == (24, 24, 28)
+
+
+@pytest.mark.parametrize(
+    ("known", "restored", "limit", "expected"),
+    [
+        pytest.param(None, False, 2, True, id="first frame"),
+        pytest.param(None, True, 1, False, id="no room"),
+        pytest.param(False, True, 1, True, id="restored for the first time"),
+        pytest.param(False, False, 2, False, id="left alone again"),
+        pytest.param(True, True, 2, False, id="restored again"),
+    ],
+)
+def test_a_card_shows_the_first_frame_in_which_the_face_is_restored(known, restored, limit, expected) -> None:
+    picture = np.zeros((256, 256, 3), np.uint8)
+    cards = {7: Card(picture, picture, (), False)}
+    if known is not None:
+        cards[3] = Card(picture, picture, (), known)
+    assert wanted(cards, 3, restored, limit) is expected

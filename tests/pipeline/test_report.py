@@ -178,7 +178,7 @@ def test_clips(restore, make_clip, make_gif, scene, face_at, kind):
     np.testing.assert_allclose([line["time"] for line in lines], times, atol=1e-3)
     (face,) = report["faces"]
     assert (face["track"], face["frames"], face["restored_frames"]) == (0, 8, 8)
-    added = ("frames", "restored_frames", "propagated_frames", "identity_spread", "best_frames")
+    added = ("frames", "restored_frames", "propagated_frames", "identity_spread", "card", "best_frames")
     assert lines[-1]["faces"][0] == {k: v for k, v in face.items() if k not in added}
     assert face["propagated_frames"] == 0
     assert 0 <= face["identity_spread"] < 0.05

@@ -44,7 +44,7 @@ def test_eyes_agree_with_dlib(detector, portrait):
     assert np.linalg.norm(found[1] - right) < 3
 
 
-@pytest.mark.parametrize("name", ["noise", "flat", "ramp", "stripes", "one pixel", "smaller than a face"])
+@pytest.mark.parametrize("name", ["noise", "flat", "ramp", "stripes", "one pixel", "thread", "smaller than a face"])
 def test_no_face_where_there_is_none(detector, name):
     rng = np.random.default_rng(0)
     pictures = {
@@ -53,6 +53,7 @@ def test_no_face_where_there_is_none(detector, name):
         "ramp": np.broadcast_to(np.linspace(0, 255, 320)[None, :, None], (240, 320, 3)),
         "stripes": np.broadcast_to((np.arange(240) // 8 % 2 * 255)[:, None, None], (240, 320, 3)),
         "one pixel": np.full((1, 1, 3), 9),
+        "thread": np.full((5000, 1, 3), 9),
         "smaller than a face": rng.integers(0, 256, (20, 300, 3)),
     }
     (faces,) = detector.detect([np.ascontiguousarray(pictures[name].astype(np.uint8))])

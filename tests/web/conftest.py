@@ -19,7 +19,7 @@ from likeness.web.serve import ServeConfig, create_app
 
 FACE = {
     "w": 84.3, "route": "expert_t", "reason": "small", "restored_frames": 1, "identity_distance": 0.21,
-    "guard": {"verdict": "same"}, "expert": "expert_t",
+    "guard": {"verdict": "same"}, "expert": "expert_t", "frames": 1, "card": 0,
 }  # fmt: skip
 SMALL = FACE | {
     "w": 38.6,

@@ -39,7 +39,7 @@ def test_a_job_from_upload_to_deletion(client, tmp_path):
     )  # fmt: skip
     assert job["files"] == ["result", "cards", "report"]
     assert [f["words"] for f in job["faces"]] == [
-        "restored (84 px); still the same person to the face recogniser",
+        "restored (84 px); checked: still the same person",
         "left alone: too small (38 px)",
     ]
     (task,) = client.app.state.jobs.pool.tasks
@@ -47,7 +47,7 @@ def test_a_job_from_upload_to_deletion(client, tmp_path):
     files = f"/v1/jobs/{job['id']}"
     result = client.get(f"{files}/result")
     assert (result.content, result.headers["content-type"]) == (PHOTO, "image/png")
-    assert result.headers["content-disposition"] == "inline; filename*=UTF-8''me.png"
+    assert result.headers["content-disposition"] == "inline; filename*=UTF-8''me_restored.png"
     part = client.get(f"{files}/result", headers={"Range": "bytes=1-3"})
     assert (part.status_code, part.content) == (206, b"PNG")
     report = client.get(f"{files}/report").json()
@@ -55,7 +55,7 @@ def test_a_job_from_upload_to_deletion(client, tmp_path):
     assert str(tmp_path) not in json.dumps(report)
     assert "weights" not in report["settings"]
     with zipfile.ZipFile(io.BytesIO(client.get(f"{files}/zip").content)) as packed:
-        assert packed.namelist() == ["me.png", "me_faces.png"]
+        assert packed.namelist() == ["me_restored.png", "me_faces.png"]
     assert client.get(f"{files}/compare").status_code == 404
     assert client.delete(files).status_code == 204
     assert client.get(files).status_code == 404

@@ -87,8 +87,8 @@ def test_one_zip_holds_the_results_of_several_jobs(serve):
     assert int(answer.headers["content-length"]) == len(answer.content)
     with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
         assert packed.testzip() is None
-        assert packed.namelist() == ["1 a/a.png", "1 a/a_faces.png", "2 a/a.png", "2 a/a_faces.png"]
-        assert packed.read("2 a/a.png").endswith(b"2")
+        assert packed.namelist() == ["1 a/a_restored.png", "1 a/a_faces.png", "2 a/a_restored.png", "2 a/a_faces.png"]
+        assert packed.read("2 a/a_restored.png").endswith(b"2")
     for key in (file_key("secret", ids[0]), file_key("other", joined), ""):
         assert client.get(f"/v1/zip/{joined}?key={key}").status_code == 401
     assert client.get(f"/v1/zip/{ids[0]},{'0' * 32}", headers=HEADER).status_code == 404

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from likeness.media.metadata import iptc_of_raw_profile
+from likeness.media.metadata import iptc_of_raw_profile, png_chunks
 from likeness.media.xmp import ATTACHED, FILM, GAIN_MAP, DamagedXmpError, without_pointers
 
 _FILM = re.compile(rb"\x00\x00\x00[\x08-\x60]ftyp(?:isom|iso[2-9]|mp4[12]|avc1|qt  |3gp.)")
 _IPTC_RESOURCE, _IPTC_TAG = 0x0404, 33723
 _COMMENT = "Comment"
+_COLOUR = frozenset({b"cICP", b"gAMA", b"cHRM", b"sRGB"})  # PNG specification, 11.3.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,13 @@ class Attachments:
         xmp: packet, without pointers at what the result does not hold.
         iptc: IPTC-IIM records.
         texts: PNG texts by keyword; a JPEG's comment has the keyword "Comment" and may hold escaped bytes.
+        colour: the chunks by which a PNG without a profile says what its values mean, by name.
     """
 
     xmp: bytes | None = None
     iptc: bytes | None = None
     texts: tuple[tuple[str, str], ...] = ()
+    colour: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def comment(self) -> str | None:
@@ -57,7 +61,7 @@ def attachments_of(image: Image.Image, path: Path | None) -> tuple[Attachments, 
             xmp = None
     if path is not None:
         notes += [note for note in _lost(image, path) if note not in notes]
-    return Attachments(xmp, _iptc_of(image), _texts_of(image)), notes
+    return Attachments(xmp, _iptc_of(image), _texts_of(image), _colour_of(image, path)), notes
 
 
 def _lost(image: Image.Image, path: Path) -> list[str]:
@@ -72,6 +76,13 @@ def _lost(image: Image.Image, path: Path) -> list[str]:
     if image.info.get("depth_images"):
         notes.append(ATTACHED)
     return notes
+
+
+def _colour_of(image: Image.Image, path: Path | None) -> tuple[tuple[bytes, bytes], ...]:
+    if path is None or not isinstance(image, PngImagePlugin.PngImageFile):
+        return ()
+    before_pixels = takewhile(lambda chunk: chunk[0] != b"IDAT", png_chunks(path.read_bytes()))
+    return tuple(chunk for chunk in before_pixels if chunk[0] in _COLOUR)
 
 
 def _iptc_of(image: Image.Image) -> bytes | None:

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from likeness.errors import OutputError, one_line
 from likeness.media.images import ImageMeta
-from likeness.media.metadata import add_png_chunks, app13_segment, profile_space
+from likeness.media.metadata import add_png_chunks, after_header, app13_segment, png_chunk, profile_space
 from likeness.media.naming import ALPHA_FORMATS, DEEP_FORMATS, PHOTO_FORMATS
 from likeness.media.xmp import labelled
 from likeness.types import Frame, Pixels
@@ -32,7 +32,7 @@ _ENCODER_OPTIONS: dict[str, dict[str, Any]] = {
 }
 _HOLDS = {  # beside the pixels
     "JPEG": {"exif", "icc", "xmp", "iptc", "comment"},
-    "PNG": {"exif", "icc", "xmp", "iptc", "comment", "texts"},
+    "PNG": {"exif", "icc", "xmp", "iptc", "comment", "texts", "colour"},
     "WEBP": {"exif", "icc", "xmp"},
     "TIFF": {"exif", "icc", "xmp", "iptc", "comment"},
     "BMP": set(),
@@ -40,7 +40,7 @@ _HOLDS = {  # beside the pixels
 }
 _CALLED = {
     "exif": "EXIF", "icc": "the colour profile", "xmp": "XMP", "iptc": "IPTC data", "comment": "the comment",
-    "texts": "PNG texts",
+    "texts": "PNG texts", "colour": "the colour space of the PNG",
 }  # fmt: skip
 
 
@@ -54,6 +54,7 @@ class _Metadata:
     iptc: bytes | None
     comment: str | None
     texts: tuple[tuple[str, str], ...]
+    colour: tuple[tuple[bytes, bytes], ...]
     dpi: tuple[float, float] | None
 
 
@@ -167,7 +168,7 @@ def _prepared(frame: Frame, meta: ImageMeta, format: str, label: bool, notes: li
     texts = tuple(text for text in attached.texts if format == "PNG" or text[0] != "Comment")
     wanted: dict[str, Any] = {
         "exif": meta.exif, "icc": meta.icc, "xmp": attached.xmp, "iptc": attached.iptc, "comment": attached.comment,
-        "texts": texts,
+        "texts": texts, "colour": attached.colour,
     }  # fmt: skip
     if wanted["icc"] is not None and not grey and profile_space(wanted["icc"]) == "GRAY":
         wanted["icc"] = None
@@ -181,7 +182,7 @@ def _prepared(frame: Frame, meta: ImageMeta, format: str, label: bool, notes: li
         limit = {"exif": _EXIF_LIMIT, "xmp": _SEGMENT_ROOM, "iptc": _SEGMENT_ROOM}.get(name)
         too_long = format == "JPEG" and limit is not None and len(value or b"") > limit
         if value and (name not in _HOLDS[format] or too_long):
-            wanted[name] = () if name == "texts" else None
+            wanted[name] = () if isinstance(value, tuple) else None
             notes.append(f"{_CALLED[name]} was left out: {format} cannot hold it")
     return grey, _Metadata(**wanted, dpi=meta.dpi)
 
@@ -226,7 +227,8 @@ def _tiff_tags(metadata: _Metadata) -> Image.Exif | None:
 
 def _png(encoded: bytes, metadata: _Metadata) -> bytes:
     m = metadata
-    return add_png_chunks(encoded, m.icc, m.exif, m.dpi, m.xmp, m.iptc, m.texts)
+    complete = add_png_chunks(encoded, m.icc, m.exif, m.dpi, m.xmp, m.iptc, m.texts)
+    return after_header(complete, b"".join(png_chunk(name, data) for name, data in m.colour))
 
 
 def _encode(image: Image.Image, options: dict[str, Any]) -> bytes:

@@ -98,7 +98,6 @@ def add_png_chunks(
     texts: Sequence[tuple[str, str]] = (),
 ) -> bytes:
     """Puts metadata into a PNG that has none (PNG specification, 11.3; XMP part 3, 1.1.5; IPTC as ImageMagick does)."""
-    end_of_header = 8 + 25  # signature, IHDR
     chunks = b""
     if icc is not None:
         chunks += png_chunk(b"iCCP", b"ICC Profile\x00\x00" + zlib.compress(icc))
@@ -116,6 +115,12 @@ def add_png_chunks(
     for key, text in texts:
         packed = zlib.compress(text.encode("utf-8", "replace"))
         chunks += png_chunk(b"iTXt", key.encode("latin-1", "replace")[:79] + b"\x00\x01\x00\x00\x00" + packed)
+    return after_header(png, chunks)
+
+
+def after_header(png: bytes, chunks: bytes) -> bytes:
+    """Puts whole chunks behind a PNG's first one."""
+    end_of_header = 8 + 25  # signature, IHDR
     return png[:end_of_header] + chunks + png[end_of_header:]
 
 

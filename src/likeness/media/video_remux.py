@@ -122,10 +122,11 @@ class Remux:
             if self._end is not None and stamp is not None and stamp * packet.time_base > self._end + _INTERLEAVED:
                 self._packets = iter(())
                 continue
-            if packet.stream_index in self._encoders:
+            # The empty packet at the end, which flushes a decoder, knows its stream but not its index.
+            if packet.stream.index in self._encoders:
                 begin = self._start if self._cut else Fraction(0)
-                self._target.mux(self._encoders[packet.stream_index].encode(packet, begin, self._end))
-            elif packet.size:  # the empty one at the end flushes decoders
+                self._target.mux(self._encoders[packet.stream.index].encode(packet, begin, self._end))
+            elif packet.size:
                 for played in self._played(packet):
                     self._copy(played)
 

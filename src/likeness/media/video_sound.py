@@ -83,6 +83,7 @@ class SoundEncoder:
         self.stream.bit_rate = _BITS_PER_CHANNEL * channels
         self._decoder, self._encoder = source.codec_context, self.stream.codec_context
         self._graph: Graph | None = None
+        self._heard = Fraction(0)  # seconds: the end of the last frame
         spoken = {"aac": "AAC", "libopus": "Opus"}[codec]
         self.note = f"sound: {self._decoder.codec.canonical_name} became {spoken}, since {suffix} does not hold it"
 
@@ -92,7 +93,12 @@ class SoundEncoder:
             frames = cast(Sequence[AudioFrame], packet.decode())
         except av.FFmpegError:
             return []
-        return [done for frame in frames if _within(frame, begin, end) for done in self._push(frame, begin)]
+        done: list[Packet[AudioStream]] = []
+        for frame in frames:
+            self._time(frame)
+            if _within(frame, begin, end):
+                done += self._push(frame, begin)
+        return done
 
     def finish(self) -> list[Packet[AudioStream]]:
         """What is left in the encoder."""
@@ -101,9 +107,17 @@ class SoundEncoder:
         self._graph.push(None)
         return [*self._ready(), *self.stream.encode(None)]
 
+    def _time(self, frame: AudioFrame) -> None:
+        """A frame without a time, such as the last ones of a WMA decoder, follows the one before it."""
+        if frame.pts is None or frame.time_base is None:
+            frame.time_base = frame.time_base or Fraction(1, frame.sample_rate)
+            frame.pts = round(self._heard / frame.time_base)
+        self._heard = frame.pts * frame.time_base + Fraction(frame.samples, frame.sample_rate)
+
     def _push(self, frame: AudioFrame, begin: Fraction) -> list[Packet[AudioStream]]:
-        if begin and frame.pts is not None and frame.time_base is not None:
-            frame.pts -= round(begin / frame.time_base)
+        assert frame.pts is not None
+        assert frame.time_base is not None
+        frame.pts -= round(begin / frame.time_base)
         if self._graph is None:
             self._graph = _converter(frame, self._encoder)
         self._graph.push(frame)
@@ -121,8 +135,8 @@ class SoundEncoder:
 
 
 def _within(frame: AudioFrame, begin: Fraction, end: Fraction | None) -> bool:
-    if frame.pts is None or frame.time_base is None:
-        return True
+    assert frame.pts is not None
+    assert frame.time_base is not None
     time = frame.pts * frame.time_base
     return time >= begin and (end is None or time < end)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,11 +19,15 @@ _SIDE, _TEXT, _PAD = 256, 520, 8
 
 @dataclass(frozen=True)
 class Card:
-    """Two crops of 256 px, lines of text, and the heat map of low confidence, where the expert has a confidence."""
+    """Two crops of 256 px, lines of text, and the heat map of low confidence, where the expert has a confidence.
+
+    The first line names the face by its number, which people count from 1 and reports from 0.
+    """
 
     before: Pixels
     after: Pixels
     lines: tuple[str, ...]
+    restored: bool
     confidence_map: Pixels | None = None
 
 
@@ -32,14 +36,14 @@ def card_of(face: RoutedFace, frame: int | None = None) -> Card:
     before, used, p = to_integer(face.crop.image), pasted(face), face.profile
     where = "" if frame is None else f", frame {frame}"
     lines = [
-        f"face {face.track.id if face.track else face.number}{where}",
+        f"face {1 + (face.track.id if face.track else face.number)}{where}",
         f"width {p.width:.0f} px, sharpness {p.sharpness:.0f}, detail {p.detail:.1f} %, noise {p.noise:.1f}",
         f"quality {p.quality:.2f}, yaw {p.pose.yaw:.0f}°, pitch {p.pose.pitch:.0f}°, roll {p.pose.roll:.0f}°",
         *(line for remark in p.remarks for line in _wrap(remark)),
         *_wrap(f"route: {face.decision.route}: {face.decision.reason}"),
         f"expert: {face.decision.expert or 'none (background kept)'}",
     ]
-    after, confidence_map = before, None
+    after, confidence_map, restored = before, None, False
     if isinstance(face, GuardedFace):
         if face.distance is not None:
             lines.append(f"identity distance to the input {face.distance:.3f}")
@@ -48,14 +52,20 @@ def card_of(face: RoutedFace, frame: int | None = None) -> Card:
             distances = f"{verdict.distance:.3f} -> {verdict.final_distance:.3f}{bound}"
             lines.append(f"guard: {verdict.verdict}, {distances}, alpha {verdict.alpha:.2f}")
     if used and used.final is not None:
-        after = to_integer(resize(used.final, _SIDE, _SIDE))
+        after, restored = to_integer(resize(used.final, _SIDE, _SIDE)), True
         if used.restored.confidence is not None:
             confidence_map = heat_map(after, used.restored.confidence)
             lines.append(f"confidence {used.restored.confidence.mean():.2f}, low where the map is warm")
     lines.append(f"{face.milliseconds:.0f} ms")
     for note in face.notes:
         lines.extend(_wrap(f"note: {note}"))
-    return Card(before, after, tuple(lines), confidence_map)
+    return Card(before, after, tuple(lines), restored, confidence_map)
+
+
+def wanted(cards: Mapping[int, Card], key: int, restored: bool, limit: int) -> bool:
+    """Whether a face needs a card of this frame: its first one, or the first in which it is restored."""
+    known = cards.get(key)
+    return len(cards) < limit if known is None else restored and not known.restored
 
 
 def heat_map(image: Pixels, confidence: FloatArray) -> Pixels:

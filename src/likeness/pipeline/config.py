@@ -98,7 +98,8 @@ class RestorerConfig:
         label: say in the result that a network made part of it: XMP in pictures, the comment in clips.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.
         precision: auto (bf16 on CUDA, else fp32), fp32, bf16 or fast (bf16 wherever the processor has it).
-        runtime: torch, or onnx (ONNX Runtime on the CPU, needs weights.onnx).
+        runtime: torch, onnx (ONNX Runtime on the CPU, needs weights.onnx) or auto (our experts in int8 by ONNX Runtime
+            on CPUs with VNNI or AMX, else torch).
         preset: name of the preset that the options start from; read by `from_overrides`, `from_json` and Hydra.
     """
 
@@ -178,7 +179,7 @@ class RestorerConfig:
         knobs = self.expert_t
         runs = self.expert.name in ("auto", "expert_t")
         pool = runs if knobs.pool is None else knobs.pool
-        smooths = runs and (pool or self.runtime == "torch")
+        smooths = runs and (pool or self.runtime != "onnx")
         smoothing = knobs.code_smoothing
         if smoothing is None:
             smoothing = CODE_SMOOTHING if smooths else 0.0
@@ -197,12 +198,24 @@ class RestorerConfig:
         """Whether the network is needed that marks what lies over a face or a picture."""
         return self.composite.protect or bool(self.repair.in_picture or self.repair.on_face)
 
+    @property
+    def takes_int8(self) -> bool:
+        """Whether the experts run in int8 where the CPU multiplies it. Their graph reads no masks."""
+        wanted = self.runtime == "auto" and self.precision in ("auto", "fast")
+        return wanted and self._fits_graph and not self.repair.wanted
+
+    @property
+    def _fits_graph(self) -> bool:
+        """Whether Expert-T's options are those that its ONNX graph has."""
+        knobs = self.expert_t
+        return knobs.lookup == "soft" and bool(knobs.pool or not knobs.code_smoothing)
+
     def _check_runtime(self) -> None:
         if self.runtime not in RUNTIMES:
             raise ConfigError(f"runtime: got {self.runtime!r}, expected {', '.join(RUNTIMES)}")
-        if self.runtime == "torch":
+        if self.runtime != "onnx":
             if self.weights.onnx:
-                raise ConfigError(f"weights.onnx: got {self.weights.onnx}, but runtime=torch does not use it")
+                raise ConfigError(f"weights.onnx: got {self.weights.onnx}, but runtime={self.runtime} does not use it")
             return
         if not self.weights.onnx:
             raise ConfigError(
@@ -217,7 +230,7 @@ class RestorerConfig:
                 "it runs our experts on the CPU; leave these out or give runtime=torch"
             )
         knobs = self.expert_t
-        if (knobs.code_smoothing and not knobs.pool) or knobs.lookup != "soft":
+        if not self._fits_graph:
             raise ConfigError(
                 f"runtime: got {self.runtime} with expert_t.pool={knobs.pool}, "
                 f"code_smoothing={knobs.code_smoothing}, lookup={knobs.lookup}; the graph smooths codes only with "

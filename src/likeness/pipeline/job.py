@@ -20,14 +20,14 @@ from likeness.media.naming import OutputNames
 from likeness.media.prefetch import prefetch
 from likeness.media.readers import PhotoReader, Reader, open_reader
 from likeness.media.video_reader import VideoReader
-from likeness.pipeline.cards import Card, card_of, draw_cards
+from likeness.pipeline.cards import Card, card_of, draw_cards, wanted
 from likeness.pipeline.config import RestorerConfig, time_range_of
 from likeness.pipeline.reference import Comparison
 from likeness.pipeline.report import Run, Tally, build, frame_record
 from likeness.pipeline.report_types import FaceRecord, Report
 from likeness.pipeline.resume import SegmentedWriter, Segments
 from likeness.pipeline.shots import BestShots
-from likeness.pipeline.state import ClipState, Clock, Context, FrameResult, Models
+from likeness.pipeline.state import ClipState, Clock, Context, FrameResult, Models, pasted
 from likeness.pipeline.video import restore_video
 from likeness.pipeline.writers import Checkpoint, ClipWriter, PagesWriter, PhotoWriter, ResultWriter
 from likeness.stages.background.base import Progress as Tiles
@@ -109,7 +109,15 @@ class Job:
         if self.config.cards:
             outputs["cards"] = self.names.cards
             with atomic_output(outputs["cards"]) as partial:
-                write_image(partial, Frame(draw_cards(list(self.cards.values()))), ImageMeta(), self.config.label)
+                write_image(
+                    partial,
+                    Frame(draw_cards([self.cards[key] for key in sorted(self.cards)])),
+                    ImageMeta(),
+                    self.config.label,
+                )
+            rows = {key: row for row, key in enumerate(sorted(self.cards))}
+            for key, face in zip(sorted(self.tally.faces), report["faces"], strict=True):
+                face["card"] = rows.get(key)
         shots = self.shots.write(self.names, self.config.label)
         for face in report["faces"]:
             face["best_frames"] = shots.get(face["track"], []) if face["track"] is not None else []
@@ -209,7 +217,7 @@ class Job:
         self.shots.add(frame, result)
         for face in result.faces:
             key = face.track.id if face.track else face.number
-            if key not in self.cards and len(self.cards) < self.config.cards:
+            if wanted(self.cards, key, pasted(face) is not None, self.config.cards):
                 self.cards[key] = card_of(face, frame.index if self.kind != "photo" or frame.index else None)
         return self.tally.add(result)
 

@@ -24,6 +24,7 @@ from likeness.stages.restore.expert_t import KnobsConfig
 from likeness.stages.restore.registry import EXPERTS, ExpertOptions
 from likeness.stages.route import RouteBounds
 from likeness.weights.files import file_hash
+from likeness.weights.int8 import cpu_has_int8
 from likeness.weights.manifest import released
 from likeness.weights.networks import load_network
 
@@ -64,7 +65,7 @@ def same_models(a: RestorerConfig, b: RestorerConfig) -> bool:
         c = config
         return (
             c.device, c.precision, c.runtime, c.detect, c.background, c.expert, c.expert_t, c.weights, c.learned_gate,
-            c.guard.recogniser, c.marks_obstructions,
+            c.guard.recogniser, c.marks_obstructions, c.takes_int8,
         )  # fmt: skip
 
     return read(a) == read(b)
@@ -138,11 +139,12 @@ def _experts(config: RestorerConfig, device: torch.device) -> tuple[tuple[str, .
             f"expert_t: got {config.expert_t}, but with expert.name={config.expert.name} Expert-T does not run; "
             "give expert=expert_t, or leave its options out"
         )
-    bf16 = config.runtime == "torch" and computes_in_bf16(config.precision, device)
+    int8 = config.takes_int8 and device.type == "cpu" and cpu_has_int8()
+    bf16 = config.runtime != "onnx" and computes_in_bf16(config.precision, device)
     if config.runtime == "onnx" and config.precision == "bf16":
         raise ConfigError("precision: got bf16 with runtime=onnx, which lacks it; give precision=fp32")
     onnx = config.weights.onnx if config.runtime == "onnx" else ""
-    return names, ExpertOptions(config.expert, config.expert_t, asdict(config.weights), onnx, device, bf16)
+    return names, ExpertOptions(config.expert, config.expert_t, asdict(config.weights), onnx, int8, device, bf16)
 
 
 def _check_bounds(fitted: str, given: str, calibration: Path) -> None:

@@ -24,6 +24,7 @@ ADVANCED = frozenset(
         "expert_t.lookup",
         "expert_t.pool",
         "guard.every_frame",
+        "guard.recogniser",
         "background.clips",
         "background.tile",
         "video.cut",

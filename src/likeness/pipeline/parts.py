@@ -23,6 +23,7 @@ from likeness.media.readers import Reader
 from likeness.media.segments import SegmentEncoder
 from likeness.media.video_reader import VideoReader
 from likeness.media.video_source import open_video, picture_stream, probe
+from likeness.pipeline.cards import wanted
 from likeness.pipeline.config import RestorerConfig
 from likeness.pipeline.job import Job
 from likeness.pipeline.report import Tally, frame_record
@@ -200,8 +201,8 @@ class JoinJob(Job):
             store.put(number, previous)
             self.tally.join(segment.after.tally, numbers)
             for track, card in segment.after.cards.items():
-                if numbers[track] not in self.cards and len(self.cards) < self.config.cards:
-                    title = card.lines[0].replace(f"face {track},", f"face {numbers[track]},")
+                if wanted(self.cards, numbers[track], card.restored, self.config.cards):
+                    title = card.lines[0].replace(f"face {track + 1},", f"face {numbers[track] + 1},")
                     self.cards[numbers[track]] = replace(card, lines=(title, *card.lines[1:]))
             self.notes.extend(note for note in segment.notes if note not in self.notes)
             self.start -= segment.seconds  # the report tells the work of all parts

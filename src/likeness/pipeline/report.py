@@ -183,6 +183,7 @@ class Tally:
                 "restored_frames": restored + (before["restored_frames"] if before else 0),
                 "propagated_frames": propagated + (before["propagated_frames"] if before else 0),
                 "identity_spread": None if rms is None else round(rms, 4),
+                "card": None,
                 "best_frames": [],
             }
         return records
@@ -337,8 +338,7 @@ def summary(faces: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f"{unused} left as it was" if unused == 1 else f"{unused} left as they were")
     doubtful = sum(f["reason"].startswith(IMPLAUSIBLE) for f in rest)
     if doubtful:
-        whose = "its" if doubtful == 1 else "their"
-        parts.append(f"{doubtful} left alone ({whose} landmarks are implausible)")
+        parts.append(f"{doubtful} left alone (half hidden, turned away, or no face)")
     turned = sum(f["reason"].startswith(TURNED) for f in rest)
     if turned:
         parts.append(f"{turned} left alone (turned away)")

@@ -169,6 +169,7 @@ class FaceTotals(FaceRecord):
         propagated_frames: restored ones that were propagated from an earlier one.
         identity_spread: root mean square distance of the restored face's embeddings to their mean over the frames;
             null for fewer than two.
+        card: row of its card in the picture of all cards, from 0; null without one.
         best_frames: its best shots, best first; empty in photos, and with best_frames=0.
     """
 
@@ -176,6 +177,7 @@ class FaceTotals(FaceRecord):
     restored_frames: Count
     propagated_frames: Count
     identity_spread: Amount | None
+    card: Count | None
     best_frames: list[ShotRecord]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -12,14 +11,10 @@ from omegaconf import MISSING
 
 from likeness.errors import ConfigError, WeightsError
 from likeness.log import get_logger
-from likeness.nets.expert_f import ExpertF
-from likeness.nets.expert_t import ExpertT
-from likeness.nets.expert_t_data import Frozen
-from likeness.nets.gate import Gate
 from likeness.stages.restore.onnx import open_graph
-from likeness.weights.manifest import under_expert_t
-from likeness.weights.networks import load_network, load_prior
-from likeness.weights.onnx import Graph, expert_f_graph, expert_t_graph, gate_graph, write_graph
+from likeness.weights.int8 import known_ranges, quantise
+from likeness.weights.manifest import released, under_expert_t
+from likeness.weights.onnx import Graph, load_graph, write_graph
 
 log = get_logger(__name__)
 
@@ -30,16 +25,18 @@ PARITY = 2e-3  # of [0, 1]: half of an 8-bit step; the gate's probability is far
 class OnnxOptions:
     """Writes `expert_f.onnx`, `expert_t.onnx` and `gate.onnx`, each with a JSON file of its facts.
 
-    Every file is run once beside torch, and refused where the two differ by more than half an 8-bit step.
+    Every graph is run once beside torch in fp32, and refused where they differ by more than half an 8-bit step.
 
     Attributes:
         format: onnx.
         dst: the folder; give it to infer.py as weights.onnx=DIR with runtime=onnx.
+        precision: fp32, or int8 (the experts' convolutions; only for weights whose activations were measured).
         expert_f, expert_t, prior, gate: weight files; empty = the released ones.
     """
 
     format: str = "onnx"
     dst: str = MISSING
+    precision: str = "fp32"
     expert_f: str = ""
     expert_t: str = ""
     prior: str = ""
@@ -53,37 +50,31 @@ def export_onnx(options: OnnxOptions) -> list[Path]:
         The ONNX files.
 
     Raises:
-        ConfigError: for another format, or if torch lacks what it needs to write ONNX.
-        WeightsError: if a weight file is missing or does not fit, or a graph does not do as its network does.
+        ConfigError: for another format or precision, or if torch lacks what it needs to write ONNX.
+        WeightsError: if a weight file is missing or does not fit, a graph does not do as its network does, or
+            no activations were measured with these weights.
         OutputError: if a file cannot be written.
     """
     if options.format != "onnx":
         raise ConfigError(f"format: got {options.format!r}, expected onnx or weights")
-    expert_f, f_hash = load_network("expert_f", options.expert_f or None)
-    expert_t, t_hash = load_network("expert_t", options.expert_t or None)
-    first, first_hash = load_network("expert_f", under_expert_t(options.expert_t, options.expert_f))
-    prior, prior_hash = load_prior(options.prior or None)
-    second = cast(ExpertT, expert_t)
-    under = {"prior": prior_hash} | ({"expert_f": first_hash} if second.config.regress else {})
-    frozen = Frozen(
-        prior.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
-        cast(ExpertF, first) if second.config.regress else None,
-    )
-    gate, gate_hash = load_network("gate", options.gate or None)
-    graphs = {
-        "expert_f": (expert_f_graph(cast(ExpertF, expert_f)), {"expert_f": f_hash}),
-        "expert_t": (expert_t_graph(second, frozen), {"expert_t": t_hash, **under}),
-        "gate": (gate_graph(cast(Gate, gate)), {"gate": gate_hash}),
-    }
+    if options.precision not in ("fp32", "int8"):
+        raise ConfigError(f"precision: got {options.precision!r}, expected fp32 or int8")
+    given = {name: getattr(options, name) or released(name) for name in ("expert_f", "expert_t", "prior", "gate")}
+    under = given | {"expert_f": under_expert_t(options.expert_t, options.expert_f)}
     written = []
-    for name, (graph, weights) in graphs.items():
+    for name, files in (("expert_f", given), ("expert_t", under), ("gate", given)):
+        graph, weights = load_graph(name, files)
         path = Path(options.dst) / f"{name}.onnx"
+        ranges = None if options.precision == "fp32" or name == "gate" else known_ranges(name, weights)
         write_graph(graph, path, weights)
         error = difference(graph, path)
         if error > PARITY:
             path.unlink()
             raise WeightsError(f"{path}: differs from torch by {error:.2g}, expected at most {PARITY}; not kept")
-        log.info("%s: %.1f MB, differs from torch by %.1g at most", path, path.stat().st_size / 1e6, error)
+        if ranges is not None:
+            quantise(path, ranges)
+        size = path.stat().st_size / 1e6
+        log.info("%s: %.1f MB, differs in fp32 from torch by %.1g at most", path, size, error)
         written.append(path)
     return written
 

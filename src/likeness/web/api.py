@@ -272,8 +272,9 @@ def _store(file: UploadFile, folder: Path, stem: str, only: MediaKind | None) ->
 
 
 def file_name(job: Job, path: Path) -> str:
-    """The name under which a file is downloaded: the stored one with the client's stem."""
-    return Path(job.name).stem + path.name.removeprefix("input")
+    """The name under which a file is downloaded: the client's stem, and what the file is."""
+    rest = path.name.removeprefix("input")
+    return Path(job.name).stem + (f"_restored{rest}" if rest == path.suffix else rest)
 
 
 def _disposition(job: Job, path: Path) -> str:

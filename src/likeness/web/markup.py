@@ -11,9 +11,9 @@ from likeness.web.views import JobView, in_words
 
 CARD_SIDE, CARD_PAD, CARD_TEXT = 256, 8, 520  # layout of the sheet of cards, see pipeline/cards.py
 FIGURES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "lpips": "LPIPS", "identity_cosine": "identity"}
-FOOTER = """<footer class="lk-footer">A restored face is an estimate, no proof of who somebody is. Files are deleted
-after a while. Licence of the weights: non-commercial research only. Code: MIT.
-<a href="/docs">API</a></footer>"""
+FOOTER = """<footer class="lk-footer">A restored face is an estimate, no proof of who somebody is. Files and results are
+deleted {kept} after the restoration. Licence of the weights: non-commercial research only. Code: MIT.
+<a href="/docs" target="_blank" rel="noopener">API</a></footer>"""
 CAMERA = """<div id="lk-camera"><button type="button" id="lk-camera-toggle" class="lg primary" data-address="{address}">
 Start camera</button>
 <p role="status" id="lk-camera-status">Pictures of the camera are restored on this page's server and not kept.</p>
@@ -44,7 +44,7 @@ def _row(view: JobView, clip: bool) -> str:
         value = f' value="{done / total:.3f}"' if total else ""
         text = f'{_steps(view, clip)}<progress max="1"{value} aria-label="progress of {name}"></progress>'
     elif view.status == "done":
-        text = escape(_friendly(view.summary or "done"))
+        text = escape(friendly(view.summary or "done"))
     else:
         text = f'<span class="lk-error">{escape(view.error or "stopped").removeprefix(f"{name}: ")}</span>'
     return f'<div class="lk-row"><b>{name}</b>: {text}</div>'
@@ -56,11 +56,14 @@ def _steps(view: JobView, clip: bool) -> str:
         return "looking for faces"
     steps = f"{done} of {total}" if total else f"{done}"
     found = f", {counted(view.progress.faces, 'face')} so far" if clip else ""
-    left = f", about {_duration(view.seconds / done * (total - done))} left" if total else ""
+    if done == total:
+        return f"{steps} {'frames' if clip else 'background tiles'}, writing the file"
+    left = f", about {duration(view.seconds / done * (total - done))} left" if total else ""
     return f"{steps} {'frames' if clip else 'background tiles'}{found}{left}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """ "40 s", "3 min"; rounded up."""
     return f"{5 * ceil(seconds / 5)} s" if seconds < 90 else f"{ceil(seconds / 60)} min"
 
 
@@ -69,7 +72,8 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _friendly(summary: str) -> str:
+def friendly(summary: str) -> str:
+    """The summary without its hint for the command line."""
     return summary.partition("; route.skip_below=")[0]  # the page has a button for it
 
 
@@ -98,7 +102,9 @@ def _half(url: str, kind: str, side: str, name: str) -> str:
         return f'<img class="lk-{side}" src="{url}" alt="{name} {side}">'
     muted = " muted" if side == "before" else ""
     return (
-        f'<video class="lk-{side}" src="{url}" controls loop playsinline preload="auto"{muted} '
+        # Full screen and the player's own download would show and give both sides.
+        f'<video class="lk-{side}" src="{url}" controls controlslist="nofullscreen nodownload" '
+        f'disablepictureinpicture loop playsinline preload="auto"{muted} '
         f'aria-label="{name} {side}"></video>'
     )
 
@@ -114,30 +120,30 @@ def faces(report: Mapping[str, Any], cards: str | None) -> str:
     found = report["faces"]
     if not found:
         return "<p>No faces were found.</p>"
-    shown = min(len(found), report["settings"]["cards"]) if cards else 0
+    shown = sum(face["card"] is not None for face in found) if cards else 0
     items = "".join(
-        f"<li>{_crops(cards, n, shown) if cards and n < shown else ''}<b>Face {n + 1}</b>: {escape(in_words(face))}"
-        f"{_details(face)}</li>"
-        for n, face in enumerate(found)
+        f"<li>{_crops(cards, face['card'], shown, n) if cards and face['card'] is not None else ''}"
+        f"<b>Face {n}</b>: {escape(in_words(face))}{_details(face)}</li>"
+        for n, face in enumerate(found, 1)
     )
-    note = "Left: input. Middle: result. Right: where the network is unsure (bright)." if shown else ""
+    note = "Left: input. Middle: result. Right: bright where detail is a guess." if shown else ""
     return f'<p>{note}</p><ul class="lk-faces" id="lk-faces">{items}</ul>{figures(report)}'
 
 
-def _crops(cards: str, index: int, rows: int) -> str:
-    """A window onto row `index` of the sheet, which scales with the page."""
+def _crops(cards: str, row: int, rows: int, number: int) -> str:
+    """A window onto a row of the sheet, which scales with the page."""
     width, height = 3 * CARD_SIDE + CARD_TEXT + 5 * CARD_PAD, rows * (CARD_SIDE + CARD_PAD) + CARD_PAD
     window = 3 * CARD_SIDE + 2 * CARD_PAD
     x = 100 * CARD_PAD / (width - window)
-    y = 100 * (CARD_PAD + index * (CARD_SIDE + CARD_PAD)) / (height - CARD_SIDE)
+    y = 100 * (CARD_PAD + row * (CARD_SIDE + CARD_PAD)) / (height - CARD_SIDE)
     style = f"background-image:url('{cards}');background-size:{100 * width / window:.3f}%;"
     style += f"background-position:{x:.3f}% {y:.3f}%"
-    label = f"face {index + 1}: input, result, confidence"
+    label = f"face {number}: input, result, confidence"
     return f'<div class="lk-crops" role="img" aria-label="{label}" style="{style}"></div>'
 
 
 def _details(face: Mapping[str, Any]) -> str:
-    if face["identity_distance"] is None:
+    if face["identity_distance"] is None or (face["guard"] or {}).get("verdict") == "undecided":
         return ""
     return (
         f"<br><small>Identity distance to the input {face['identity_distance']:.2f} "

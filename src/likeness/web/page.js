@@ -37,7 +37,7 @@
 
   // Results are found from this page alone.
   window.addEventListener("beforeunload", (event) => {
-    if (document.querySelector("#lk-status[aria-busy=true]")) event.preventDefault();
+    if (document.querySelector("#lk-status[aria-busy=true], #lk-faces")) event.preventDefault();
   });
 
   // Files in the clipboard go where dropped ones go.
@@ -97,7 +97,7 @@
       await video.play();
       await run(video, part("toggle").dataset.address);
     } catch (error) {
-      say(`${error.message || error.name}`);
+      say(error.name === "NotFoundError" ? "No camera was found on this device." : error.message || error.name);
     }
     stop();
   }

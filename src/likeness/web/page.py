@@ -25,7 +25,10 @@ from likeness.web.jobs import UNFINISHED, Job, Jobs, stored_suffix
 from likeness.web.views import include_from, view
 
 HERE = Path(__file__).parent
-SAMPLES = {"Sample photo": HERE / "sample.jpg", "Sample clip": HERE / "sample.mp4"}  # NASA portrait, public domain
+SAMPLES = {
+    "Try a sample photo": HERE / "sample.jpg",
+    "Try a sample clip": HERE / "sample.mp4",
+}  # NASA portrait, public domain
 POLL = 0.3  # seconds
 AUTOMATIC = "automatic"
 TYPES = sorted(MEDIA_SUFFIXES)
@@ -149,7 +152,7 @@ class Page:
             shown = markup.progress_rows([view(self.jobs, job) for job in found], clips)
             if over and len(done) > 1:
                 all_of_them = ",".join(job.id for job in done)
-                shown += markup.links({"All results (zip)": f"/v1/zip/{all_of_them}{self._key(all_of_them)}"})
+                shown += markup.links({"Every result (zip)": f"/v1/zip/{all_of_them}{self._key(all_of_them)}"})
             if (shown, len(done)) != last:
                 last = shown, len(done)
                 numbered = [(f"{n}. {job.name}", job.id) for n, job in enumerate(done, 1)]
@@ -179,12 +182,14 @@ class Page:
             picture = markup.slider(url("before"), url("after"), job.name)
         else:
             picture = markup.pair(url("compare"), kind, job.name)
-        files = {"Download": "result", "Before | after": "compare", "Face cards": "cards", "All (zip)": "zip"}
-        urls = {label: url(name) for label, name in files.items() if name in ("result", "zip", *job.outputs)}
+        files = {"Download": "result", "Before | after": "compare", "Face cards": "cards", "These files (zip)": "zip"}
+        there = {"result", "zip", *job.outputs} - (set() if report["faces"] else {"cards"})
+        urls = {label: url(name) for label, name in files.items() if name in there}
         faces = markup.faces(report, url("cards") if "cards" in job.outputs else None)
         bound = include_from(report)
         small = gr.Button(f"Include small faces (from {bound} px)", visible=bound is not None)
-        return f"<h2>{escape(job.name)}</h2>{picture}{markup.links(urls)}{faces}", small
+        summary = markup.friendly(report["summary"])
+        return f"<h2>{escape(job.name)}</h2><p>{escape(summary)}</p>{picture}{markup.links(urls)}{faces}", small
 
     def _url(self, id: str, name: str) -> str:
         return f"/v1/jobs/{id}/{name}{self._key(id)}"
@@ -215,7 +220,7 @@ def build_page(jobs: Jobs, token: str) -> gr.Blocks:
             _files_tab(page)
         with gr.Tab("Camera"):
             gr.HTML(page.camera())
-        gr.HTML(markup.FOOTER)
+        gr.HTML(markup.FOOTER.format(kept=markup.duration(page.jobs.ttl)))
         theme.click(None, js="() => { document.body.classList.toggle('dark') }")
     return blocks
 
@@ -236,13 +241,28 @@ def _files_tab(page: Page) -> None:
             0, 1, start.strength, step=0.05, label="Strength", info="0: the input, 1: restored", min_width=280
         )
     with gr.Accordion("More", open=False, elem_id="lk-more"):
-        fidelity = gr.Slider(0, 1, start.expert_t.fidelity, step=0.05, label="Fidelity", info="1: closest to the input")
-        mask = gr.Radio(["head", "face"], value=start.composite.mask, label="What is pasted")
+        fidelity = gr.Slider(
+            0,
+            1,
+            start.expert_t.fidelity,
+            step=0.05,
+            label="Fidelity",
+            info="0: sharper, more of it invented; 1: closest to the input",
+        )
+        mask = gr.Radio(["head", "face"], value=start.composite.mask, label="Replaced")
         background = gr.Dropdown(
-            [AUTOMATIC, "lanczos", "waifu2x"], value=AUTOMATIC, label="Background", info="lanczos: enlarged only"
+            [AUTOMATIC, "lanczos", "waifu2x"],
+            value=AUTOMATIC,
+            label="Background",
+            info="lanczos: enlarged; waifu2x: cleaned, too",
         )
         smallest = gr.Slider(
-            10, 100, start.route.skip_below, step=1, label="Smallest face (px)", info="twice the eye distance"
+            10,
+            100,
+            start.route.skip_below,
+            step=1,
+            label="Smallest face (px)",
+            info="width in the input; narrower ones are left alone",
         )
         repair = gr.Dropdown(
             ["none", "scratches", "all"],
@@ -251,13 +271,13 @@ def _files_tab(page: Page) -> None:
             info="all: text and stamps too",
         )
         reference = gr.File(
-            file_types=TYPES, label="Reference: the true picture or clip, to compare with", height=120,
+            file_types=TYPES, label="Reference: a sharp original, if you have one, to measure against", height=120,
             elem_id="lk-reference",
         )  # fmt: skip
     status = gr.HTML(elem_id="lk-progress")
     results = gr.Radio([], label="Results", visible=False, elem_id="lk-results")
-    shown = gr.HTML()
     include = gr.Button("Include small faces", visible=False, elem_id="lk-include")
+    shown = gr.HTML()
 
     controls = [preset, strength, fidelity, mask, background, smallest, repair]
     hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from likeness.pipeline.routing import IMPLAUSIBLE
 from likeness.web.jobs import Job, Jobs
 
 
@@ -86,15 +87,22 @@ def in_words(face: Mapping[str, Any]) -> str:
     if face["restored_frames"] > 0:
         verdict = str((face["guard"] or {}).get("verdict"))
         kept = {
-            "same": "; still the same person to the face recogniser",
+            "same": "; checked: still the same person",
             "reduced": "; kept closer to the original, so that the person stays the same",
-            "undecided": "; too poor for the face recogniser to tell the person",
+            "undecided": "; too blurred to check whether it is the same person",
         }
-        return f"restored ({width} px){kept.get(verdict, '')}"
+        part = (
+            ""
+            if face["restored_frames"] == face["frames"]
+            else f" in {face['restored_frames']} of {face['frames']} frames"
+        )
+        return f"restored{part} ({width} px){kept.get(verdict, '')}"
     if face["route"] == "skip" and face["reason"].startswith("too small"):
         return f"left alone: too small ({width} px)"
     if face["route"] == "resize":
         return f"left alone: already good ({width} px)"
+    if face["reason"].startswith(IMPLAUSIBLE):
+        return "left alone: eyes and mouth could not be placed; half hidden, turned away, or no face"
     return f"left alone: {face['reason']}"
 
 

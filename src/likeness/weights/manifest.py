@@ -34,6 +34,7 @@ RELEASED: Mapping[str, Released] = {
         "obstructions.safetensors", "the network that marks what lies over a face", "non-commercial research"
     ),
     "calibration": Released("calibration.json", "bounds of the guard and of the router", "MIT"),
+    "int8": Released("int8.json", "ranges of the experts' activations, for int8", "MIT"),
     "quality": Released("quality.json", "the fit of the quality of a face", "MIT"),
 }
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT
 from likeness.nets.expert_t_data import Frozen, Knobs
 from likeness.nets.gate import FEATURES, Gate
+from likeness.weights.networks import load_network, load_prior
 
 OPSET = 20
 SIZE = 256
@@ -116,6 +117,30 @@ def expert_t_graph(net: ExpertT, frozen: Frozen) -> Graph:
 def gate_graph(net: Gate) -> Graph:
     """features (1, 7) in the order of `nets.gate.FEATURES` to probability (1,) that Expert-T is the better expert."""
     return Graph(_Better(net), {"features": torch.rand(1, len(FEATURES)) * 100}, ("probability",))
+
+
+def load_graph(name: str, files: Mapping[str, Path | str]) -> tuple[Graph, Mapping[str, str]]:
+    """The graph of a network with its weights, and the sha256 of every file in it, by name.
+
+    Args:
+        name: expert_f, expert_t or gate.
+        files: by name; for expert_t also the prior and the Expert-F under it.
+
+    Raises:
+        WeightsError: if a file is missing or does not fit.
+    """
+    net, sha256 = load_network(name, files[name])
+    weights = {name: sha256}
+    if name == "expert_f":
+        return expert_f_graph(cast(ExpertF, net)), weights
+    if name == "gate":
+        return gate_graph(cast(Gate, net)), weights
+    prior, weights["prior"] = load_prior(files["prior"])
+    prior = prior.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    second, first = cast(ExpertT, net), None
+    if second.config.regress:
+        first, weights["expert_f"] = load_network("expert_f", files["expert_f"])
+    return expert_t_graph(second, Frozen(prior, cast(ExpertF, first))), weights
 
 
 def write_graph(graph: Graph, path: Path, weights: Mapping[str, str]) -> None:

@@ -36,7 +36,7 @@ def test_a_clip_with_sound(visit, film, person, by_infer, tmp_path):
     page.evaluate(WATCH)
     choose(page, film, person, person)
     page.click("#lk-go")
-    page.wait_for_selector("text=All results (zip)")
+    page.wait_for_selector("text=Every result (zip)")
     seen = "\n".join(page.evaluate("window.seen"))
     assert re.search(r"film\.mp4: \d+ of 12 frames, 1 face so far, about \d+ s left", seen)
     assert "other.png: next in the queue" in seen

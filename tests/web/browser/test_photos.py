@@ -102,7 +102,7 @@ def test_several_files_each_have_a_result_and_one_zip(visit, address, people, pe
     page = visit()
     choose(page, person, broken, people)
     page.click("#lk-go")
-    page.wait_for_selector("text=All results (zip)")
+    page.wait_for_selector("text=Every result (zip)")
     assert "broken.png: is damaged or incomplete" in page.inner_text("#lk-status")
     results = page.locator("#lk-results label")
     assert results.all_inner_texts() == ["1. other.png", "2. family.png"]
@@ -112,8 +112,11 @@ def test_several_files_each_have_a_result_and_one_zip(visit, address, people, pe
         name = result.inner_text()[3:]
         page.wait_for_selector(f"h2:text-is('{name}')")
         alone[name] = page.request.get(address + links(page)["Download"]).body()
-    with zipfile.ZipFile(download(page, "All results (zip)")) as packed:
-        assert {n for n in packed.namelist() if "_" not in n} == {"1 other/other.png", "2 family/family.png"}
+    with zipfile.ZipFile(download(page, "Every result (zip)")) as packed:
+        assert {n for n in packed.namelist() if "_restored" in n} == {
+            "1 other/other_restored.png",
+            "2 family/family_restored.png",
+        }
         assert packed.read("1 other/other.png") == alone["other.png"]
         assert packed.read("2 family/family.png") == alone["family.png"]
     shoot(page, "several")

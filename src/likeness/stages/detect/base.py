@@ -71,7 +71,7 @@ def shrink_frames(frames: Sequence[Pixels], max_side: int) -> tuple[Pixels, floa
         check_pixels(frame)
     height, width = frames[0].shape[:2]
     factor = min(1.0, max_side / max(height, width))
-    small = (round(width * factor), round(height * factor))
+    small = (max(1, round(width * factor)), max(1, round(height * factor)))
 
     def prepare(frame: Pixels) -> Pixels:
         if frame.dtype == np.uint16:

@@ -12,7 +12,7 @@ from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from facenet_pytorch.models.utils.detect_face import detect_face
 
 from likeness.stages.detect.base import DetectConfig, faces_of, shrink_frames
-from likeness.stages.detect.plausibility import doubt
+from likeness.stages.detect.plausibility import LOOK_SCORE, doubt
 from likeness.types import Faces, Pixels
 
 
@@ -40,6 +40,13 @@ class MtcnnDetector:
         Raises:
             InputError: if a frame is not HWC RGB.
         """
+        return self._search(frames, self.config.score)
+
+    def detect_again(self, frames: Sequence[Pixels]) -> list[Faces]:
+        """`detect` in the looks at a face that was found."""
+        return self._search(frames, min(LOOK_SCORE, self.config.score))
+
+    def _search(self, frames: Sequence[Pixels], score: float) -> list[Faces]:
         if not frames:
             return []
         batch, shrink = shrink_frames(frames, self.config.max_side)
@@ -48,13 +55,11 @@ class MtcnnDetector:
         if min(small) < min_face:  # the pyramid would have no level
             return [Faces.empty() for _ in frames]
         with torch.inference_mode():
-            boxes, points = detect_face(
-                batch, min_face, *self.nets, [0.6, 0.7, self.config.score], PYRAMID, self.device
-            )
+            boxes, points = detect_face(batch, min_face, *self.nets, [0.6, 0.7, score], PYRAMID, self.device)
         scale = np.array([width / small[0], height / small[1]], np.float32)
         detections = zip(boxes, points, strict=True)
         return [faces_of(b[:, :4], b[:, 4], p, scale) if len(b) else Faces.empty() for b, p in detections]
 
     def doubt(self, pixels: Pixels, face: Faces, doubted: bool = False) -> str:
         """Why the landmarks of a face that it found are implausible; empty where they are plausible."""
-        return doubt(self.detect, pixels, face, doubted)
+        return doubt(self.detect_again, pixels, face, doubted)

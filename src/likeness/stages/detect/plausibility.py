@@ -17,6 +17,8 @@ MISFIT = 0.6  # largest distance from the frontal template
 MOVES = 0.4  # median over the looks of the largest move of a landmark
 SURE = 0.99  # score under which landmarks must agree better
 UNSURE_MOVES = 0.15
+PIXELS = 4.0  # source pixels that a small face's landmarks may move; added to these bounds in quadrature
+LOOK_SCORE = 0.5  # of a face in a look: whether there is one is settled, the question is where its landmarks lie
 LOW = 0.62  # mean height of an unsure face's landmarks, from the top of its box down; 0.51 to 0.64 in real faces
 AGAIN = 0.5  # of these bounds, for a face that was in doubt: each new frame is a new chance to pass
 Detect = Callable[[Sequence[Pixels]], list[Faces]]
@@ -37,7 +39,7 @@ def doubt(detect: Detect, pixels: Pixels, face: Faces, doubted: bool = False) ->
     """Why the landmarks of a face are implausible; empty where they are plausible.
 
     Args:
-        detect: of the detector that found the face.
+        detect: of the detector that found the face, from `LOOK_SCORE` on.
         pixels: HWC uint8 or uint16, upright as the face was found.
         face: one face.
         doubted: whether it was implausible in an earlier frame; its landmarks must agree better then.
@@ -51,8 +53,8 @@ def doubt(detect: Detect, pixels: Pixels, face: Faces, doubted: bool = False) ->
     if not sure and height > LOW:
         return f"landmarks lie low, at {height:.2f} of the box's height (score {face.scores[0]:.3f})"
     moves = moves_of(detect, pixels, face)
-    bound = (MOVES if sure else UNSURE_MOVES) * (AGAIN if doubted else 1)
-    if moves > bound:
+    bound = np.hypot(MOVES if sure else UNSURE_MOVES, PIXELS * scale_of(similarity(face.landmarks[0], 512)) / _EYES)
+    if moves > bound * (AGAIN if doubted else 1):
         return f"landmarks move by {moves:.2f} eye distances between shifted looks (score {face.scores[0]:.3f})"
     return ""
 

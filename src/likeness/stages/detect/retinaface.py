@@ -17,7 +17,7 @@ from torchvision.ops import nms
 
 from likeness.errors import WeightsError
 from likeness.stages.detect.base import DetectConfig, faces_of, shrink_frames
-from likeness.stages.detect.plausibility import doubt
+from likeness.stages.detect.plausibility import LOOK_SCORE, doubt
 from likeness.types import Faces, Pixels
 from likeness.weights.files import read_tensors
 
@@ -92,6 +92,13 @@ class RetinaFaceDetector:
         Raises:
             InputError: if a frame is not HWC RGB.
         """
+        return self._search(frames, self.config.score)
+
+    def detect_again(self, frames: Sequence[Pixels]) -> list[Faces]:
+        """`detect` in the looks at a face that was found."""
+        return self._search(frames, min(LOOK_SCORE, self.config.score))
+
+    def _search(self, frames: Sequence[Pixels], score: float) -> list[Faces]:
         if not frames:
             return []
         batch, shrink = shrink_frames(frames, self.config.max_side)
@@ -105,17 +112,24 @@ class RetinaFaceDetector:
         with torch.inference_mode():
             offsets, scores, points = (t.float().cpu() for t in self.net(x))
         return [
-            self._faces(o, s[:, 1], p, priors, shrink, scale) for o, s, p in zip(offsets, scores, points, strict=True)
+            self._faces((o, s[:, 1], p), priors, score, shrink, scale)
+            for o, s, p in zip(offsets, scores, points, strict=True)
         ]
 
     def doubt(self, pixels: Pixels, face: Faces, doubted: bool = False) -> str:
         """Why the landmarks of a face that it found are implausible; empty where they are plausible."""
-        return doubt(self.detect, pixels, face, doubted)
+        return doubt(self.detect_again, pixels, face, doubted)
 
     def _faces(
-        self, offsets: Tensor, scores: Tensor, points: Tensor, priors: Tensor, shrink: float, scale: np.ndarray
+        self,
+        outputs: tuple[Tensor, Tensor, Tensor],
+        priors: Tensor,
+        score: float,
+        shrink: float,
+        scale: np.ndarray,
     ) -> Faces:
-        likely = scores >= self.config.score
+        offsets, scores, points = outputs
+        likely = scores >= score
         boxes, marks = decode(offsets[likely], points[likely], priors[likely])
         sizes = (boxes[:, 2:] - boxes[:, :2]).amax(1)
         large = sizes >= self.config.min_face * shrink

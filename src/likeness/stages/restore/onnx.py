@@ -19,7 +19,7 @@ from likeness.types import Conditions, FloatArray, Restored
 from likeness.weights.files import file_hash
 from likeness.weights.onnx import STATE, check_graph
 
-RUNTIMES = ("torch", "onnx")
+RUNTIMES = ("torch", "onnx", "auto")
 Array = npt.NDArray[np.float32]
 Run = Callable[[Mapping[str, Array]], Sequence[Array]]
 

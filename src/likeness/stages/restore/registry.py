@@ -14,9 +14,10 @@ from likeness.stages.restore.base import Expert, ExpertConfig
 from likeness.stages.restore.expert_f import load_expert_f
 from likeness.stages.restore.expert_t import KnobsConfig, load_expert_t
 from likeness.stages.restore.external import ExternalExpert
-from likeness.stages.restore.onnx import load_onnx
+from likeness.stages.restore.onnx import OnnxExpert, load_onnx
 from likeness.weights.external import load_external
 from likeness.weights.files import file_hash
+from likeness.weights.int8 import cached_folder, released_ranges
 from likeness.weights.manifest import released, under_expert_t
 
 
@@ -29,6 +30,7 @@ class ExpertOptions:
         knobs: Expert-T's options.
         weights: files that replace the released ones, by name; empty = released.
         onnx: folder of graphs for ONNX Runtime; empty = torch.
+        int8: run experts in int8 by ONNX Runtime where ranges of their weights are released.
         device, bf16: where and how torch computes.
     """
 
@@ -36,6 +38,7 @@ class ExpertOptions:
     knobs: KnobsConfig = field(default_factory=KnobsConfig)
     weights: Mapping[str, str] = field(default_factory=dict)
     onnx: str = ""
+    int8: bool = False
     device: torch.device | str = "cpu"
     bf16: bool = False
 
@@ -54,9 +57,8 @@ EXPERTS: Registry[ExpertOptions, Expert] = Registry("expert.name")
 
 
 def _expert_f(options: ExpertOptions) -> Expert:
-    if options.onnx:
-        return load_onnx("expert_f", options.onnx, {"expert_f": file_hash(options.file("expert_f"))}, options.knobs)
-    return load_expert_f(options.file("expert_f"), options.device, options.bf16)
+    files = {"expert_f": options.file("expert_f")}
+    return _by_onnx("expert_f", files, options) or load_expert_f(files["expert_f"], options.device, options.bf16)
 
 
 def _expert_t(options: ExpertOptions) -> Expert:
@@ -66,11 +68,21 @@ def _expert_t(options: ExpertOptions) -> Expert:
             "Expert-F; give weights.expert_t=FILE that was trained with yours, or leave it out"
         )
     files = {name: options.file(name) for name in ("expert_t", "prior")} | {"expert_f": options.under_expert_t}
-    if options.onnx:
-        return load_onnx("expert_t", options.onnx, {n: file_hash(f) for n, f in files.items()}, options.knobs)
-    return load_expert_t(
+    return _by_onnx("expert_t", files, options) or load_expert_t(
         files["expert_t"], files["prior"], files["expert_f"], options.knobs, options.device, options.bf16
     )
+
+
+def _by_onnx(name: str, files: Mapping[str, Path], options: ExpertOptions) -> OnnxExpert | None:
+    """The expert on ONNX Runtime, or None where torch runs it."""
+    if not (options.onnx or options.int8):
+        return None
+    weights = {n: file_hash(f) for n, f in files.items()}
+    if options.onnx:
+        return load_onnx(name, options.onnx, weights, options.knobs)
+    if released_ranges(name, weights) is None:
+        return None
+    return load_onnx(name, cached_folder(name, files, weights), weights, options.knobs)
 
 
 def _external(options: ExpertOptions) -> Expert:
