@@ -117,8 +117,8 @@ def test_several_files_each_have_a_result_and_one_zip(visit, address, people, pe
             "1 other/other_restored.png",
             "2 family/family_restored.png",
         }
-        assert packed.read("1 other/other.png") == alone["other.png"]
-        assert packed.read("2 family/family.png") == alone["family.png"]
+        assert packed.read("1 other/other_restored.png") == alone["other.png"]
+        assert packed.read("2 family/family_restored.png") == alone["family.png"]
     shoot(page, "several")
 
 
