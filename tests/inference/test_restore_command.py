@@ -131,7 +131,7 @@ def test_a_bad_file_is_one_line_and_an_exit_code(tmp_path, capsys, kind):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["paint", "x.png"], 4, "expected restore, demo, serve, gif"),
+        (["paint", "x.png"], 4, "expected restore, live, demo, serve, gif"),
         (["restore"], 4, "nothing given"),
         (["restore", "x.png", "upscale=3"], 4, "upscale"),
         (["restore", "x.png", "upscle=2"], 4, "upscle"),
