@@ -11,11 +11,11 @@ import numpy as np
 from likeness.nets.obstructions import ObstructionNet
 from likeness.ops.geometry import warp
 from likeness.ops.mask import template_mask
-from likeness.pipeline.state import AlignedFace, Clock, Context, FrameContext, GuardedFace, MeasuredFace, RestoredFace
+from likeness.pipeline.state import AlignedFace, Clock, Context, FrameContext, GuardedFace, MeasuredFace
 from likeness.stages.obstructions import classify, mark, marked, protection, remarks
 from likeness.stages.repair.damage import find_damage, read_mask
 from likeness.stages.repair.inpainters import INPAINTERS, join
-from likeness.types import Decision, FaceProfile, FloatArray, Mask, Pixels
+from likeness.types import Decision, FaceProfile, FloatArray, Mask, Pixels, Restored
 
 _LEAST = 0.0005  # unknown fraction of a face from which Expert-T fills it
 _SOFT = 1.5  # pixels of 256 over which a filled part is blended in
@@ -77,21 +77,26 @@ def unknown_part(face: MeasuredFace, now: FrameContext) -> Mask | None:
     return unknown if inside.mean() > _LEAST else None
 
 
-def decide_repair(decision: Decision, unknown: Mask | None, now: FrameContext) -> Decision:
-    """Sends a face with unknown pixels to Expert-T, unless it is left alone or the user chose another expert."""
+def decide_repair(decision: Decision, face: MeasuredFace, now: FrameContext) -> tuple[Decision, Mask | None]:
+    """Sends a face with unknown pixels to Expert-T, unless it is left alone or the user chose another expert.
+
+    Returns:
+        The decision, and what `unknown_part` gives.
+    """
+    unknown = unknown_part(face, now)
     if unknown is None or decision.route == "skip" or "expert_t" not in now.file.models.experts:
-        return decision
+        return decision, unknown
     reason = f"{decision.reason}; repair: {unknown.mean():.1%} of its crop is invented"
-    return replace(decision, expert="expert_t", reason=reason)
+    return replace(decision, expert="expert_t", reason=reason), unknown
 
 
-def invented(face: RestoredFace) -> RestoredFace:
+def invented(restored: Restored, unknown: Mask) -> Restored:
     """A filled face with no confidence where it was filled."""
-    if face.unknown is None or face.restored.confidence is None:
-        return face
-    height, width = face.restored.confidence.shape
-    known = 1 - cv2.resize(face.unknown.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return replace(face, restored=replace(face.restored, confidence=face.restored.confidence * known))
+    if restored.confidence is None:
+        return restored
+    height, width = restored.confidence.shape
+    known = 1 - cv2.resize(unknown.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return replace(restored, confidence=restored.confidence * known)
 
 
 def paste_weight(face: GuardedFace, now: FrameContext) -> FloatArray | None:

@@ -25,7 +25,6 @@ from likeness.pipeline.repairing import (
     mark_obstructions,
     paste_weight,
     repair_picture,
-    unknown_part,
 )
 from likeness.pipeline.routing import decide
 from likeness.pipeline.state import (
@@ -78,7 +77,9 @@ def restore_frame(
     if state.last is not None and np.array_equal(frame.pixels, state.last.pixels):
         return _repeated(state.last.result), state
     clock = Clock()
-    pixels, damage = repair_picture(frame.pixels, context, clock)
+    pixels, damage = frame.pixels, None
+    if context.config.repair.wanted:
+        pixels, damage = repair_picture(pixels, context, clock)
     tracked = detect_and_track(replace(frame, pixels=pixels), state, context, clock, faces)
     now = FrameContext(pixels, tracked.detected, context, clock, damage)
     aligned = [align_face(face, now) for face in tracked.faces]
@@ -124,7 +125,9 @@ def measure_face(face: AlignedFace, now: FrameContext) -> MeasuredFace:
     with now.clock.stage("profile"):
         landmarks = face.face.landmarks[0]
         profile = profile_face(now.pixels, face.crop, landmarks, measured, now.file.models.quality)
-    return promote(face, MeasuredFace, profile=mark_obstructions(face, profile, now))
+    if now.file.models.obstructions is not None:
+        profile = mark_obstructions(face, profile, now)
+    return promote(face, MeasuredFace, profile=profile)
 
 
 @timed
@@ -144,9 +147,9 @@ def route_face(face: MeasuredFace, now: FrameContext) -> RoutedFace:
     decision = known.decision if known else decide(face, now)
     if decision.expert is not None and config.expert.name != "auto":
         decision = replace(decision, expert=config.expert.name)
-    unknown = unknown_part(face, now)
-    decision = decide_repair(decision, unknown, now)
-    exposure = None
+    exposure = unknown = None
+    if config.repair.wanted:
+        decision, unknown = decide_repair(decision, face, now)
     if face.track and decision.expert is not None:
         exposure = gain(face.crop.image, face.track.gain)
     return promote(face, RoutedFace, decision=decision, gain=exposure, unknown=unknown)
@@ -192,7 +195,9 @@ def restore_faces(faces: Sequence[RoutedFace], now: FrameContext) -> list[Routed
         notes = (f"memory ran out: the batch was halved {halved} times",) if halved else ()
         for i, crop, output in zip(indices, crops, outputs, strict=True):
             face = replace(faces[i], milliseconds=faces[i].milliseconds + spent, notes=(*faces[i].notes, *notes))
-            done[i] = invented(promote(face, RestoredFace, expert_crop=crop, restored=output))
+            if face.unknown is not None:
+                output = invented(output, face.unknown)
+            done[i] = promote(face, RestoredFace, expert_crop=crop, restored=output)
     return done
 
 
@@ -268,7 +273,8 @@ def composite_faces(
             size, crop = face.final.shape[0], face.expert_crop
             matrix = resized(crop.matrix, target=size / crop.size)
             region = cut(background, matrix, upscale, size) if plan.strength else None
-            patch = Patch(face.final, _beneath(face, region), matrix, config.shape, paste_weight(face, now))
+            weight = paste_weight(face, now) if config.protect or face.unknown is not None else None
+            patch = Patch(face.final, _beneath(face, region), matrix, config.shape, weight)
             canvas, note = paste(canvas, patch, upscale, method, grain, background)
         spent = face.milliseconds + 1000 * (time.perf_counter() - start)
         notes = [n for n in (note, _limited(face, now)) if n]
