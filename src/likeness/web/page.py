@@ -26,8 +26,8 @@ from likeness.web.views import include_from, view
 
 HERE = Path(__file__).parent
 SAMPLES = {
-    "Try a sample photo": HERE / "sample.jpg",
-    "Try a sample clip": HERE / "sample.mp4",
+    "Sample photo": HERE / "sample.jpg",
+    "Sample clip": HERE / "sample.mp4",
 }  # NASA portrait, public domain
 POLL = 0.3  # seconds
 AUTOMATIC = "automatic"
