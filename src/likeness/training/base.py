@@ -7,7 +7,7 @@ adversarial gradient is scaled to match it before both are propagated to the net
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,9 @@ from likeness.training.gan import GanConfig, WindowGan, Windows, discriminator_l
 from likeness.training.losses.restoration import RestorationLoss
 from likeness.training.schedule import progress
 from likeness.weights.files import load_into, load_weights
+
+_LARGEST_SHIFT = 7  # pixels at 256; the coarsest lattice seen, of the Haar upsampling to 64 pixels, repeats after 8
+_SHIFT_MARGIN = 32  # pixels at 512
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -218,6 +221,38 @@ class FaceModule(L.LightningModule):
             )
         change = (restore(to_float_tensor(batch["next_input"])) - image).float().abs().mean((1, 2, 3))
         return {"temporal_consistency": weight * (change if mask is None else change * mask).mean()}
+
+    def shift_consistency(
+        self,
+        inputs: Sequence[Tensor],
+        image: Tensor,
+        restore: Callable[..., Tensor],
+        generator: torch.Generator,
+        mask: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The loss on patterns that stay in place when the face moves; empty if it has no weight.
+
+        Upsamplings leave a lattice that is fixed to the pixel grid, and LPIPS rewards it as texture. The mean of the
+        restorations of all shifted inputs is free of it (cycle spinning, Coifman and Donoho 1995), and the smallest
+        loss is reached there. Every second face is compared, and the shifted one gets no gradient, to save time.
+
+        Args:
+            inputs: (B, C, 256, 256) each; all are shifted by the same 1 to 7 rows and columns.
+            image: (B, 3, 512, 512), restored from them.
+            restore: the network, the inputs of every second face to (ceil(B / 2), 3, 512, 512).
+            generator: source of the shift.
+            mask: (B,) bool, faces to which the loss applies; None = all.
+        """
+        weight, half = self.loss.weights.shift_consistency, slice(None, None, 2)
+        if not weight:
+            return {}
+        y, x = (1 + torch.randint(_LARGEST_SHIFT, (2,), generator=generator)).tolist()
+        with torch.no_grad():
+            moved = restore(*(t[half].roll((y, x), (-2, -1)) for t in inputs)).roll((-2 * y, -2 * x), (-2, -1))
+        # Rolling brings the opposite edge in.
+        inner = (..., slice(_SHIFT_MARGIN, -_SHIFT_MARGIN), slice(_SHIFT_MARGIN, -_SHIFT_MARGIN))
+        change = (image[half][inner] - moved[inner]).float().abs().mean((1, 2, 3))
+        return {"shift_consistency": weight * (change if mask is None else change * mask[half]).mean()}
 
     def log_losses(self, losses: dict[str, Tensor], images: int) -> None:
         """Logs the losses, their sum and the number of images seen.

@@ -148,6 +148,13 @@ class ExpertTModule(FaceModule):
             lambda frame: cast(Tensor, net(frame, self.frozen, Knobs(fidelity), unknown).image),
             ~full_fidelity,
         )
+        other_losses |= self.shift_consistency(
+            (x, unknown),
+            out.image,
+            lambda moved, mask: cast(Tensor, net(moved, self.frozen, Knobs(fidelity[::2]), mask).image),
+            generator,
+            ~full_fidelity,
+        )
         self.log("logit_scale", net.sureness.detach().exp().mean())
         self.take_step(
             out.image,

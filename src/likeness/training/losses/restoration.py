@@ -42,6 +42,8 @@ class LossWeights:
         scale: negative log-likelihood that trains the confidence head.
         temporal_consistency: absolute difference between the restorations of two neighbouring frames; needs
             data.frame_pairs=true.
+        shift_consistency: absolute difference between the restored face and the restoration of the shifted face,
+            shifted back: hatching stays in place when the face moves.
     """
 
     l1: float = 1.0
@@ -55,6 +57,7 @@ class LossWeights:
     lattice: float = 0.0007
     scale: float = 0.01
     temporal_consistency: float = 0.0
+    shift_consistency: float = 0.0
 
 
 class RestorationLoss:
