@@ -28,6 +28,7 @@ READS_FACES = {  # options that are needed before the faces are read
     "good_pictures": [],
     "no_harm": [],
     "noise_levels": [],
+    "polygons": [],
     "prior_codes": [],
     "protecting": [],
     "token_probe": [],
