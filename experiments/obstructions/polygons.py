@@ -156,7 +156,7 @@ def by_thresholds(picture: Pixels) -> Labels:
     Returns:
         (128, 128) indices into `CLASSES`: masks, hair over the forehead, and glasses.
     """
-    lab = cv2.cvtColor(to_float(picture), cv2.COLOR_RGB2LAB)
+    lab = np.asarray(cv2.cvtColor(to_float(picture), cv2.COLOR_RGB2LAB), np.float32)
     found = {"mask": _cloth(lab), "hair": _dark_forehead(lab), "glasses": _circles(picture, lab[..., 0])}
     labels = np.zeros((CROP, CROP), np.uint8)
     for kind in BY_THRESHOLDS:
@@ -178,8 +178,8 @@ def _cloth(lab: FloatArray) -> Mask:
     difference = np.hypot(*np.moveaxis(lab - skin, 2, 0)[1:]) + np.abs(lab[..., 0] - skin[0]) / 2
     lower = template_mask(CROP) > 0.1
     lower[: round(template(CROP)[2, 1])] = False  # above the tip of the nose
-    other = cv2.morphologyEx((lower & (difference > 25)).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9)))
-    other = cv2.morphologyEx(other, cv2.MORPH_OPEN, np.ones((9, 9))) > 0
+    closed = cv2.morphologyEx((lower & (difference > 25)).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9)))
+    other = np.asarray(cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((9, 9))) > 0)
     return np.asarray(other & (other[lower].mean() > 0.6))
 
 
