@@ -4,6 +4,9 @@
 with every checkpoint or weight file and writes means over images and their paired differences to the first run, with
 95 % intervals: PSNR, LPIPS and identity at 256; sharpness, specks and streaks of the skin at 512, of the faces that are
 sharp there. `images=FOLDER` keeps the restored pictures, for experiments/blind/blind.py.
+
+`shifts.NAME=4` restores each face as the mean over shifted copies, shifted back (cycle spinning, Coifman and Donoho
+1995): the mean loses what is fixed to the pixel grid, such as hatching.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from rich.progress import track
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -49,6 +53,15 @@ from likeness.training.base import valid_at_512
 from likeness.weights.files import load_weights
 from likeness.weights.networks import NETWORKS, load_network, load_prior, plain_config
 
+# Rows and columns at 256. The coarsest lattice that the pixel shuffles leave repeats after 4 pixels.
+SHIFTS = {
+    1: [(0, 0)],
+    2: [(0, 0), (1, 1)],
+    4: [(0, 0), (1, 2), (2, 3), (3, 1)],
+    16: [(y, x) for y in range(4) for x in range(4)],
+}
+MARGIN = 4  # pixels at 256
+
 Figures = dict[str, dict[str, np.ndarray]]  # recipe, metric -> (faces,)
 
 
@@ -67,6 +80,8 @@ class CompareCheckpointsOptions:
         attribute: only faces that have it by `labels`; empty = all.
         labels: CSV of attributes.
         judge: also the cosine similarity by the recogniser in LIKENESS_DATA/judge, which no training has used.
+        shifts: by run, the number of shifted copies, 1, 2, 4 or 16; without an entry 1.
+        expert_f, prior: by run, the weight files that an Expert-T stands on; without an entry the released ones.
         averaged: the averaged weights; False = the last ones, as an average of 0.998 forgets its start too slowly for
             a few hundred steps.
         seed: of the degradations.
@@ -81,8 +96,24 @@ class CompareCheckpointsOptions:
     attribute: str = ""
     labels: str = "experiments/labels/by_eye.csv"
     judge: bool = False
+    shifts: dict[str, int] = field(default_factory=dict)
+    expert_f: dict[str, str] = field(default_factory=dict)
+    prior: dict[str, str] = field(default_factory=dict)
     averaged: bool = False
     seed: int = 7
+
+
+def stored_network(file: str) -> str:
+    """The name of the network whose weights a file holds.
+
+    Raises:
+        InputError: if it is no weight file.
+    """
+    try:
+        with safe_open(file, "pt") as opened:
+            return (opened.metadata() or {}).get("network", "nothing")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"runs: {file} is no weight file ({error}); give an exported one or a checkpoint") from error
 
 
 def load_run(file: str, averaged: bool) -> tuple[nn.Module, dict[str, Any]]:
@@ -90,11 +121,12 @@ def load_run(file: str, averaged: bool) -> tuple[nn.Module, dict[str, Any]]:
 
     Raises:
         InputError: if it is no checkpoint of a network that restores.
-        WeightsError: if it is no weight file of Expert-F, or a damaged one.
+        WeightsError: if it is no weight file, or a damaged one.
     """
     if file.endswith(".safetensors"):
-        notes = load_weights(file, "expert_f").notes
-        net = load_network("expert_f", file)[0].eval().requires_grad_(False)
+        name = stored_network(file)
+        notes = load_weights(file, name).notes
+        net = load_network(name, file)[0].eval().requires_grad_(False)
         return net, {"images": notes.get("images"), "steps": notes.get("steps")}
     checkpoint = read_checkpoint(file)
     name = checkpoint.get("network", "")
@@ -107,17 +139,34 @@ def load_run(file: str, averaged: bool) -> tuple[nn.Module, dict[str, Any]]:
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last), training  # type: ignore[call-overload]
 
 
-def restoring(net: nn.Module) -> Callable[[Tensor], Tensor]:
-    """(B, 3, 256, 256) to (B, 3, 512, 512) by `net`; Expert-T is run over the released prior and Expert-F.
+def restoring(net: nn.Module, expert_f: str | None = None, prior: str | None = None) -> Callable[[Tensor], Tensor]:
+    """(B, 3, 256, 256) to (B, 3, 512, 512) by `net`; Expert-T stands on these weight files, None = the released ones.
 
     Raises:
         WeightsError: if those are missing or do not fit.
     """
     if not isinstance(net, ExpertT):
         return lambda x: cast(Tensor, net(x).image)
-    first = cast(ExpertF, load_network("expert_f")[0].eval()) if net.config.regress else None
-    frozen = Frozen(load_prior()[0], first)
+    first = cast(ExpertF, load_network("expert_f", expert_f)[0].eval()) if net.config.regress else None
+    frozen = Frozen(load_prior(prior)[0], first)
     return lambda x: net(x, frozen).image
+
+
+def spun(restore: Callable[[Tensor], Tensor], shifts: Sequence[tuple[int, int]]) -> Callable[[Tensor], Tensor]:
+    """The mean over the restorations of shifted inputs, shifted back; (B, 3, 256, 256) to (B, 3, 512, 512)."""
+
+    def window(image: Tensor, y: int, x: int, size: int) -> Tensor:
+        return image[..., y : y + size, x : x + size]
+
+    def run(x: Tensor) -> Tensor:
+        padded, images = F.pad(x, (MARGIN,) * 4, mode="reflect"), []
+        for dy, dx in shifts:
+            moved = restore(window(padded, MARGIN + dy, MARGIN + dx, x.shape[-1]))
+            back = F.pad(moved, (2 * MARGIN,) * 4, mode="reflect")
+            images.append(window(back, 2 * (MARGIN - dy), 2 * (MARGIN - dx), moved.shape[-1]))
+        return torch.stack(images).mean(0)
+
+    return run
 
 
 @torch.inference_mode()
@@ -233,6 +282,10 @@ def run(options: CompareCheckpointsOptions) -> None:
     """
     if len(options.runs) < 2:
         raise InputError("runs: got fewer than two, expected runs.NAME=CHECKPOINT twice or more")
+    if unknown := {*options.shifts, *options.expert_f, *options.prior} - set(options.runs):
+        raise InputError(f"shifts, expert_f, prior: got {', '.join(sorted(unknown))}, which is no name in runs")
+    if unknown := set(options.shifts.values()) - set(SHIFTS):
+        raise InputError(f"shifts: got {unknown}, expected 1, 2, 4 or 16")
     root = face_folder(options.root)
     records = chosen_faces(root, options)
     pixels = np.stack([read_face(root, r) for r in records])
@@ -248,7 +301,8 @@ def run(options: CompareCheckpointsOptions) -> None:
         net, training = load_run(file, options.averaged)
         keep = Pictures(Path(options.images), name) if options.images else None
         batches = track(loader, name, disable=not sys.stderr.isatty())
-        figures[name] = measure(restoring(net), batches, metrics, SKIN, keep)
+        restore = restoring(net, options.expert_f.get(name), options.prior.get(name))
+        figures[name] = measure(spun(restore, SHIFTS[options.shifts.get(name, 1)]), batches, metrics, SKIN, keep)
         notes.append(f"- {name}: {training['images']} images in {training['steps']} steps")
     photographs = measure_truths(loader)
     notes.append("- photographs: " + ", ".join(f"{name} {value:.4g}" for name, value in photographs.items()))

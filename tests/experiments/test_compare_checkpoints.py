@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from torch.utils.data import DataLoader
 
 from experiments.expert_f import compare_checkpoints
 from experiments.expert_f.compare_checkpoints import (
+    SHIFTS,
     CompareCheckpointsOptions,
     chosen_faces,
     load_run,
     measure,
     restoring,
     run,
+    spun,
     table,
 )
 from likeness.data.faces import FaceRecord
@@ -32,6 +35,7 @@ from likeness.nets.expert_f import ExpertF, ExpertFConfig
 from likeness.nets.expert_t import ExpertT
 from likeness.nets.expert_t_data import ExpertTConfig
 from likeness.stages.restore.expert_f import load_expert_f
+from likeness.weights.manifest import released
 from likeness.weights.networks import load_prior
 
 TINY = ExpertFConfig(widths=(8, 8, 8), encoder=(1, 1, 2), decoder=(1, 1), skips=(4, 8), fourier=4)
@@ -133,3 +137,43 @@ def test_faces_are_chosen_by_their_attribute(tmp_path: Path, monkeypatch: pytest
         chosen_faces(tmp_path, replace(options, attribute="spectacles"))
     with pytest.raises(DataError, match="no real face of val has old"):
         chosen_faces(tmp_path, replace(options, attribute="old"))
+
+
+def enlarge(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0)
+
+
+def hatch(x: Tensor) -> Tensor:
+    """Enlarges and adds stripes of a period of 4 pixels, which stay in place."""
+    return enlarge(x) + 0.2 * (torch.arange(512) // 2 % 2)
+
+
+@pytest.mark.parametrize("count", SHIFTS)
+def test_mean_over_shifts_keeps_what_moves_with_the_face(count: int) -> None:
+    x = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    inner = (..., slice(16, -16), slice(16, -16))  # what enters at an edge is not known
+    torch.testing.assert_close(spun(enlarge, SHIFTS[count])(x)[inner], enlarge(x)[inner])
+
+
+@pytest.mark.parametrize(("count", "left"), [(1, 0.1), (2, 0.0), (4, 0.0), (16, 0.0)])
+def test_mean_over_shifts_loses_stripes_that_stay_in_place(count: int, left: float) -> None:
+    x = torch.zeros(1, 3, 256, 256)
+    inner = spun(hatch, SHIFTS[count])(x)[..., 16:-16, 16:-16]
+    assert float(inner.std(unbiased=False)) == pytest.approx(left, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"shifts": {"b": 3}}, r"shifts: got \{3\}"), ({"prior": {"c": "x"}}, "got c, which is no name in runs")],
+)
+def test_options_of_runs_are_checked(options: dict[str, dict[str, Any]], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run(CompareCheckpointsOptions(runs={"a": "a.ckpt", "b": "b.ckpt"}, **options))
+
+
+def test_weight_file_of_any_network_is_read(tmp_path: Path) -> None:
+    net, _ = load_run(str(released("expert_t")), False)
+    assert isinstance(net, ExpertT)
+    (tmp_path / "x.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"x\.safetensors is no weight file"):
+        load_run(str(tmp_path / "x.safetensors"), False)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import cv2
 import numpy as np
 import pytest
 
+from likeness.errors import ConfigError
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.state import ClipState, Context
 from likeness.pipeline.steps import restore_frame
@@ -33,6 +36,27 @@ def test_expert_runs_on_every_nth_frame(scene, face_at, make_models, stub_expert
     still = run([scene] * 10, make_models(face_at(150, 110, 120)), f"video.propagate.every={every}")
     for result in still[1:]:
         np.testing.assert_array_equal(result.pixels, still[0].pixels)
+
+
+def test_slow_expert_runs_less_often_to_reach_the_target(scene, face_at, make_models, stub_expert):
+    class Slow(stub_expert):
+        def _one(self, crop):
+            time.sleep(0.5)
+            return super()._one(crop)
+
+    moving = [np.roll(scene, i, 1) for i in range(16)]
+    options = "video.target_fps=4", "composite.method=feather", "guard.enabled=false"
+    results = run(moving, make_models(face_at(150, 110, 120), expert=Slow()), *options)
+    restored = sum(r.faces[0].frames_since_restore == 0 for r in results)
+    assert 2 <= restored <= 8  # half a second each, of a quarter of a second a frame
+    fast = run(moving, make_models(face_at(150, 110, 120)), "video.target_fps=0.01", *options[1:])
+    assert all(r.faces[0].frames_since_restore == 0 for r in fast)
+
+
+@pytest.mark.parametrize("target", [-1, 1001])
+def test_impossible_target_is_refused(target):
+    with pytest.raises(ConfigError, match=r"video\.target_fps: got .*, expected 0 or up to 1000"):
+        from_overrides([f"video.target_fps={target}"])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from skimage.data import astronaut
 from likeness.errors import ConfigError
 from likeness.ops.geometry import enlarged
 from likeness.ops.mask import MaskShape, pasted_part
-from likeness.stages.temporal.propagation import PropagateConfig, propagate
+from likeness.stages.temporal.propagation import LONGEST, Pace, PropagateConfig, propagate
 from likeness.stages.temporal.state import BlendState
 
 WHOLE = astronaut()[0:300, 80:380].astype(np.float32) / 255
@@ -66,3 +66,29 @@ def test_unsteady_face_is_not_propagated(now: np.ndarray, why: str) -> None:
 def test_options_out_of_range(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"video\.propagate"):
         PropagateConfig(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fixed", "face", "faces", "target", "every"),
+    [
+        (None, None, 0, 25, 1),
+        (0.01, None, 0, 25, 1),
+        (0.01, 0.02, 1, 25, 1),  # 30 of 40 ms
+        (0.01, 0.10, 1, 25, 4),  # 10 + 100 / 4 ms
+        (0.01, 0.05, 4, 25, 7),  # 10 + 200 / 7 ms
+        (0.05, 0.10, 1, 25, LONGEST),  # too slow without the experts
+        (0.01, 9.00, 1, 25, LONGEST),
+    ],
+    ids=["first frame", "no face yet", "fast enough", "every fourth", "four faces", "never fast enough", "bounded"],
+)
+def test_pace_restores_as_often_as_time_allows(fixed, face, faces, target, every) -> None:
+    assert Pace(fixed, face, faces).every(target) == every
+
+
+def test_pace_averages_over_frames() -> None:
+    pace = Pace().after(0.5, 0.4, 2, 0)
+    assert (pace.fixed, pace.face, pace.faces) == pytest.approx((0.1, 0.2, 2))
+    pace = pace.after(0.2, 0.0, 0, 2)  # nothing restored: what a face costs is not known anew
+    assert (pace.fixed, pace.face, pace.faces) == pytest.approx((0.12, 0.2, 2))
+    pace = pace.after(0.42, 0.3, 1, 1)
+    assert (pace.fixed, pace.face, pace.faces) == pytest.approx((0.12, 0.22, 2))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from likeness.pipeline.state import ClipState, FrameResult, GuardedFace, LastFrame, RestoredFace, RoutedFace
 from likeness.pipeline.tracking import TrackedFrame
+from likeness.stages.temporal.propagation import Pace
 from likeness.stages.temporal.state import Assessment, ExpertState, TrackState
 from likeness.types import Frame
 
@@ -22,7 +23,14 @@ def next_state(state: ClipState, frame: Frame, tracked: TrackedFrame, result: Fr
         last=LastFrame(frame.pixels, frame.time, tracked.grey, tracked.thumbnail, result),
         frames_since_detection=0 if tracked.detected else state.frames_since_detection + 1,
         next_id=tracked.next_id,
+        pace=_pace_after(state.pace, result),
     )
+
+
+def _pace_after(pace: Pace, result: FrameResult) -> Pace:
+    ages = [face.frames_since_restore for face in result.faces if isinstance(face, RestoredFace)]
+    restored = ages.count(0)
+    return pace.after(sum(result.seconds.values()), result.seconds.get("restore", 0.0), restored, len(ages) - restored)
 
 
 def _track_after(track: TrackState, face: RoutedFace) -> TrackState:

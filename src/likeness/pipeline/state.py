@@ -22,6 +22,7 @@ from likeness.stages.identity import GuardBounds, Recogniser
 from likeness.stages.profile import QualityFit
 from likeness.stages.restore.base import Expert
 from likeness.stages.route import RouteBounds
+from likeness.stages.temporal.propagation import Pace
 from likeness.stages.temporal.reid import GalleryEntry
 from likeness.stages.temporal.state import BlendState, TrackState
 from likeness.types import Crop, Decision, FaceProfile, Faces, FloatArray, Mask, MediaKind, Pixels, Restored, Verdict
@@ -106,6 +107,7 @@ class FrameContext:
         detected: whether the detector ran; else the last assessments hold.
         file: what stays the same over the file's frames.
         clock: of this frame.
+        every: frames from one restoration of a face to the next; 1 = all are restored.
         damage: (H, W), pixels that `repair` filled; None = none.
     """
 
@@ -113,6 +115,7 @@ class FrameContext:
     detected: bool
     file: Context
     clock: Clock
+    every: int = 1
     damage: Mask | None = None
 
 
@@ -265,6 +268,7 @@ class ClipState:
         last: None before the first frame.
         frames_since_detection: 0 right after one.
         next_id: next free track number.
+        pace: what the last frames cost, for `video.target_fps`.
     """
 
     tracks: tuple[TrackState, ...] = ()
@@ -272,3 +276,4 @@ class ClipState:
     last: LastFrame | None = None
     frames_since_detection: int = 0
     next_id: int = 0
+    pace: Pace = field(default_factory=Pace)

@@ -81,7 +81,7 @@ def restore_frame(
     if context.config.repair.wanted:
         pixels, damage = repair_picture(pixels, context, clock)
     tracked = detect_and_track(replace(frame, pixels=pixels), state, context, clock, faces)
-    now = FrameContext(pixels, tracked.detected, context, clock, damage)
+    now = FrameContext(pixels, tracked.detected, context, clock, context.config.video.cadence(state.pace), damage)
     aligned = [align_face(face, now) for face in tracked.faces]
     measured = [measure_face(face, now) for face in aligned]
     embedded = [embed_face(face, now) for face in measured]
@@ -158,11 +158,11 @@ def route_face(face: MeasuredFace, now: FrameContext) -> RoutedFace:
 @timed
 def propagate_face(face: RoutedFace, now: FrameContext) -> RoutedFace:
     """Between two restored frames of a steady face: its last residual, moved to this frame's crop."""
-    config, track = now.file.config.video.propagate, face.track
-    if config.every == 1 or track is None or track.assessment is None or track.expert is None or track.blend is None:
+    track = face.track
+    if now.every == 1 or track is None or track.assessment is None or track.expert is None or track.blend is None:
         return face
     frames = track.expert.frames_since_restore + 1
-    if frames >= config.every or face.decision.expert is None:
+    if frames >= now.every or face.decision.expert is None:
         return face
     if face.decision.expert != track.assessment.decision.expert:
         return face
@@ -208,7 +208,7 @@ def blend_face(face: RoutedFace, now: FrameContext) -> RoutedFace:
     if not isinstance(face, RestoredFace) or face.track is None or face.frames_since_restore:
         return face
     sized, before = _reduced(face, now), face.track.blend
-    if config.blend.weight == 0 and config.propagate.every == 1:
+    if config.blend.weight == 0 and not config.propagates:
         return sized
     with now.clock.stage("blend"):
         blended = blend(face.expert_crop.image, sized.restored, before, config.blend, now.file.config.composite.shape)

@@ -6,7 +6,9 @@ changes of light remain.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Self
 
 import cv2
 import numpy as np
@@ -18,6 +20,8 @@ from likeness.ops.mask import MaskShape, pasted_part
 from likeness.stages.temporal.state import BlendState
 from likeness.types import FloatArray
 
+LONGEST = 12  # frames; after half a second, faces have turned too far for an older residual
+_WEIGHT = 0.2  # of the newest frame in the averages of `Pace`
 _VISIBLE = 0.85  # smallest fraction of the pasted region that both frames must show
 
 
@@ -26,7 +30,8 @@ class PropagateConfig:
     """Which frames of a face are restored.
 
     Attributes:
-        every: the expert runs at least on every Nth frame of a face; 1 = on all.
+        every: the expert runs at least on every Nth frame of a face, unless `video.target_fps` asks for more speed; 1 =
+            on all.
     """
 
     every: int = 1
@@ -34,6 +39,45 @@ class PropagateConfig:
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ConfigError(f"video.propagate: got every={self.every}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the last frames cost on this machine, for `video.target_fps`.
+
+    Attributes:
+        fixed: seconds of a frame without the experts, averaged; None before the first frame.
+        face: seconds of an expert for a face, averaged; None before the first restored face.
+        faces: number of faces that are restored or propagated.
+    """
+
+    fixed: float | None = None
+    face: float | None = None
+    faces: int = 0
+
+    def after(self, seconds: float, restoring: float, restored: int, propagated: int) -> Self:
+        """The pace after another frame.
+
+        Args:
+            seconds: of the whole frame.
+            restoring: those of them that the experts took.
+            restored: number of faces that the experts restored.
+            propagated: number of faces to which an older residual was moved.
+        """
+        fixed = _average(self.fixed, seconds - restoring)
+        face = _average(self.face, restoring / restored) if restored else self.face
+        return type(self)(fixed, face, restored + propagated)
+
+    def every(self, target_fps: float) -> int:
+        """The smallest N, at most `LONGEST`, so that a face restored on every Nth frame leaves `target_fps`."""
+        if self.fixed is None or self.face is None:
+            return 1
+        left = 1 / target_fps - self.fixed
+        return min(LONGEST, max(1, math.ceil(self.faces * self.face / left))) if left > 0 else LONGEST
+
+
+def _average(before: float | None, now: float) -> float:
+    return now if before is None else (1 - _WEIGHT) * before + _WEIGHT * now
 
 
 def propagate(crop: FloatArray, before: BlendState, mask: MaskShape = "face") -> FloatArray | None:
