@@ -6,6 +6,7 @@ adversarial gradient is scaled to match it before both are propagated to the net
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from likeness.training.losses.restoration import RestorationLoss
 from likeness.training.schedule import progress
 from likeness.weights.files import load_into, load_weights
 
-_LARGEST_SHIFT = 7  # pixels at 256; the coarsest lattice seen, of the Haar upsampling to 64 pixels, repeats after 8
+_LARGEST_SHIFT = 4  # pixels at 256; the coarsest lattice seen, of the Haar upsampling to 64 pixels, repeats after 8
 _SHIFT_MARGIN = 32  # pixels at 512
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -82,6 +83,10 @@ class FaceModule(L.LightningModule):
         self.network, self.loss, self.seed = name, loss, config.seed
         if config.init:
             load_into(self.net, load_weights(config.init, name), config.init)
+        # In a tuple, so that it is no submodule: state, EMA and optimiser must not contain it.
+        self._first = (copy.deepcopy(self.net).eval().requires_grad_(False),) if loss.weights.cycle_spinning else ()
+        if self._first and not config.init:
+            raise ConfigError("loss.weights.cycle_spinning: needs trained weights to learn from; give init=FILE")
         self.images_seen = 0
         self._sums: dict[str, list[Tensor]] = {}
         self.panel: Tensor | None = None  # (B, 3, 256, 768): input | restored | truth of the last validation
@@ -93,6 +98,8 @@ class FaceModule(L.LightningModule):
     def on_fit_start(self) -> None:
         """Moves the loss's frozen networks to the device."""
         self.loss.to(self.device)
+        for net in self._first:
+            net.to(self.device)
 
     def on_validation_start(self) -> None:
         """The same, for a validation without training."""
@@ -222,7 +229,7 @@ class FaceModule(L.LightningModule):
         change = (restore(to_float_tensor(batch["next_input"])) - image).float().abs().mean((1, 2, 3))
         return {"temporal_consistency": weight * (change if mask is None else change * mask).mean()}
 
-    def shift_consistency(
+    def cycle_spinning(
         self,
         inputs: Sequence[Tensor],
         image: Tensor,
@@ -230,29 +237,29 @@ class FaceModule(L.LightningModule):
         generator: torch.Generator,
         mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The loss on patterns that stay in place when the face moves; empty if it has no weight.
+        """The loss that teaches what the first weights restore on average over shifted inputs; empty without a weight.
 
-        Upsamplings leave a lattice that is fixed to the pixel grid, and LPIPS rewards it as texture. The mean of the
-        restorations of all shifted inputs is free of it (cycle spinning, Coifman and Donoho 1995), and the smallest
-        loss is reached there. Every second face is compared, and the shifted one gets no gradient, to save time.
+        Upsamplings leave a lattice that is fixed to the pixel grid, and LPIPS rewards it as texture. The mean over
+        shifted inputs, shifted back, is free of it (cycle spinning, Coifman and Donoho 1995). One random shift a step
+        is enough: the gradient of a squared error is on average that of the error to the mean.
 
         Args:
-            inputs: (B, C, 256, 256) each; all are shifted by the same 1 to 7 rows and columns.
+            inputs: (B, C, 256, 256) each; all are shifted alike, by -4 to 3 rows and columns.
             image: (B, 3, 512, 512), restored from them.
-            restore: the network, the inputs of every second face to (ceil(B / 2), 3, 512, 512).
+            restore: the network with the weights that training started from, the inputs to (B, 3, 512, 512).
             generator: source of the shift.
             mask: (B,) bool, faces to which the loss applies; None = all.
         """
-        weight, half = self.loss.weights.shift_consistency, slice(None, None, 2)
+        weight = self.loss.weights.cycle_spinning
         if not weight:
             return {}
-        y, x = (1 + torch.randint(_LARGEST_SHIFT, (2,), generator=generator)).tolist()
+        y, x = torch.randint(-_LARGEST_SHIFT, _LARGEST_SHIFT, (2,), generator=generator).tolist()
         with torch.no_grad():
-            moved = restore(*(t[half].roll((y, x), (-2, -1)) for t in inputs)).roll((-2 * y, -2 * x), (-2, -1))
+            target = restore(*(t.roll((y, x), (-2, -1)) for t in inputs)).roll((-2 * y, -2 * x), (-2, -1))
         # Rolling brings the opposite edge in.
         inner = (..., slice(_SHIFT_MARGIN, -_SHIFT_MARGIN), slice(_SHIFT_MARGIN, -_SHIFT_MARGIN))
-        change = (image[half][inner] - moved[inner]).float().abs().mean((1, 2, 3))
-        return {"shift_consistency": weight * (change if mask is None else change * mask[half]).mean()}
+        error = (image[inner] - target[inner]).float().square().mean((1, 2, 3))
+        return {"cycle_spinning": weight * (error if mask is None else error * mask).mean()}
 
     def log_losses(self, losses: dict[str, Tensor], images: int) -> None:
         """Logs the losses, their sum and the number of images seen.

@@ -39,7 +39,9 @@ class ExpertFModule(FaceModule):
         shift = (_random_shift(generator),) if isinstance(self.net, ExpertF) else ()
         out = self.net(x, *shift)
         other_losses = self.temporal_consistency(batch, out.image, lambda frame: self.net(frame, *shift).image)
-        other_losses |= self.shift_consistency((x,), out.image, lambda moved: self.net(moved, *shift).image, generator)
+        other_losses |= self.cycle_spinning(
+            (x,), out.image, lambda moved: self._first[0](moved, *shift).image, generator
+        )
         if out.log_scale is not None and self.loss.weights.scale:
             other_losses["scale"] = self.loss.scale(out.log_scale, out.image, truth, valid)
         self.take_step(

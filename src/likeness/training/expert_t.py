@@ -148,10 +148,10 @@ class ExpertTModule(FaceModule):
             lambda frame: cast(Tensor, net(frame, self.frozen, Knobs(fidelity), unknown).image),
             ~full_fidelity,
         )
-        other_losses |= self.shift_consistency(
+        other_losses |= self.cycle_spinning(
             (x, unknown),
             out.image,
-            lambda moved, mask: cast(Tensor, net(moved, self.frozen, Knobs(fidelity[::2]), mask).image),
+            lambda moved, mask: cast(Tensor, self._first[0](moved, self.frozen, Knobs(fidelity), mask).image),
             generator,
             ~full_fidelity,
         )

@@ -42,8 +42,8 @@ class LossWeights:
         scale: negative log-likelihood that trains the confidence head.
         temporal_consistency: absolute difference between the restorations of two neighbouring frames; needs
             data.frame_pairs=true.
-        shift_consistency: absolute difference between the restored face and the restoration of the shifted face,
-            shifted back: hatching stays in place when the face moves.
+        cycle_spinning: squared difference to what the weights that training started from restore on average over
+            shifted inputs: hatching stays in place when the face moves, and is not in that average.
     """
 
     l1: float = 1.0
@@ -57,7 +57,7 @@ class LossWeights:
     lattice: float = 0.0007
     scale: float = 0.01
     temporal_consistency: float = 0.0
-    shift_consistency: float = 0.0
+    cycle_spinning: float = 0.0
 
 
 class RestorationLoss:

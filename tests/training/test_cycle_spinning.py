@@ -1,7 +1,8 @@
-"""The loss on patterns that stay in place when the face moves."""
+"""Training towards the mean over shifted inputs."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from likeness.errors import ConfigError
 from likeness.metrics.lattice import axis_power, lattice
 from likeness.nets.expert_f import ExpertF
 from likeness.training.callbacks import read_curves
 from likeness.training.expert_f import ExpertFModule
 from likeness.training.losses.restoration import LossWeights, RestorationLoss
-from likeness.training.run import train
+from likeness.training.run import build, train
+from likeness.weights.files import save_weights
 from tests.tiny import FIRST
 
 from .conftest import compose_train
@@ -24,12 +27,15 @@ from .conftest import compose_train
 FACES = torch.rand(4, 3, 256, 256, generator=torch.Generator().manual_seed(0))
 
 
+Restore = Callable[[Tensor], Tensor]
+
+
 class Module(ExpertFModule):
     """A module without a network."""
 
     def __init__(self, weight: float) -> None:
         torch.nn.Module.__init__(self)
-        self.loss = RestorationLoss(LossWeights(identity=0, lpips=0, shift_consistency=weight))
+        self.loss = RestorationLoss(LossWeights(identity=0, lpips=0, cycle_spinning=weight))
 
 
 def enlarge(x: Tensor) -> Tensor:
@@ -41,42 +47,44 @@ def hatch(x: Tensor) -> Tensor:
     return enlarge(x) + 0.2 * (torch.arange(512) // 2 % 2)
 
 
-def losses(restore: Callable[[Tensor], Tensor], mask: Tensor | None = None) -> list[float]:
+def losses(restore: Restore, image: Tensor, mask: Tensor | None = None) -> list[float]:
     def loss(seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
-        parts = Module(0.5).shift_consistency((FACES,), restore(FACES), restore, generator, mask)
-        return float(parts["shift_consistency"])
+        return float(Module(0.5).cycle_spinning((FACES,), image, restore, generator, mask)["cycle_spinning"])
 
     return [loss(seed) for seed in range(12)]
 
 
 def test_network_that_moves_with_the_face_has_no_loss() -> None:
-    assert losses(enlarge) == [0] * 12
+    assert losses(enlarge, enlarge(FACES)) == [0] * 12
 
 
-def test_stripes_that_stay_in_place_cost_their_contrast() -> None:
+def test_stripes_that_stay_in_place_cost_their_squared_contrast() -> None:
     """By an odd shift they are opposite to the picture's, by an even one they are the same."""
-    assert {round(loss, 4) for loss in losses(hatch)} == {0, 0.5 * 0.2}
+    assert {round(loss, 5) for loss in losses(hatch, hatch(FACES))} == {0, 0.02}  # 0.5 * 0.2 ** 2
 
 
-def test_only_masked_faces_and_every_second_one_count() -> None:
-    none = losses(hatch, torch.tensor([False, True, False, True]))
-    one = losses(hatch, torch.tensor([True, True, False, False]))
-    assert none == [0] * 12
-    assert {round(loss, 4) for loss in one} == {0, 0.5 * 0.2 / 2}
+def test_mean_over_shifts_has_the_least_loss() -> None:
+    """Halfway between the stripes and none, both shifts cost the same; that is less than the mean of the two above."""
+    assert {round(loss, 5) for loss in losses(hatch, enlarge(FACES) + 0.1)} == {0.005}  # 0.5 * 0.1 ** 2
+
+
+def test_only_masked_faces_count() -> None:
+    one = losses(hatch, hatch(FACES), torch.tensor([True, False, False, False]))
+    assert {round(loss, 5) for loss in one} == {0, 0.005}  # 0.5 * 0.2 ** 2 / 4
 
 
 def test_all_inputs_are_shifted_alike() -> None:
     def restore(x: Tensor, other: Tensor) -> Tensor:
         assert torch.equal(x, other)
-        assert not torch.equal(x, FACES[::2])
+        assert not torch.equal(x, FACES)
         return enlarge(x)
 
-    Module(0.5).shift_consistency((FACES, FACES), enlarge(FACES), restore, torch.Generator())
+    Module(0.5).cycle_spinning((FACES, FACES), enlarge(FACES), restore, torch.Generator())
 
 
 def test_no_weight_means_no_loss() -> None:
-    assert Module(0.0).shift_consistency((FACES,), FACES, enlarge, torch.Generator()) == {}
+    assert Module(0.0).cycle_spinning((FACES,), FACES, enlarge, torch.Generator()) == {}
 
 
 @pytest.mark.slow
@@ -84,6 +92,7 @@ def test_training_on_the_loss_alone_removes_the_lattice() -> None:
     torch.manual_seed(0)
     net, module, generator = ExpertF(FIRST), Module(1.0), torch.Generator().manual_seed(0)
     torch.nn.init.normal_(net.leave256.weight, std=0.5)
+    first = copy.deepcopy(net)
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
 
     def power() -> float:
@@ -92,22 +101,30 @@ def test_training_on_the_loss_alone_removes_the_lattice() -> None:
 
     before = power()
     for _ in range(25):
-        parts = module.shift_consistency((FACES,), net(FACES).image, lambda x: net(x).image, generator)
+        parts = module.cycle_spinning((FACES,), net(FACES).image, lambda x: first(x).image, generator)
         optimizer.zero_grad()
-        parts["shift_consistency"].backward()
+        parts["cycle_spinning"].backward()
         optimizer.step()
     assert power() < 0.5 * before
 
 
+def test_it_needs_weights_to_start_from() -> None:
+    with pytest.raises(ConfigError, match="needs trained weights to learn from; give init=FILE"):
+        train(compose_train("experiment=smoke", "model.loss.weights.cycle_spinning=1", "logger=csv"))
+
+
 def test_run_logs_the_loss_and_adds_it_to_the_sum(tmp_path: Path) -> None:
+    file = tmp_path / "start.safetensors"
+    start = build(compose_train("experiment=smoke").model).net
+    save_weights(file, "expert_f", start.config.to_dict(), start.state_dict(), {})
     train(
         compose_train(
-            "experiment=smoke", "logger=csv", f"paths.logs={tmp_path}", "threads=1",
-            "model.loss.weights.shift_consistency=0.5", "trainer.max_epochs=1", "trainer.limit_val_batches=0",
+            "experiment=smoke", "logger=csv", f"init={file}", f"paths.logs={tmp_path}", "threads=1",
+            "model.loss.weights.cycle_spinning=0.5", "trainer.max_epochs=1", "trainer.limit_val_batches=0",
             "callbacks.best=null", "callbacks.curves=null", "trainer.max_time=null",
         )
     )  # fmt: skip
     curves = read_curves(tmp_path / "smoke/csv/metrics.csv")
     parts = [n for n in curves if n.startswith("loss/")]
-    assert min(curves["loss/shift_consistency"][1]) >= 0
+    assert min(curves["loss/cycle_spinning"][1]) >= 0
     np.testing.assert_allclose(curves["loss"][1], np.sum([curves[p][1] for p in parts], 0), rtol=1e-5)
