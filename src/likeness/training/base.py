@@ -84,7 +84,8 @@ class FaceModule(L.LightningModule):
         if config.init:
             load_into(self.net, load_weights(config.init, name), config.init)
         # In a tuple, so that it is no submodule: state, EMA and optimiser must not contain it.
-        self._first = (copy.deepcopy(self.net).eval().requires_grad_(False),) if loss.weights.cycle_spinning else ()
+        kept = (copy.deepcopy(self.net).eval().requires_grad_(False),)
+        self._first: tuple[nn.Module, ...] = kept if loss.weights.cycle_spinning else ()
         if self._first and not config.init:
             raise ConfigError("loss.weights.cycle_spinning: needs trained weights to learn from; give init=FILE")
         self.images_seen = 0
