@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from likeness.nets.expert_t import ExpertT
 from likeness.nets.expert_t_data import Frozen, Knobs
 from likeness.nets.tokens import ContentReader
+from likeness.weights.files import WeightFile, load_into
 from likeness.weights.networks import load_network
 from tests.tiny import TINY, randomised
 
@@ -27,9 +29,18 @@ def test_empty_mask_changes_nothing(faces: Tensor, frozen: Frozen) -> None:
         assert not torch.equal(net(faces, frozen, unknown=some_unknown(len(faces))).image, expected)
 
 
-def test_mask_token_of_released_weights_is_zero() -> None:
-    net = load_network("expert_t")[0]
+def test_mask_token_of_weights_without_one_is_zero() -> None:
+    """So they restore as before it was added."""
+    tensors = randomised(TINY).state_dict()
+    del tensors["content.unknown"]
+    net = ExpertT(TINY)
+    load_into(net, WeightFile("expert_t", TINY.to_dict(), tensors, {}, ""), "here")
     assert not net.state_dict()["content.unknown"].any()
+    assert torch.equal(net.state_dict()["content.enter.weight"], tensors["content.enter.weight"])
+
+
+def test_mask_token_of_released_weights_is_trained() -> None:
+    assert load_network("expert_t")[0].state_dict()["content.unknown"].any()
 
 
 def test_fully_masked_input_has_fidelity_0(faces: Tensor, frozen: Frozen) -> None:
