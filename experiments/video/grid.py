@@ -21,7 +21,6 @@ import numpy as np
 
 from likeness.errors import DataError
 from likeness.evaluation.report.provenance import write_markdown
-from likeness.media.files import kind_of
 from likeness.media.image_writer import write_image
 from likeness.media.images import ImageMeta
 from likeness.media.video_reader import VideoReader
@@ -42,7 +41,7 @@ class GridOptions:
 
     Attributes:
         dst: the Markdown table to write.
-        clips: folder of clips; by default LIKENESS_DATA/clips_good.
+        clips: folder of MP4 files; by default LIKENESS_DATA/clips_good.
         tiles: edges of the grids; 5 has 25 tiles.
         frames: of each grid.
         options: of the restorer.
@@ -133,9 +132,9 @@ def run(options: GridOptions) -> None:
     """
     data = data_folder()
     folder = Path(options.clips) if options.clips or data is None else data / "clips_good"
-    clips = sorted(p for p in folder.iterdir() if kind_of(p) == "video") if options.clips or data else []
+    clips = sorted(folder.glob("*.mp4")) if options.clips or data else []
     if not clips:
-        raise DataError("clips: got no clips; give clips=FOLDER, or set LIKENESS_DATA")
+        raise DataError("clips: got no MP4 files; give clips=FOLDER, or set LIKENESS_DATA")
     config = from_overrides(options.options)
     models, lines = load_models(config), list(HEAD)
     for edge in options.tiles:
