@@ -144,6 +144,7 @@ def run(options: GridOptions) -> None:
         lines.append(row(edge, results, time.perf_counter() - start))
         print(lines[-1], flush=True)
         if options.pictures:
+            Path(options.pictures).mkdir(parents=True, exist_ok=True)
             for name, pixels in (("before", frames[-1].pixels), ("after", results[-1].pixels)):
                 write_image(Path(options.pictures) / f"{edge}_{name}.png", Frame(pixels), ImageMeta())
     write_markdown(Path(options.dst), "Grids of faces", lines)
