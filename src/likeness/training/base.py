@@ -84,10 +84,11 @@ class FaceModule(L.LightningModule):
         if config.init:
             load_into(self.net, load_weights(config.init, name), config.init)
         # In a tuple, so that it is no submodule: state, EMA and optimiser must not contain it.
-        kept = (copy.deepcopy(self.net).eval().requires_grad_(False),)
-        self._first: tuple[nn.Module, ...] = kept if loss.weights.cycle_spinning else ()
-        if self._first and not config.init:
-            raise ConfigError("loss.weights.cycle_spinning: needs trained weights to learn from; give init=FILE")
+        self._first: tuple[nn.Module, ...] = ()
+        if loss.weights.cycle_spinning:
+            if not config.init:
+                raise ConfigError("loss.weights.cycle_spinning: needs trained weights to learn from; give init=FILE")
+            self._first = (copy.deepcopy(self.net).eval().requires_grad_(False),)
         self.images_seen = 0
         self._sums: dict[str, list[Tensor]] = {}
         self.panel: Tensor | None = None  # (B, 3, 256, 768): input | restored | truth of the last validation
