@@ -284,8 +284,8 @@ def run(options: CompareCheckpointsOptions) -> None:
         raise InputError("runs: got fewer than two, expected runs.NAME=CHECKPOINT twice or more")
     if unknown := {*options.shifts, *options.expert_f, *options.prior} - set(options.runs):
         raise InputError(f"shifts, expert_f, prior: got {', '.join(sorted(unknown))}, which is no name in runs")
-    if unknown := set(options.shifts.values()) - set(SHIFTS):
-        raise InputError(f"shifts: got {unknown}, expected 1, 2, 4 or 16")
+    if strange := set(options.shifts.values()) - set(SHIFTS):
+        raise InputError(f"shifts: got {strange}, expected 1, 2, 4 or 16")
     root = face_folder(options.root)
     records = chosen_faces(root, options)
     pixels = np.stack([read_face(root, r) for r in records])

@@ -89,7 +89,8 @@ def row(edge: int, results: Sequence[FrameResult], seconds: float) -> str:
     """The line of the table for one grid."""
     width, height = WIDTH // edge, HEIGHT // edge
     tracks: dict[int, set[int]] = {}
-    reasons, found, restored, widths = Counter[str](), 0, 0, []
+    reasons, found, restored = Counter[str](), 0, 0
+    widths: list[float] = []
     for result in results:
         for face in result.faces:
             x, y = face.points.mean(0)
