@@ -79,8 +79,8 @@ def warp_by_motion(picture: FloatArray, moved: Motion, sharp: bool = False) -> F
     if not sharp:
         return read(picture, where, cv2.INTER_LINEAR)
     luma = grey(picture)
-    colour = read(picture - luma[..., None], where, cv2.INTER_LINEAR)
-    return colour + read(luma, where, cv2.INTER_LANCZOS4)[..., None]
+    sharper = read(luma, where, cv2.INTER_LANCZOS4) - read(luma, where, cv2.INTER_LINEAR)
+    return read(picture, where, cv2.INTER_LINEAR) + sharper[..., None]
 
 
 def read(picture: FloatArray, where: FloatArray, method: int) -> FloatArray:

@@ -97,7 +97,7 @@ def load_models(config: RestorerConfig) -> Models:
         given = config.weights.obstructions
         files["obstructions"] = Path(given) if given else released("obstructions")
         obstructions = _load_obstructions(files["obstructions"], device)
-    embedder = load_embedder().to(device)
+    embedder = load_embedder().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     recogniser: Recogniser = embedder
     if config.guard.recogniser:
         recogniser = open_recogniser(config.guard.recogniser, "guard.recogniser")

@@ -45,7 +45,7 @@ from likeness.pipeline.tracking import detect_and_track
 from likeness.stages.align import align, align_with
 from likeness.stages.background.base import BackgroundPlan
 from likeness.stages.composite import Patch, cut, grain_of, paste
-from likeness.stages.identity import distance, embed, guard
+from likeness.stages.identity import distance, embed, embed_both, guard
 from likeness.stages.measure import measure
 from likeness.stages.profile import profile_face
 from likeness.stages.restore.exposure import gain
@@ -232,9 +232,8 @@ def guard_face(face: RoutedFace, now: FrameContext) -> RoutedFace:
         final = mix(crop, face.restored.image, visible)
         drift = embedding = None
         if now.detected or config.guard.every_frame:
-            before = face.embedding if face.expert_crop is face.crop else None
-            before = embed(models.embedder, crop, 1) if before is None else before
-            after = embed(models.embedder, final, 1)
+            known = face.embedding if face.expert_crop is face.crop else None
+            before, after = embed_both(models.embedder, crop, final, known)
             drift, embedding = distance(before, after), after.cpu().numpy()
     return promote(
         face,

@@ -106,9 +106,24 @@ def guard_bounds(calibration: Mapping[str, Any]) -> GuardBounds:
 
 def embed(recogniser: Recogniser, image: FloatArray, views: int = 4) -> torch.Tensor:
     """(D,) embedding of an aligned (S, S, 3) crop in [0, 1]; the mean of its views, or one view."""
-    x = to_tensor(resize(image, 256, 256))
+    return embed_all(recogniser, [image], views)[0]
+
+
+def embed_all(recogniser: Recogniser, images: Sequence[FloatArray], views: int = 4) -> torch.Tensor:
+    """(N, D) embeddings of N crops, see `embed`; two cost less than one after the other."""
+    x = torch.cat([to_tensor(resize(image, 256, 256)) for image in images])
     with torch.inference_mode():
-        return (recogniser.embed_views(x) if views == 4 else recogniser.embed_aligned(x))[0]
+        return recogniser.embed_views(x) if views == 4 else recogniser.embed_aligned(x)
+
+
+def embed_both(
+    recogniser: Recogniser, crop: FloatArray, final: FloatArray, known: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings of one view of a crop, where it is not `known`, and of the face in its place."""
+    if known is not None:
+        return known, embed(recogniser, final, 1)
+    before, after = embed_all(recogniser, [crop, final], 1)
+    return before, after
 
 
 def distance(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -131,8 +146,8 @@ def guard(
     Returns:
         The verdict; the caller applies `mix(crop, restored, verdict.alpha)`.
     """
-    before = embed(recogniser, crop)
-    drift = distance(before, embed(recogniser, restored))
+    before, after = embed_all(recogniser, [crop, restored])
+    drift = distance(before, after)
     if bound is None:
         return Verdict("undecided", drift, drift, None, 1.0)
     limit = bound / strictness

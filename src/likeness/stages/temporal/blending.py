@@ -16,11 +16,13 @@ from likeness.errors import ConfigError
 from likeness.ops.color import grey
 from likeness.ops.flow import motion, warp_by_motion
 from likeness.ops.mask import MaskShape, pasted_part
+from likeness.ops.resize import resize
 from likeness.stages.temporal.state import BlendState
 from likeness.types import FloatArray, Restored
 
 _CHANGE = 12.0  # change of the input, in grey levels, at which the weight falls to 1/e
 _FINE, _AROUND = 2.0, 8.0  # sigmas in pixels of the restored face: of its finest detail, and of that detail's variance
+_COARSE = 4  # the variance is smooth, so it is blurred at this fraction of the size
 _MOST = 1.5  # largest gain of the finest detail
 
 
@@ -106,4 +108,7 @@ def _fine(image: FloatArray) -> FloatArray:
 
 
 def _variance(fine: FloatArray) -> FloatArray:
-    return np.asarray(cv2.GaussianBlur(np.square(fine), (0, 0), _AROUND), np.float32)
+    height, width = fine.shape
+    small = resize(np.square(fine), -(-width // _COARSE), -(-height // _COARSE))
+    small = cv2.GaussianBlur(small, (0, 0), _AROUND / _COARSE)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
