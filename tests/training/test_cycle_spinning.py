@@ -15,6 +15,7 @@ from torch import Tensor
 from likeness.errors import ConfigError
 from likeness.metrics.lattice import axis_power, lattice
 from likeness.nets.expert_f import ExpertF
+from likeness.training.base import TrainingConfig
 from likeness.training.callbacks import read_curves
 from likeness.training.expert_f import ExpertFModule
 from likeness.training.losses.restoration import LossWeights, RestorationLoss
@@ -72,6 +73,28 @@ def test_mean_over_shifts_has_the_least_loss() -> None:
 def test_only_masked_faces_count() -> None:
     one = losses(hatch, hatch(FACES), torch.tensor([True, False, False, False]))
     assert {round(loss, 5) for loss in one} == {0, 0.005}  # 0.5 * 0.2 ** 2 / 4
+
+
+def test_faces_that_are_not_spun_keep_the_first_picture() -> None:
+    spun, stripes = torch.tensor([True, False, False, False]), hatch(FACES)
+
+    def loss(image: Tensor, seed: int) -> float:
+        generator = torch.Generator().manual_seed(seed)
+        return float(Module(0.5).cycle_spinning((FACES,), image, hatch, generator, spun=spun)["cycle_spinning"])
+
+    assert {round(loss(stripes, seed), 5) for seed in range(12)} == {0, 0.005}  # only the first face's stripes move
+    assert min(loss(enlarge(FACES), seed) for seed in range(12)) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("chosen", "spun"),
+    [((), [True, True, True]), (("heavy",), [False, True, False]), (("heavy", "film"), [False, True, True])],
+    ids=["all", "one", "two"],
+)
+def test_recipes_choose_who_is_spun(chosen: tuple[str, ...], spun: list[bool]) -> None:
+    module = Module(0.5)
+    module.config = TrainingConfig(lambda parameters: torch.optim.SGD(parameters), spun_recipes=chosen)
+    assert module.spun_faces({"params": {"recipe": ["gfpgan", "heavy", "film"]}}).tolist() == spun
 
 
 def test_all_inputs_are_shifted_alike() -> None:

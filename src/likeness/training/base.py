@@ -42,6 +42,8 @@ class TrainingConfig:
     Attributes:
         optimizer: builds the network's optimiser from its parameters.
         init: weight file to start from; None = newly initialised weights.
+        spun_recipes: recipes whose faces learn from shifted inputs by `cycle_spinning`; the others keep what the first
+            weights restore. Empty = all.
         seed: of the random windows and views in the losses.
         max_grad_norm: gradients of the network, and of the discriminators, are clipped to this norm.
         gan: the adversarial losses. Without weights there are no discriminators.
@@ -50,6 +52,7 @@ class TrainingConfig:
 
     optimizer: OptimizerFactory
     init: str | None = None
+    spun_recipes: tuple[str, ...] = ()
     seed: int = 0
     max_grad_norm: float = 1.0
     gan: GanConfig = field(default_factory=GanConfig)
@@ -231,6 +234,11 @@ class FaceModule(L.LightningModule):
         change = (restore(to_float_tensor(batch["next_input"])) - image).float().abs().mean((1, 2, 3))
         return {"temporal_consistency": weight * (change if mask is None else change * mask).mean()}
 
+    def spun_faces(self, batch: dict[str, Any]) -> Tensor:
+        """(B,) bool, the faces of a batch that `TrainingConfig.spun_recipes` selects."""
+        chosen = self.config.spun_recipes
+        return torch.tensor([not chosen or r in chosen for r in batch["params"]["recipe"]], device=self.device)
+
     def cycle_spinning(
         self,
         inputs: Sequence[Tensor],
@@ -238,6 +246,7 @@ class FaceModule(L.LightningModule):
         restore: Callable[..., Tensor],
         generator: torch.Generator,
         mask: Tensor | None = None,
+        spun: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The loss that teaches what the first weights restore on average over shifted inputs; empty without a weight.
 
@@ -251,13 +260,17 @@ class FaceModule(L.LightningModule):
             restore: the network with the weights that training started from, the inputs to (B, 3, 512, 512).
             generator: source of the shift.
             mask: (B,) bool, faces to which the loss applies; None = all.
+            spun: (B,) bool, faces that are shifted; None = all. The others keep what the first weights restore.
         """
         weight = self.loss.weights.cycle_spinning
         if not weight:
             return {}
         y, x = torch.randint(-_LARGEST_SHIFT, _LARGEST_SHIFT, (2,), generator=generator).tolist()
+        moves = torch.ones(len(image), dtype=torch.bool, device=image.device) if spun is None else spun
+        moves = moves[:, None, None, None]
         with torch.no_grad():
-            target = restore(*(t.roll((y, x), (-2, -1)) for t in inputs)).roll((-2 * y, -2 * x), (-2, -1))
+            target = restore(*(torch.where(moves, t.roll((y, x), (-2, -1)), t) for t in inputs))
+            target = torch.where(moves, target.roll((-2 * y, -2 * x), (-2, -1)), target)
         # Rolling brings the opposite edge in.
         inner = (..., slice(_SHIFT_MARGIN, -_SHIFT_MARGIN), slice(_SHIFT_MARGIN, -_SHIFT_MARGIN))
         error = (image[inner] - target[inner]).float().square().mean((1, 2, 3))

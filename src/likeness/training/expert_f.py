@@ -40,7 +40,11 @@ class ExpertFModule(FaceModule):
         out = self.net(x, *shift)
         other_losses = self.temporal_consistency(batch, out.image, lambda frame: self.net(frame, *shift).image)
         other_losses |= self.cycle_spinning(
-            (x,), out.image, lambda moved: self._first[0](moved, *shift).image, generator
+            (x,),
+            out.image,
+            lambda moved: self._first[0](moved, *shift).image,
+            generator,
+            spun=self.spun_faces(batch),
         )
         if out.log_scale is not None and self.loss.weights.scale:
             other_losses["scale"] = self.loss.scale(out.log_scale, out.image, truth, valid)

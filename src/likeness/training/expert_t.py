@@ -154,6 +154,7 @@ class ExpertTModule(FaceModule):
             lambda moved, mask: cast(Tensor, self._first[0](moved, self.frozen, Knobs(fidelity), mask).image),
             generator,
             ~full_fidelity,
+            self.spun_faces(batch),
         )
         self.log("logit_scale", net.sureness.detach().exp().mean())
         self.take_step(
