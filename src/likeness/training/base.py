@@ -237,7 +237,7 @@ class FaceModule(L.LightningModule):
     def spun_faces(self, batch: dict[str, Any]) -> Tensor:
         """(B,) bool, the faces of a batch that `TrainingConfig.spun_recipes` selects."""
         chosen = self.config.spun_recipes
-        return torch.tensor([not chosen or r in chosen for r in batch["params"]["recipe"]], device=self.device)
+        return torch.tensor([not chosen or r in chosen for r in batch["params"]["recipe"]])
 
     def cycle_spinning(
         self,
@@ -266,7 +266,7 @@ class FaceModule(L.LightningModule):
         if not weight:
             return {}
         y, x = torch.randint(-_LARGEST_SHIFT, _LARGEST_SHIFT, (2,), generator=generator).tolist()
-        moves = torch.ones(len(image), dtype=torch.bool, device=image.device) if spun is None else spun
+        moves = torch.ones(len(image), dtype=torch.bool, device=image.device) if spun is None else spun.to(image.device)
         moves = moves[:, None, None, None]
         with torch.no_grad():
             target = restore(*(torch.where(moves, t.roll((y, x), (-2, -1)), t) for t in inputs))
