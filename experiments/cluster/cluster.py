@@ -23,6 +23,9 @@ from distributed import Client, LocalCluster
 
 from likeness.evaluation.report import provenance
 from likeness.media.video_reader import VideoReader
+from likeness.metrics.lpips import load_lpips
+from likeness.ops.color import to_float
+from likeness.ops.tensors import to_tensor
 from likeness.pipeline import parts, resume
 from likeness.pipeline.config import RestorerConfig, from_overrides
 from likeness.pipeline.restorer import FileResult, Restorer
@@ -33,6 +36,7 @@ from likeness.tasks.clips import moving, write_clip
 from likeness.types import Pixels
 
 NEAR = 1  # second around a joint
+SIZE, FACE = (320, 240), 80.0
 
 
 @dataclass
@@ -67,7 +71,7 @@ class ClusterOptions:
 def degraded(count: int, seed: int = 0) -> Iterator[Pixels]:
     """A drawn face of 80 px that drifts, with noise."""
     rng = np.random.default_rng(seed)
-    for frame in islice(moving(count + seed, (320, 240), 80), seed, None):
+    for frame in islice(moving(count + seed, SIZE, FACE), seed, None):
         yield np.clip(frame + rng.normal(0, 4, frame.shape), 0, 255).astype(np.uint8)
 
 
@@ -119,11 +123,16 @@ def long_video(folder: Path, options: ClusterOptions, config: RestorerConfig) ->
         many = finish()
     errors: dict[bool, list[float]] = {True: [], False: []}
     largest = {True: 0, False: 0}
-    for a, b in zip(VideoReader(one.outputs["restored"]), VideoReader(many.outputs["restored"]), strict=True):
+    lpips, perceived = load_lpips(), list[list[float]]()
+    pairs = zip(VideoReader(one.outputs["restored"]), VideoReader(many.outputs["restored"]), strict=True)
+    for (a, b), truth in zip(pairs, moving(count, SIZE, FACE), strict=True):
         near = any(abs(float(a.time) - cut) < NEAR for cut in cuts)
         difference = np.abs(a.pixels.astype(np.int16) - b.pixels)
         errors[near].append(float(np.square(difference, dtype=np.float64).mean()))
         largest[near] = max(largest[near], int(difference.max()))
+        if near:
+            wanted = to_tensor(to_float(truth))
+            perceived.append([float(lpips(to_tensor(to_float(x.pixels)), wanted)) for x in (a, b)])
     lines = [
         "",
         "| frames | count | equal in every pixel | PSNR to one run, dB | largest difference |",
@@ -136,6 +145,9 @@ def long_video(folder: Path, options: ClusterOptions, config: RestorerConfig) ->
             ratio = "equal" if mean == 0 else f"{10 * np.log10(255**2 / mean):.1f}"
             equal = sum(value == 0 for value in values)
             lines.append(f"| {name} | {len(values)} | {equal} | {ratio} | {largest[near]} |")
+    if perceived:
+        alone, joined = np.mean(perceived, 0)
+        lines += ["", f"- LPIPS within {NEAR} s of a joint: {alone:.4f} in one run, {joined / alone - 1:+.1%} in parts"]
     lines += ["", f"- one run: {one.summary}", f"- {len(cuts) + 1} parts: {many.summary}"]
     return lines
 

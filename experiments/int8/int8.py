@@ -1,13 +1,15 @@
 """What int8 costs: `python experiments/int8/int8.py fp32=DIR int8=DIR`.
 
 Both folders are written by `likeness export format=onnx dst=DIR precision=fp32|int8`. On held-out faces the experts run
-as fp32 and as int8. Processors without VNNI may overflow in int8, so the quantised graph is computed in fp32 on the
-rounded values, which is what VNNI and AMX compute.
+in fp32 and bf16 by torch, and in fp32 and int8 by ONNX Runtime. Processors without VNNI or AMX may overflow in int8:
+there the quantised graph is computed in fp32 on the rounded values, which gives the same picture, and not timed.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ import torch
 from omegaconf import MISSING
 from rich.progress import track
 
+from likeness.compat import cpu_has_bf16
 from likeness.data.faces import read_face
 from likeness.evaluation.benchmarks.base import Sample
 from likeness.evaluation.benchmarks.faces import every_nth, face_folder, real_faces
@@ -35,15 +38,19 @@ from likeness.metrics.specks import specks
 from likeness.metrics.streaks import streaks
 from likeness.ops.color import to_float
 from likeness.ops.resize import resize
-from likeness.stages.restore.expert_t import KnobsConfig
+from likeness.stages.restore.base import Expert
+from likeness.stages.restore.expert_f import load_expert_f
+from likeness.stages.restore.expert_t import KnobsConfig, load_expert_t
 from likeness.stages.restore.onnx import OnnxExpert, Run, load_onnx
 from likeness.tasks import arguments
 from likeness.types import FloatArray
 from likeness.weights.files import file_hash
+from likeness.weights.int8 import cpu_has_int8
 from likeness.weights.manifest import released
 
 FIGURES = {"PSNR": ".2f", "LPIPS": ".4f", "judge": ".4f", "specks": ".2f", "streaks": ".4f"}
 MADE_OF = {"expert_f": ("expert_f",), "expert_t": ("expert_t", "prior", "expert_f")}
+KNOBS = KnobsConfig(pool=False, code_smoothing=0.0)
 Values = npt.NDArray[np.float64]  # (faces, figures)
 
 
@@ -80,13 +87,27 @@ def exact(path: Path) -> Run:
     return lambda inputs: [np.asarray(o) for o in session.run(None, dict(inputs))]
 
 
-def load_expert(name: str, folder: str, quantised: bool) -> OnnxExpert:
-    """An expert of a folder, quantised ones by `exact`."""
+def load_expert(name: str, precision: str, options: Int8Options) -> Expert:
+    """An expert by the runtime that `precision` names; without VNNI or AMX int8 is computed by `exact`."""
+    if precision in ("fp32", "bf16"):
+        bf16 = precision == "bf16"
+        return load_expert_f(bf16=bf16) if name == "expert_f" else load_expert_t(knobs=KNOBS, bf16=bf16)
     weights = {n: file_hash(released(n)) for n in MADE_OF[name]}
-    expert = load_onnx(name, folder, weights, KnobsConfig(pool=False, code_smoothing=0.0))
-    if quantised:
+    folder = options.int8 if precision == "int8" else options.fp32
+    expert: OnnxExpert = load_onnx(name, folder, weights, KNOBS)
+    if precision == "int8" and not cpu_has_int8():
         expert.run = exact(Path(folder) / f"{name}.onnx")
     return expert
+
+
+def restore(expert: Expert, crops: Sequence[FloatArray], label: str) -> tuple[list[FloatArray], float]:
+    """The restored faces, one at a time, and the median of their milliseconds."""
+    restored, times = [], []
+    for crop in track(crops, label, disable=not sys.stderr.isatty()):
+        start = time.perf_counter()
+        restored.append(expert.restore([crop])[0].image)
+        times.append(1000 * (time.perf_counter() - start))
+    return restored, statistics.median(times)
 
 
 @torch.no_grad()
@@ -103,16 +124,17 @@ def figures_of(restored: Sequence[FloatArray], truths: Sequence[FloatArray]) -> 
     return np.array(rows, np.float64)
 
 
-def table(values: dict[tuple[str, str], Values]) -> list[str]:
-    """Rows by expert and precision; int8's also as its difference from fp32."""
-    lines = [f"| expert | precision | {' | '.join(FIGURES)} |", f"|---|---|{'---|' * len(FIGURES)}"]
+def table(values: dict[tuple[str, str], Values], times: dict[tuple[str, str], float]) -> list[str]:
+    """Rows by expert and precision, with milliseconds a face where they were read; also as differences from fp32."""
+    lines = [f"| expert | precision | ms | {' | '.join(FIGURES)} |", f"|---|---|---|{'---|' * len(FIGURES)}"]
     for (name, precision), rows in values.items():
         cells = [interval_text(mean(column), form) for column, form in zip(rows.T, FIGURES.values(), strict=True)]
-        lines.append(f"| {name} | {precision} | {' | '.join(cells)} |")
-        if precision == "int8":
+        spent = f"{times[name, precision]:.1f}" if (name, precision) in times else ""
+        lines.append(f"| {name} | {precision} | {spent} | {' | '.join(cells)} |")
+        if precision != "fp32":
             pairs = zip(rows.T, values[name, "fp32"].T, FIGURES.values(), strict=True)
             cells = [interval_text(difference(a, b), f"+{form}") for a, b, form in pairs]
-            lines.append(f"| {name} | int8 - fp32 | {' | '.join(cells)} |")
+            lines.append(f"| {name} | {precision} - fp32 | | {' | '.join(cells)} |")
     return lines
 
 
@@ -126,15 +148,17 @@ def run(options: Int8Options) -> None:
         sample = Sample(record.file, "real", resize(pixels, 256, 256), pixels)
         crops.append(degraded_face(sample, options.recipes[number % len(options.recipes)], options.seed)[0])
         truths.append(to_float(pixels))
-    values = {}
+    values, times = {}, {}
     for name in options.experts:
-        for precision, folder in (("fp32", options.fp32), ("int8", options.int8)):
-            expert = load_expert(name, folder, precision == "int8")
-            faces = track(crops, f"{name}, {precision}", disable=not sys.stderr.isatty())
-            values[name, precision] = figures_of([expert.restore([crop])[0].image for crop in faces], truths)
-    lines = table(values)
+        for precision in ("fp32", *["bf16"] * cpu_has_bf16(), "fp32, ONNX Runtime", "int8"):
+            expert = load_expert(name, precision, options)
+            restored, spent = restore(expert, crops, f"{name}, {precision}")
+            values[name, precision] = figures_of(restored, truths)
+            if precision != "int8" or cpu_has_int8():
+                times[name, precision] = spent
+    lines = table(values, times)
     head = f"{len(truths)} held-out faces, each degraded by one of {', '.join(options.recipes)}; at 512, judge at 256."
-    write_markdown(Path(options.dst), "int8 against fp32", [head, "", *lines], {"machine": machine("cpu")})
+    write_markdown(Path(options.dst), "fp32, bf16 and int8", [head, "", *lines], {"machine": machine("cpu")})
     print("\n".join(lines))
 
 

@@ -13,7 +13,9 @@ from likeness.data.sources import CartoonSource
 from likeness.nets.obstructions import CLASSES
 from likeness.tasks.export import ExportOptions, export
 from likeness.training.obstructions import segmentation_losses
-from likeness.training.run import train
+from likeness.training.run import build, train
+from likeness.weights.files import load_weights
+from likeness.weights.manifest import released
 from likeness.weights.networks import load_network
 
 from .conftest import compose_train
@@ -45,6 +47,13 @@ def test_pixels_without_truth_have_no_gradient() -> None:
     assert scores.grad is not None
     assert float(scores.grad[..., 4:].abs().max()) == 0
     assert float(scores.grad[..., :4].abs().min()) > 0
+
+
+def test_training_starts_from_given_weights() -> None:
+    file = released("obstructions")
+    module = build(compose_train("experiment=obstructions", f"init={file}", "paths.data=unused").model)
+    for name, weight in load_weights(file, "obstructions").tensors.items():
+        assert torch.equal(module.net.state_dict()[name], weight), name
 
 
 def test_a_training_ends_in_a_weight_file_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

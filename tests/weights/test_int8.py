@@ -139,7 +139,7 @@ def test_auto_takes_int8_where_the_cpu_has_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(models, "cpu_has_int8", lambda: has)
+    monkeypatch.setattr(models, "int8_runs", lambda: has)
     config = from_overrides(
         ["runtime=auto", "device=cpu", "expert.name=expert_f", f"weights.expert_f={weights}", *words]
     )
@@ -154,7 +154,7 @@ def test_auto_takes_int8_where_the_cpu_has_it(
 
 def test_auto_without_ranges_runs_in_torch(ranges: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ranges.write_text("{}")
-    monkeypatch.setattr(models, "cpu_has_int8", lambda: True)
+    monkeypatch.setattr(models, "int8_runs", lambda: True)
     words = ["runtime=auto", "device=cpu", "expert.name=expert_f", f"weights.expert_f={weights}"]
     assert not isinstance(load_models(from_overrides(words)).experts["expert_f"], OnnxExpert)
 

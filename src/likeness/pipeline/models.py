@@ -24,7 +24,7 @@ from likeness.stages.restore.expert_t import KnobsConfig
 from likeness.stages.restore.registry import EXPERTS, ExpertOptions
 from likeness.stages.route import RouteBounds
 from likeness.weights.files import file_hash
-from likeness.weights.int8 import cpu_has_int8
+from likeness.weights.int8 import int8_runs
 from likeness.weights.manifest import released
 from likeness.weights.networks import load_network
 
@@ -139,7 +139,7 @@ def _experts(config: RestorerConfig, device: torch.device) -> tuple[tuple[str, .
             f"expert_t: got {config.expert_t}, but with expert.name={config.expert.name} Expert-T does not run; "
             "give expert=expert_t, or leave its options out"
         )
-    int8 = config.takes_int8 and device.type == "cpu" and cpu_has_int8()
+    int8 = config.takes_int8 and device.type == "cpu" and int8_runs()
     bf16 = config.runtime != "onnx" and computes_in_bf16(config.precision, device)
     if config.runtime == "onnx" and config.precision == "bf16":
         raise ConfigError("precision: got bf16 with runtime=onnx, which lacks it; give precision=fp32")

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from likeness.nets.obstructions import CLASSES, ObstructionNet
 from likeness.ops.tensors import to_float_tensor
 from likeness.training.base import OptimizerFactory
+from likeness.weights.files import load_into, load_weights
 
 
 class ObstructionModule(L.LightningModule):
@@ -21,15 +22,22 @@ class ObstructionModule(L.LightningModule):
     Args:
         net: the network.
         optimizer: builds the optimiser from parameters.
+        init: weight file to start from; None = newly initialised weights.
         weights: of the cross-entropy, one for each of `CLASSES`.
     """
 
     weights: Tensor
 
     def __init__(
-        self, net: ObstructionNet, optimizer: OptimizerFactory, weights: tuple[float, ...] = (1, 1, 1, 2, 1.5, 2, 2)
+        self,
+        net: ObstructionNet,
+        optimizer: OptimizerFactory,
+        init: str | None = None,
+        weights: tuple[float, ...] = (1, 1, 1, 2, 1.5, 2, 2),
     ) -> None:
         super().__init__()
+        if init:
+            load_into(net, load_weights(init, "obstructions"), init)
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer_factory = optimizer
         self.network, self.net_config, self.images_seen = "obstructions", net.config, 0

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -50,6 +51,11 @@ class ConvRange:
 def cpu_has_int8() -> bool:
     """Whether this CPU multiplies int8 itself (VNNI or AMX); on others int8 is no faster, or less exact."""
     return bool(torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def int8_runs() -> bool:
+    """Whether experts run in int8 here: the CPU has it, and the extra `onnx` is installed."""
+    return cpu_has_int8() and all(map(find_spec, ("onnx", "onnxruntime", "onnxscript", "platformdirs")))
 
 
 def released_ranges(name: str, weights: Mapping[str, str]) -> list[ConvRange] | None:
