@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from likeness.data.degradations.stills import degrade
 from likeness.data.faces import read_face
@@ -42,6 +43,8 @@ class FillingOptions:
         faces: real ones of `val`, at even steps.
         recipe: of the degradation before the scratches.
         seed: of the scratches.
+        images: folder for the pictures of a blind sheet: input, truth, and what Expert-T filled with the mask;
+            empty = none.
     """
 
     root: str = ""
@@ -49,6 +52,7 @@ class FillingOptions:
     faces: int = 24
     recipe: str = "slight"
     seed: int = 1
+    images: str = ""
 
 
 def scratched(face: Pixels, rng: np.random.Generator) -> tuple[Pixels, Mask]:
@@ -80,6 +84,11 @@ def run(options: FillingOptions) -> Path:
         for name, filled in fills.items():
             mixed = np.where(unknown[..., None], filled, truth)
             scores.setdefault(name, []).append(_lpips(lpips, mixed, truth))
+        if options.images:  # `mixed` is that of the last method
+            for kind, picture in (("input", broken), ("truth", truth), ("filled", mixed)):
+                folder = Path(options.images) / kind
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(resize(picture, 512, 512)).save(folder / f"{len(shares):03d}.png")
     lines = [
         f"{len(shares)} faces of `val`, recipe `{options.recipe}`, {np.mean(shares):.1%} of their pixels scratched.",
         "",

@@ -68,7 +68,7 @@ def test_known_values():
 
 def test_presets_set_what_their_files_say_and_words_come_on_top():
     speed, default = from_overrides(["preset=speed"]), RestorerConfig()
-    assert (speed.precision, speed.video.propagate.every, speed.video.effort) == ("fast", 3, "fast")
+    assert (speed.precision, speed.video.propagate.every, speed.video.effort) == ("fast", 5, "fast")
     assert (speed.runtime, speed.video.reduce, default.video.reduce) == ("auto", 1.0, 0.0)
     assert (speed.guard.every_frame, default.guard.every_frame) == (False, True)
     assert speed.route == default.route
