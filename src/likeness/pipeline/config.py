@@ -98,8 +98,8 @@ class RestorerConfig:
         label: say in the result that a network made part of it: XMP in pictures, the comment in clips.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps.
         precision: auto (bf16 on CUDA, else fp32), fp32, bf16 or fast (bf16 wherever the processor has it).
-        runtime: torch, onnx (ONNX Runtime on the CPU, needs weights.onnx) or auto (our experts in int8 on CPUs with VNNI
-            or AMX where the extra onnx is installed, else torch).
+        runtime: torch, onnx (ONNX Runtime on the CPU, needs weights.onnx) or auto (our experts in int8 where the CPU
+            has VNNI or AMX and the extra onnx is installed, else torch).
         preset: name of the preset that the options start from; read by `from_overrides`, `from_json` and Hydra.
     """
 

@@ -1,9 +1,9 @@
 """Measures the cost of a face and of a clip: `python -m likeness.tasks.bench` writes experiments/bench.
 
-Milliseconds of the networks (batch 1 and 4; fp32, and bf16 where the CPU has it); frames per second of clips with
-moving faces in every preset, milliseconds by stage, and peak memory; with `others=true` also the networks of GFPGAN,
-RestoreFormer and CodeFormer with random weights, on which their cost does not depend. Median and range, with the name
-of the machine. Run nothing else beside it.
+Milliseconds of the networks (batch 1 and 4; fp32, and bf16 and int8 where the CPU has them); frames per second of clips
+with moving faces in every preset, milliseconds by stage, and peak memory; with `others=true` also the networks of
+GFPGAN, RestoreFormer and CodeFormer with random weights, on which their cost does not depend. Median and range, with
+the name of the machine. Run nothing else beside it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from likeness.compat import cpu_has_bf16
 from likeness.evaluation.report import provenance
 from likeness.nets.face_embedder import load_embedder, weights_file
 from likeness.pipeline.config import from_overrides
+from likeness.pipeline.models import load_models
 from likeness.pipeline.restorer import Restorer
 from likeness.stages.detect.mtcnn import MtcnnDetector
 from likeness.stages.restore.base import Expert
@@ -35,6 +36,7 @@ from likeness.stages.restore.expert_t import load_expert_t
 from likeness.tasks import arguments
 from likeness.tasks.clips import four_moving, moving, write_clip
 from likeness.types import Pixels
+from likeness.weights.int8 import int8_runs
 
 PRESETS = ("speed", "balanced", "quality")
 EXPERT_T = "Expert-T, with Expert-F and the prior under it"
@@ -120,6 +122,10 @@ def networks(runs: int) -> Iterator[Row]:
             for batch in (1, 4):
                 times = timed(lambda e=expert, n=batch: e.restore([crop] * n), runs)  # type: ignore[misc]
                 yield Row(name, precision, batch, [t / batch for t in times])
+    if int8_runs():
+        models = load_models(from_overrides(["runtime=auto", "device=cpu"]))
+        for name, expert in (("Expert-F", models.experts["expert_f"]), (EXPERT_T, models.experts["expert_t"])):
+            yield Row(name, "int8", 1, timed(lambda e=expert: e.restore([crop]), runs))  # type: ignore[misc]
     embedder, view = load_embedder(), torch.rand(1, 3, 256, 256)
     with torch.inference_mode():
         yield Row("embedder, one view", "fp32", 1, timed(lambda: embedder.embed_aligned(view), runs))
@@ -146,15 +152,16 @@ def published(runs: int) -> Iterator[Row | str]:
 
 
 def ratios(rows: Sequence[Row]) -> list[str]:
-    """Cost of the experts relative to the other networks, for one face at the same precision."""
+    """Cost of the experts relative to the other networks, for one face at the same precision; int8 to their fp32."""
     single = [r for r in rows if r.batch == 1]
     ours = [r for r in single if r.what in ("Expert-F", EXPERT_T)]
     others = [r for r in single if r.what.partition("'")[0] in OTHERS]
     return [
-        f"- {mine.what} costs 1/{other.median / mine.median:.0f} of {other.what.partition(',')[0]} in {mine.precision}"
+        f"- {mine.what}{' in int8' if mine.precision == 'int8' else ''} costs 1/{other.median / mine.median:.0f} of "
+        f"{other.what.partition(',')[0]} in {other.precision}"
         for mine in ours
         for other in others
-        if mine.precision == other.precision
+        if other.precision == ("fp32" if mine.precision == "int8" else mine.precision)
     ]
 
 
