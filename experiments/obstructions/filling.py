@@ -1,14 +1,17 @@
-"""What fills scratches inside faces best: `python experiments/obstructions/filling.py faces=24`.
+"""What fills scratches inside faces best: `python experiments/obstructions/filling.py faces=24 photos=10`.
 
 Held-out faces are degraded slightly and scratched, the scratched pixels are known. Each method fills them; every other
-pixel is the truth's, so that LPIPS of the picture is that of the filled pixels alone.
+pixel is the truth's, so that LPIPS of the picture is that of the filled pixels alone. Frames of good clips serve as
+whole photos: they go through the pipeline, with the scratched pixels as the mask of `repair`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +24,26 @@ from likeness.data.obstructions.damage import damage
 from likeness.data.obstructions.layers import paint
 from likeness.data.photos import draw_rng
 from likeness.evaluation.benchmarks.faces import face_folder, real_faces
+from likeness.evaluation.benchmarks.pictures import Picture, astronaut_picture, clip_pictures
+from likeness.evaluation.benchmarks.video import open_clips
 from likeness.evaluation.report.provenance import write_markdown
 from likeness.evaluation.report.statistics import mean, percent
 from likeness.evaluation.report.tables import interval_text
 from likeness.metrics.lpips import load_lpips
 from likeness.ops.color import to_float, to_integer
+from likeness.ops.geometry import warp
 from likeness.ops.resize import resize
+from likeness.paths import data_folder
+from likeness.pipeline.config import from_overrides
+from likeness.pipeline.restorer import Restorer
+from likeness.stages.detect.mtcnn import MtcnnDetector
 from likeness.stages.repair.inpainters import INPAINTERS, join
+from likeness.stages.restore.base import Expert
 from likeness.stages.restore.expert_t import load_expert_t
 from likeness.tasks import arguments
 from likeness.types import Conditions, FloatArray, Mask, Pixels
+
+CROP = 256
 
 
 @dataclass
@@ -41,15 +54,19 @@ class FillingOptions:
         root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
         dst: folder of the table.
         faces: real ones of `val`, at even steps.
+        clips: folder of good clips with an index; by default LIKENESS_DATA/clips_good.
+        photos: frames of them and scikit-image's astronaut, whose largest face is read.
         recipe: of the degradation before the scratches.
         seed: of the scratches.
-        images: folder for the pictures of a blind sheet: input, truth, and what Expert-T filled with the mask;
-            empty = none.
+        images: folder for the pictures of a blind sheet: input, truth, and what Expert-T filled with the mask; photos
+            in a folder of their own. Empty = none.
     """
 
     root: str = ""
     dst: str = "experiments/obstructions"
     faces: int = 24
+    clips: str = ""
+    photos: int = 10
     recipe: str = "slight"
     seed: int = 1
     images: str = ""
@@ -64,9 +81,47 @@ def scratched(face: Pixels, rng: np.random.Generator) -> tuple[Pixels, Mask]:
     return to_integer(picture), unknown
 
 
-def run(options: FillingOptions) -> Path:
-    """Measures and writes the table."""
-    root, lpips, expert = face_folder(options.root), load_lpips(), load_expert_t()
+def scratched_photo(photo: Picture, seed: int) -> tuple[Pixels, Mask]:
+    """A scratched copy of a photo, and the scratched pixels."""
+    height, width = photo.truth.shape[:2]
+    side = max(height, width)
+    square = np.pad(photo.truth, ((0, side - height), (0, side - width), (0, 0)), mode="edge")
+    broken, unknown = scratched(square, draw_rng(seed, "photo", photo.name))
+    return np.ascontiguousarray(broken[:height, :width]), unknown[:height, :width]
+
+
+def face_of(photo: Picture, pixels: Pixels) -> Pixels:
+    """The crop of a photo's largest face, (256, 256, 3)."""
+    return to_integer(warp(to_float(pixels), photo.matrix, (CROP, CROP)))
+
+
+def repaired(broken: Pixels, unknown: Mask, folder: Path) -> Pixels:
+    """What the pipeline makes of a scratched photo with its mask, at the same size."""
+    mask = folder / "mask.png"
+    Image.fromarray(unknown.astype(np.uint8) * 255).save(mask)
+    options = [f"repair.name={mask}", "upscale=1", "background.name=lanczos"]
+    return Restorer(from_overrides(options)).image(broken).pixels
+
+
+def table(scores: Mapping[str, Sequence[float]]) -> list[str]:
+    """LPIPS by method, and its change against the biharmonic fill."""
+    lines, reference = ["| filled by | LPIPS | against biharmonic |", "|---|---|---|"], np.array(scores["biharmonic"])
+    for name, values in scores.items():
+        change = interval_text(percent(np.array(values), reference), "+.0f", " %")
+        lines.append(f"| {name} | {interval_text(mean(np.array(values)), '.4f')} | {change} |")
+    return lines
+
+
+def save(folder: Path, name: str, pictures: Mapping[str, Pixels]) -> None:
+    """Writes pictures into a folder for each kind."""
+    for kind, picture in pictures.items():
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / kind / f"{name}.png")
+
+
+def fill_faces(options: FillingOptions, expert: Expert, lpips: torch.nn.Module) -> list[str]:
+    """The table of faces."""
+    root = face_folder(options.root)
     scores: dict[str, list[float]] = {}
     shares = []
     for record in real_faces(root, options.faces):
@@ -83,30 +138,58 @@ def run(options: FillingOptions) -> Path:
             fills[name] = to_integer(resize(restored, 256, 256))
         for name, filled in fills.items():
             mixed = np.where(unknown[..., None], filled, truth)
-            scores.setdefault(name, []).append(_lpips(lpips, mixed, truth))
+            scores.setdefault(name, []).append(lpips_of(lpips, mixed, truth))
         if options.images:  # `mixed` is that of the last method
-            for kind, picture in (("input", broken), ("truth", truth), ("filled", mixed)):
-                folder = Path(options.images) / kind
-                folder.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(resize(picture, 512, 512)).save(folder / f"{len(shares):03d}.png")
-    lines = [
-        f"{len(shares)} faces of `val`, recipe `{options.recipe}`, {np.mean(shares):.1%} of their pixels scratched.",
-        "",
-        "| filled by | LPIPS | against biharmonic |",
-        "|---|---|---|",
-    ]
-    reference = np.array(scores["biharmonic"])
-    for name, values in scores.items():
-        change = interval_text(percent(np.array(values), reference), "+.0f", " %")
-        lines.append(f"| {name} | {interval_text(mean(np.array(values)), '.4f')} | {change} |")
-    facts = {"faces": len(shares), "weights": {"expert_t": expert.sha256}}
+            pictures = {"input": broken, "truth": truth, "filled": mixed}
+            save(Path(options.images), f"{len(shares):03d}", {k: resize(x, 512, 512) for k, x in pictures.items()})
+    head = f"{len(shares)} faces of `val`, recipe `{options.recipe}`, {np.mean(shares):.1%} of their pixels scratched."
+    return [head, "", *table(scores)]
+
+
+def fill_photos(options: FillingOptions, lpips: torch.nn.Module) -> list[str]:
+    """The table of whole photos."""
+    given = data_folder()
+    clips = Path(options.clips) if options.clips else given and given / "clips_good"
+    scores: dict[str, list[float]] = {"biharmonic": [], "repair": []}
+    shares = []
+    with tempfile.TemporaryDirectory() as folder:
+        detector = MtcnnDetector()
+        photos = chain(clip_pictures(open_clips(clips, {}), detector, 1), astronaut_picture(detector))
+        for photo in islice(photos, options.photos):
+            broken, unknown = scratched_photo(photo, options.seed)
+            shares.append(unknown.mean())
+            fills = {
+                "biharmonic": join(broken, INPAINTERS["biharmonic"].load(None)(broken, unknown), unknown),
+                "repair": repaired(broken, unknown, Path(folder)),
+            }
+            true_face = face_of(photo, photo.truth)
+            for name, filled in fills.items():
+                mixed = np.where(unknown[..., None], filled, photo.truth)
+                scores[name].append(lpips_of(lpips, face_of(photo, mixed), true_face))
+            if options.images:
+                pictures = {"input": broken, "truth": photo.truth, "filled": fills["repair"]}
+                save(Path(options.images) / "photos", f"{len(shares):03d}", pictures)
+    head = (
+        f"{len(shares)} photos (frames of good clips, the astronaut), {np.mean(shares):.1%} of their pixels scratched, "
+        "in the crop of the largest face; `repair` is the pipeline with its mask."
+    )
+    return [head, "", *table(scores)]
+
+
+def run(options: FillingOptions) -> Path:
+    """Measures and writes both tables."""
+    lpips, expert = load_lpips(), load_expert_t()
+    lines = [*fill_faces(options, expert, lpips), "", *fill_photos(options, lpips)]
+    facts = {"weights": {"expert_t": expert.sha256}}
     target = Path(options.dst) / "filling.md"
-    write_markdown(target, "Filling scratches inside faces", lines, facts)
+    write_markdown(target, "Filling scratches", lines, facts)
     print("\n".join(lines))
     return target
 
 
-def _lpips(net: torch.nn.Module, picture: Pixels, truth: Pixels) -> float:
+def lpips_of(net: torch.nn.Module, picture: Pixels, truth: Pixels) -> float:
+    """LPIPS of one picture against its truth."""
+
     def tensor(image: Pixels) -> torch.Tensor:
         values: FloatArray = to_float(image)
         return torch.from_numpy(values).permute(2, 0, 1)[None]
