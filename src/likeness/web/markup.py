@@ -14,6 +14,10 @@ FIGURES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "lpips": "LPIPS", "identity_cosi
 FOOTER = """<footer class="lk-footer">A restored face is an estimate, no proof of who somebody is. Files and results are
 deleted {kept} after the restoration. Licence of the weights: non-commercial research only. Code: MIT.
 <a href="/docs" target="_blank" rel="noopener">API</a></footer>"""
+TOGGLE_THEME = "() => { localStorage.theme = document.body.classList.toggle('dark') ? 'dark' : 'light' }"
+RECALL_THEME = """() => {
+  if (localStorage.theme) document.body.classList.toggle('dark', localStorage.theme === 'dark')
+}"""
 CAMERA = """<div id="lk-camera"><button type="button" id="lk-camera-toggle" class="lg primary" data-address="{address}">
 Start camera</button>
 <p role="status" id="lk-camera-status">Pictures of the camera are restored on this page's server and not kept.</p>

@@ -221,7 +221,8 @@ def build_page(jobs: Jobs, token: str) -> gr.Blocks:
         with gr.Tab("Camera"):
             gr.HTML(page.camera())
         gr.HTML(markup.FOOTER.format(kept=markup.duration(page.jobs.ttl)))
-        theme.click(None, js="() => { document.body.classList.toggle('dark') }")
+        theme.click(None, js=markup.TOGGLE_THEME)
+        blocks.load(None, js=markup.RECALL_THEME)
     return blocks
 
 

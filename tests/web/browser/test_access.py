@@ -63,6 +63,14 @@ def full(visit, people, tmp_path):
     return open_page
 
 
+def test_the_chosen_theme_is_kept(visit):
+    page = visit(color_scheme="light")
+    page.click("text=Dark / light")
+    page.wait_for_function("document.body.classList.contains('dark')")
+    page.reload()
+    page.wait_for_function("document.body.classList.contains('dark')")
+
+
 def test_keyboard_names_and_contrast(full):
     page = full(color_scheme="light")
     ratios = {"light": page.evaluate(CONTRAST)}
