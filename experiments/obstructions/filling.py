@@ -119,9 +119,8 @@ def save(folder: Path, name: str, pictures: Mapping[str, Pixels]) -> None:
         Image.fromarray(picture).save(folder / kind / f"{name}.png")
 
 
-def fill_faces(options: FillingOptions, expert: Expert, lpips: torch.nn.Module) -> list[str]:
+def fill_faces(root: Path, options: FillingOptions, expert: Expert, lpips: torch.nn.Module) -> list[str]:
     """The table of faces."""
-    root = face_folder(options.root)
     scores: dict[str, list[float]] = {}
     shares = []
     for record in real_faces(root, options.faces):
@@ -178,8 +177,8 @@ def fill_photos(options: FillingOptions, lpips: torch.nn.Module) -> list[str]:
 
 def run(options: FillingOptions) -> Path:
     """Measures and writes both tables."""
-    lpips, expert = load_lpips(), load_expert_t()
-    lines = [*fill_faces(options, expert, lpips), "", *fill_photos(options, lpips)]
+    root, lpips, expert = face_folder(options.root), load_lpips(), load_expert_t()
+    lines = [*fill_faces(root, options, expert, lpips), "", *fill_photos(options, lpips)]
     facts = {"weights": {"expert_t": expert.sha256}}
     target = Path(options.dst) / "filling.md"
     write_markdown(target, "Filling scratches", lines, facts)
