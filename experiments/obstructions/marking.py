@@ -42,7 +42,7 @@ class MarkingOptions:
     Attributes:
         root: folder of aligned faces with a manifest; by default LIKENESS_DATA/faces.
         weights: of the network; empty = released.
-        attributes: CSV that says over whose faces something lies already.
+        attributes: CSV that says over whose faces something lies already, of `val` by eye.
         dst: folder of the table.
         faces: real ones of `val` without glasses or objects, at even steps.
         samples: drawn ones.
@@ -51,7 +51,7 @@ class MarkingOptions:
 
     root: str = ""
     weights: str = ""
-    attributes: str = "experiments/labels/attributes.csv"
+    attributes: str = "experiments/labels/by_eye.csv"
     dst: str = "experiments/obstructions"
     faces: int = 120
     samples: int = 240

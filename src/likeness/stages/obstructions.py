@@ -21,7 +21,7 @@ from likeness.types import FloatArray, Mask, Obstructions
 
 PROTECTED = ("mask", "object", "text")
 NAMED_FROM = 0.02  # fraction of the face from which an obstruction is named
-_SURE = 0.7  # probability from which a pixel is marked; chosen on `calib`, where 0.9 % of clean skin is then marked
+_SURE = 0.5  # probability from which a pixel is marked; chosen on `calib`, where 0.5 % of clean skin is then marked
 _LIKELY = 0.5  # the same for what the user wants to be removed
 _SMALLEST = 60  # pixels of 128 x 128; smaller patches are not protected
 _SOFT = 3.0  # width of the soft edge, in pixels of 128
