@@ -58,8 +58,8 @@ class FillingOptions:
         photos: frames of them and scikit-image's astronaut, whose largest face is read.
         recipe: of the degradation before the scratches.
         seed: of the scratches.
-        images: folder for the pictures of a blind sheet: input, truth, and what Expert-T filled with the mask; photos
-            in a folder of their own. Empty = none.
+        images: folder for the pictures of a blind sheet: scratched faces, and what the pipeline makes of them with the
+            mask (filled) and of the same faces without scratches (whole); photos in their own folder. Empty = none.
     """
 
     root: str = ""
@@ -95,12 +95,13 @@ def face_of(photo: Picture, pixels: Pixels) -> Pixels:
     return to_integer(warp(to_float(pixels), photo.matrix, (CROP, CROP)))
 
 
-def repaired(broken: Pixels, unknown: Mask, folder: Path) -> Pixels:
-    """What the pipeline makes of a scratched photo with its mask, at the same size."""
-    mask = folder / "mask.png"
-    Image.fromarray(unknown.astype(np.uint8) * 255).save(mask)
-    options = [f"repair.name={mask}", "upscale=1", "background.name=lanczos"]
-    return Restorer(from_overrides(options)).image(broken).pixels
+def repaired(broken: Pixels, unknown: Mask, upscale: int = 1) -> Pixels:
+    """What the pipeline makes of a scratched photo with its mask."""
+    with tempfile.TemporaryDirectory() as folder:
+        mask = Path(folder) / "mask.png"
+        Image.fromarray(unknown.astype(np.uint8) * 255).save(mask)
+        options = [f"repair.name={mask}", f"upscale={upscale}", "background.name=lanczos"]
+        return Restorer(from_overrides(options)).image(broken).pixels
 
 
 def table(scores: Mapping[str, Sequence[float]]) -> list[str]:
@@ -138,9 +139,14 @@ def fill_faces(root: Path, options: FillingOptions, expert: Expert, lpips: torch
         for name, filled in fills.items():
             mixed = np.where(unknown[..., None], filled, truth)
             scores.setdefault(name, []).append(lpips_of(lpips, mixed, truth))
-        if options.images:  # `mixed` is that of the last method
-            pictures = {"input": broken, "truth": truth, "filled": mixed}
-            save(Path(options.images), f"{len(shares):03d}", {k: resize(x, 512, 512) for k, x in pictures.items()})
+        if options.images:
+            whole = degrade(truth, options.recipe, draw_rng(options.seed, options.recipe, record.file))[0]
+            pictures = {
+                "input": resize(broken, 512, 512),
+                "whole": repaired(whole, np.zeros_like(unknown), 2),
+                "filled": repaired(broken, unknown, 2),
+            }
+            save(Path(options.images), f"{len(shares):03d}", pictures)
     head = f"{len(shares)} faces of `val`, recipe `{options.recipe}`, {np.mean(shares):.1%} of their pixels scratched."
     return [head, "", *table(scores)]
 
@@ -151,23 +157,22 @@ def fill_photos(options: FillingOptions, lpips: torch.nn.Module) -> list[str]:
     clips = Path(options.clips) if options.clips else given and given / "clips_good"
     scores: dict[str, list[float]] = {"biharmonic": [], "repair": []}
     shares = []
-    with tempfile.TemporaryDirectory() as folder:
-        detector = MtcnnDetector()
-        photos = chain(clip_pictures(open_clips(clips, {}), detector, 1), astronaut_picture(detector))
-        for photo in islice(photos, options.photos):
-            broken, unknown = scratched_photo(photo, options.seed)
-            shares.append(unknown.mean())
-            fills = {
-                "biharmonic": join(broken, INPAINTERS["biharmonic"].load(None)(broken, unknown), unknown),
-                "repair": repaired(broken, unknown, Path(folder)),
-            }
-            true_face = face_of(photo, photo.truth)
-            for name, filled in fills.items():
-                mixed = np.where(unknown[..., None], filled, photo.truth)
-                scores[name].append(lpips_of(lpips, face_of(photo, mixed), true_face))
-            if options.images:
-                pictures = {"input": broken, "truth": photo.truth, "filled": fills["repair"]}
-                save(Path(options.images) / "photos", f"{len(shares):03d}", pictures)
+    detector = MtcnnDetector()
+    photos = chain(clip_pictures(open_clips(clips, {}), detector, 1), astronaut_picture(detector))
+    for photo in islice(photos, options.photos):
+        broken, unknown = scratched_photo(photo, options.seed)
+        shares.append(unknown.mean())
+        fills = {
+            "biharmonic": join(broken, INPAINTERS["biharmonic"].load(None)(broken, unknown), unknown),
+            "repair": repaired(broken, unknown),
+        }
+        true_face = face_of(photo, photo.truth)
+        for name, filled in fills.items():
+            mixed = np.where(unknown[..., None], filled, photo.truth)
+            scores[name].append(lpips_of(lpips, face_of(photo, mixed), true_face))
+        if options.images:
+            pictures = {"input": broken, "truth": photo.truth, "filled": fills["repair"]}
+            save(Path(options.images) / "photos", f"{len(shares):03d}", pictures)
     head = (
         f"{len(shares)} photos (frames of good clips, the astronaut), {np.mean(shares):.1%} of their pixels scratched, "
         "in the crop of the largest face; `repair` is the pipeline with its mask."
