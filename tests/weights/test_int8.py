@@ -167,3 +167,16 @@ def test_faces_of_calib_are_degraded_by_every_recipe(tmp_path: Path, monkeypatch
     assert [crop.shape for crop in crops] == [(256, 256, 3)] * 4
     np.testing.assert_array_equal(crops[0], draw_face(256, 0) / np.float32(255))
     assert np.abs(crops[0] - crops[1]).mean() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("has", "installed", "runs"),
+    [(True, True, True), (True, False, False), (False, True, False)],
+    ids=["both", "without the extra", "without VNNI"],
+)
+def test_int8_needs_the_cpu_and_the_extra(
+    has: bool, installed: bool, runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8, "cpu_has_int8", lambda: has)
+    monkeypatch.setattr(int8, "find_spec", lambda name: installed or name != "onnxscript")
+    assert int8.int8_runs() == runs
