@@ -14,6 +14,7 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -22,7 +23,7 @@ from likeness.evaluation.report.files import writing
 from likeness.evaluation.report.provenance import write_markdown
 from likeness.evaluation.report.statistics import Interval, bootstrap, difference, mean
 from likeness.evaluation.report.tables import interval_text
-from likeness.nets.gate import FEATURES, THRESHOLD, Gate
+from likeness.nets.gate import FEATURES, LEAVE_THRESHOLD, THRESHOLD, Gate, outcomes
 from likeness.tasks import arguments
 from likeness.training.gate_data import GateDataModule
 from likeness.training.gate_table import GateTable
@@ -62,12 +63,16 @@ class GateCurvesOptions:
 
 
 def choices(gate: Gate, table: GateTable) -> dict[str, Values]:
-    """(N,) cost of each sample by choice: always T, always F, the gate, the oracle."""
-    expert_t, expert_f = table.costs[:, 0], table.costs[:, 1]
+    """(N,) cost of each sample by choice: always one, the gate without and with leaving faces alone, the oracle."""
+    expert_t, expert_f, left = table.costs.T
+    better, leave = gate.probabilities(table.features).T
+    chosen = np.where(better > THRESHOLD, expert_t, expert_f)
     return {
         "always Expert-T": expert_t,
         "always Expert-F": expert_f,
-        "gate": np.where(gate.probability(table.features) > THRESHOLD, expert_t, expert_f),
+        "always left alone": left,
+        "gate, never leaving": chosen,
+        "gate": np.where(leave > LEAVE_THRESHOLD, left, chosen),
         "oracle": table.costs.min(1),
     }
 
@@ -105,8 +110,12 @@ def plot(gate: Gate, table: GateTable, file: Path) -> None:
     FigureCanvasAgg(figure)
     first, *others = figure.subplots(1, 3)
     first.plot([0, 1], [0, 1], color="0.7")
-    first.plot(*reliability(gate.probability(table.features), table.costs[:, 0] < table.costs[:, 1]), marker="o")
-    first.set(xlabel="probability that Expert-T is better", ylabel="fraction where it was", xlim=(0, 1), ylim=(0, 1))
+    happened = outcomes(torch.from_numpy(table.costs)).numpy() > 0
+    probabilities = gate.probabilities(table.features)
+    for i, name in enumerate(("Expert-T is better", "better left alone")):
+        first.plot(*reliability(probabilities[:, i], happened[:, i]), marker="o", label=name)
+    first.set(xlabel="probability", ylabel="fraction where it was so", xlim=(0, 1), ylim=(0, 1))
+    first.legend(fontsize="small")
     for panel, name in zip(others, ("width", "sharpness"), strict=True):
         places, costs = over(table.features[:, FEATURES.index(name)].astype(np.float64), choices(gate, table))
         for choice, values in costs.items():

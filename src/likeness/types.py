@@ -237,11 +237,13 @@ class GateOutput:
 
     Attributes:
         probability: that Expert-T restores it at lower cost than Expert-F, 0..1; in clips the mean over the track.
+        leave: that it costs less left alone than restored, likewise.
         features: the gate's inputs in the last frame, by name.
         observations: number of frames of the track in that mean.
     """
 
     probability: float
+    leave: float
     features: Mapping[str, float]
     observations: int = 1
 
@@ -251,7 +253,7 @@ class Decision:
     """Where a face goes and why.
 
     Attributes:
-        route: by the width bands, or by the gate between the experts.
+        route: by the width bands, or by the gate.
         reason: one sentence with the figures that decided.
         expert: name of the expert that runs; None keeps the background's pixels.
         gate: the gate's output, where it decided.
@@ -261,6 +263,11 @@ class Decision:
     reason: str
     expert: str | None = None
     gate: GateOutput | None = None
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether the gate left the face alone; `repair` may still fill it."""
+        return self.gate is not None and self.route == "resize"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,31 +17,36 @@ from likeness.weights.files import save_weights
 
 
 def known_table() -> GateTable:
-    """400 faces of 40 people; Expert-T costs .1 less below a sharpness of 100, .1 more above."""
+    """400 faces of 40 people; Expert-T costs 0.1 less below a sharpness of 100, leaving alone 0.2 less above 1000."""
     rng = np.random.default_rng(0)
     features = np.stack([rng.uniform(50, 150, 400), 10 ** rng.uniform(0, 4, 400), *rng.random((5, 400))], 1)
-    costs = np.stack([0.5 + np.where(features[:, 1] < 100, -0.1, 0.1), np.full(400, 0.5)], 1)
+    sharpness = features[:, 1]
+    expert_t, left = (0.5 + np.where(m, -gain, gain) for m, gain in ((sharpness < 100, 0.1), (sharpness > 1000, 0.2)))
+    costs = np.stack([expert_t, np.full(400, 0.5), left], 1)
     return GateTable(features.astype(np.float32), costs, np.repeat(np.arange(40), 10))
 
 
 class BySharpness(Gate):
     """Chooses by the feature that decides in `known_table`."""
 
-    def probability(self, features):  # type: ignore[no-untyped-def, override]
-        return np.where(np.asarray(features)[:, FEATURES.index("sharpness")] < 100, 0.9, 0.1)
+    def probabilities(self, features):  # type: ignore[no-untyped-def, override]
+        sharpness = np.asarray(features)[:, FEATURES.index("sharpness")]
+        return np.where(np.stack([sharpness < 100, sharpness > 1000], 1), 0.9, 0.1)
 
 
 def test_costs_of_choices_are_the_known_ones() -> None:
     table = known_table()
     costs = choices(BySharpness(), table)
-    share = (table.features[:, 1] < 100).mean()
+    share, good = (table.features[:, 1] < 100).mean(), (table.features[:, 1] > 1000).mean()
     means = {name: values.mean() for name, values in costs.items()}
     assert means == pytest.approx(
         {
             "always Expert-T": 0.5 + 0.1 * (1 - 2 * share),
             "always Expert-F": 0.5,
-            "gate": 0.5 - 0.1 * share,
-            "oracle": 0.5 - 0.1 * share,
+            "always left alone": 0.5 + 0.2 * (1 - 2 * good),
+            "gate, never leaving": 0.5 - 0.1 * share,
+            "gate": 0.5 - 0.1 * share - 0.2 * good,
+            "oracle": 0.5 - 0.1 * share - 0.2 * good,
         }
     )
 

@@ -14,9 +14,7 @@ from likeness.nets.blocks import (
     HaarUp,
     NoiseInjection,
     ResidualBlock,
-    SmallBlur,
     haar_split,
-    low_pass,
 )
 
 
@@ -154,25 +152,3 @@ def test_noise_starts_without_effect_and_then_grows_with_the_features() -> None:
     torch.testing.assert_close(layer(x, (2, 3)), x + x * torch.roll(layer.noise, (2, 3), (2, 3)))
     assert torch.equal(layer.noise, NoiseInjection(3, 8, seed=1).noise), "drawn anew"
     assert not layer.state_dict().keys() & {"noise"}, "a megabyte that a seed gives"
-
-
-def test_low_pass_removes_the_lattice_of_a_shuffle_and_keeps_constants() -> None:
-    cells = torch.randn(1, 8, 1, 1, generator=torch.Generator().manual_seed(0)).expand(1, 8, 6, 6)
-    shuffled = torch.nn.functional.pixel_shuffle(cells, 2)
-    assert shuffled.std((2, 3)).min() > 0.1
-    inside = low_pass(shuffled)[..., 1:-1, 1:-1]
-    mean = cells.unflatten(1, (2, 4)).mean(2)[..., :1, :1]
-    torch.testing.assert_close(inside, mean.expand_as(inside))
-
-
-def test_filtered_blur_passes_no_lattice_whatever_its_weight() -> None:
-    blur = SmallBlur(filtered=True)
-    torch.testing.assert_close(blur.kernel(), SmallBlur().weight)
-    torch.nn.init.normal_(blur.weight)
-    y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
-    for wave in ((-1) ** y, (-1) ** x, (-1) ** (y + x)):
-        assert blur(wave.expand(1, 3, 8, 8))[..., 1:-1, 1:-1].abs().max() < 1e-5
-    plain = SmallBlur()
-    plain.load_state_dict(blur.state_dict())
-    flat = torch.rand(1, 3, 1, 1).expand(1, 3, 8, 8)
-    torch.testing.assert_close(blur(flat)[..., 1:-1, 1:-1], plain(flat)[..., 1:-1, 1:-1])  # the same gain

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from likeness.errors import ConfigError, InputError
-from likeness.nets.gate import FEATURES, Gate, GateConfig, fit_temperature, gate_features, symmetry
+from likeness.nets.gate import FEATURES, Gate, GateConfig, fit_temperature, gate_features, outcomes, symmetry
 from likeness.ops.geometry import template
 from likeness.types import Profile
 
@@ -62,10 +62,16 @@ def test_probabilities_are_tempered_logits() -> None:
     torch.manual_seed(0)
     net = Gate()
     features = np.stack([gate_features(PROFILE, 1.3, template(512)), gate_features(PROFILE, 0.3, template(512))])
-    net.temperature.fill_(2.5)
+    net.temperature.copy_(torch.tensor([2.5, 0.5]))
     with torch.no_grad():
-        expected = 1 / (1 + np.exp(-net(torch.from_numpy(features)).numpy() / 2.5))
-    np.testing.assert_allclose(net.probability(features), expected, rtol=1e-5)
+        expected = 1 / (1 + np.exp(-net(torch.from_numpy(features)).numpy() / np.array([2.5, 0.5])))
+    assert expected.shape == (2, 2)
+    np.testing.assert_allclose(net.probabilities(features), expected, rtol=1e-5)
+
+
+def test_outcomes_say_which_expert_and_whether_the_input_costs_less() -> None:
+    costs = torch.tensor([[0.1, 0.2, 0.3], [0.2, 0.1, 0.3], [0.3, 0.2, 0.1], [0.2, 0.3, 0.2]])
+    assert outcomes(costs).tolist() == [[1, 0], [0, 0], [0, 1], [1, 0]]
 
 
 @pytest.mark.parametrize("true", [0.5, 1.0, 3.0])

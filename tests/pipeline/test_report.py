@@ -246,13 +246,15 @@ def test_an_equal_reference_has_no_infinite_figure(restore, photo):
     assert "identity_distance" not in report["reference"]["output"]
 
 
-def face(route="expert_f", restored=1, w=120.0, reason="", guard=None, expert="expert_f", propagated=0):
-    return {"route": route, "restored_frames": restored, "w": w, "reason": reason, "guard": guard,
-            "expert": expert if route.startswith("expert") else None, "propagated_frames": propagated}  # fmt: skip
+def face(route="expert_f", restored=1, w=120.0, reason="", guard=None, expert=None, propagated=0, gate=None):
+    expert = route if route.startswith("expert") else expert
+    return {"route": route, "restored_frames": restored, "w": w, "reason": reason, "guard": guard, "gate": gate,
+            "expert": expert, "propagated_frames": propagated}  # fmt: skip
 
 
 REDUCED = {"verdict": "reduced"}
 SMALL = {"route": "skip", "restored": 0, "reason": "too small: width 38 px < 50", "w": 38.0}
+LEAVE = {"probability": 0.2, "leave": 0.9, "features": {}}
 CHOSEN = {"route": "skip", "restored": 0, "reason": "not chosen: faces.only=largest"}
 
 
@@ -270,6 +272,12 @@ CHOSEN = {"route": "skip", "restored": 0, "reason": "not chosen: faces.only=larg
         ([face(**SMALL | {"w": 19.9})], "1 face: 1 too small (19 px)"),
         ([face(**CHOSEN)], "1 face: 1 not chosen"),
         ([face(restored=0)], "1 face: 1 left as it was"),
+        (
+            [face("resize", 0, gate=LEAVE), face(**CHOSEN), face(**SMALL), face("resize", 0)],
+            "4 faces: 1 too small (38 px), 1 already good, 1 better left alone, 1 not chosen; route.skip_below=35 "
+            "includes small ones; gate.leave_threshold=1 restores those left alone",
+        ),
+        ([face("resize", 0, gate=LEAVE, expert="expert_t")], "1 face: 1 left as it was"),  # `repair` filled nothing
         (
             [face(restored=8, propagated=4), face(restored=2)],
             "2 faces: 2 restored (40% of their frames propagated from the last restored one)",

@@ -13,7 +13,7 @@ from likeness.nets.gate import FEATURES, Gate
 from likeness.ops.geometry import invert, resized, warp
 from likeness.ops.mask import MASK_SHAPES, template_mask
 from likeness.pipeline.config import from_overrides
-from likeness.pipeline.report import face_record
+from likeness.pipeline.report import face_record, summary
 from likeness.pipeline.state import ClipState, Context, pasted
 from likeness.pipeline.steps import restore_frame
 from likeness.stages.background.base import BackgroundPlan
@@ -257,7 +257,7 @@ def test_learned_gate_decides_and_is_reported(scene, face_at, together, make_mod
     experts = {name: stub_expert() for name in ("expert_t", "expert_f")}
     faces = together(face_at(110, 120, 120), face_at(250, 110, 28))
     for bias, expected in ((9.0, "expert_t"), (-9.0, "expert_f")):
-        gate.layers[-1].bias.data.fill_(bias)
+        gate.layers[-1].bias.data.copy_(torch.tensor([bias, -9.0]))
         result = run(scene, faces, replace(models, gate=gate, experts=experts))
         decided, small = (face.decision for face in result.faces)
         assert (decided.route, decided.expert) == (expected, expected)
@@ -270,8 +270,25 @@ def test_learned_gate_decides_and_is_reported(scene, face_at, together, make_mod
         assert (small.route, small.gate) == ("skip", None)  # too small for either
         record = face_record(result.faces[0])
         assert record["gate"]["probability"] == round(decided.gate.probability, 4)
+        assert record["gate"]["leave"] == round(decided.gate.leave, 4) < 0.01
         assert set(record["gate"]["features"]) == set(FEATURES)
         assert face_record(result.faces[1])["gate"] is None
+
+
+def test_face_that_is_better_left_alone_keeps_the_backgrounds_pixels(scene, face_at, make_models, stub_expert):
+    gate = Gate()
+    gate.layers[-1].bias.data.copy_(torch.tensor([9.0, 9.0]))
+    experts = {name: stub_expert() for name in ("expert_t", "expert_f")}
+    models = replace(make_models(), gate=gate, experts=experts)
+    left, restored = (run(scene, face_at(150, 110, 120), models, f"gate.leave_threshold={bound}") for bound in (0.7, 1))
+    assert [r.faces[0].decision.route for r in (left, restored)] == ["resize", "expert_t"]
+    assert summary([{**face_record(left.faces[0]), "restored_frames": 0}]) == (
+        "1 face: 1 better left alone; gate.leave_threshold=1 restores those left alone"
+    )
+    small = ["route.skip_below=140", "route.expert_t_below=145"]
+    plain = run(scene, face_at(150, 110, 120), models, *small)
+    np.testing.assert_array_equal(left.pixels, plain.pixels)
+    assert (restored.pixels != plain.pixels).any()
 
 
 @pytest.mark.parametrize(
@@ -288,7 +305,7 @@ def test_photos_and_clips_have_their_own_threshold(
 ):
     gate = Gate()
     torch.nn.init.zeros_(gate.layers[-1].weight)
-    gate.layers[-1].bias.data.fill_(np.log(0.6 / 0.4))
+    gate.layers[-1].bias.data.copy_(torch.tensor([np.log(0.6 / 0.4), -9.0]))
     experts = {name: stub_expert() for name in ("expert_t", "expert_f")}
     models = replace(make_models(), gate=gate, experts=experts)
     options = [f"gate.threshold={thresholds[0]}", f"gate.video_threshold={thresholds[1]}"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
 
+from likeness.nets.gate import Gate
 from likeness.ops.geometry import similarity
 from likeness.pipeline.config import from_overrides
 from likeness.pipeline.state import ClipState, Context
@@ -88,6 +90,23 @@ def test_face_entering_within_a_shot_fades_in(scene, face_at, make_models):
     shown = [np.abs(r.pixels.astype(float) - scene).sum() / whole for r in results[5:]]
     np.testing.assert_allclose(shown[:10], np.arange(1, 11) / 10, atol=0.05)
     np.testing.assert_allclose(shown[10:], 1, atol=1e-4)
+
+
+def test_face_that_the_gate_leaves_no_longer_fades_in(scene, face_at, make_models, stub_expert):
+    class Turning(Gate):
+        asked = 0
+
+        def probabilities(self, features):
+            self.asked += 1
+            return np.array([[0.9, 0.9 if self.asked == 1 else 0.0]])
+
+    face, experts = face_at(150, 110, 90), {name: stub_expert() for name in ("expert_t", "expert_f")}
+    models = replace(make_models(face), gate=Turning(), experts=experts)
+    options = "video.ramp=10", "guard.enabled=false", "video.blend.weight=0", "gate.leave_threshold=0.6"
+    results = run(alike(scene, 20), models, *options)
+    routes = [r.faces[0].decision.route for r in results]
+    assert routes == ["resize"] * 5 + ["expert_t"] * 15  # the gate is asked at detections
+    assert [round(r.faces[0].alpha, 1) for r in results[5:16]] == [round(i / 10, 1) for i in range(1, 11)] + [1.0]
 
 
 def test_new_verdict_is_ramped(scene, face_at, make_models, stub_expert):

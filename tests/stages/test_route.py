@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 
 from likeness.errors import ConfigError
-from likeness.stages.route import RouteBounds, RouteConfig, faults, reroute, route, route_by_gate, turned_away
+from likeness.stages.route import (
+    GateBounds,
+    GateOptions,
+    RouteBounds,
+    RouteConfig,
+    faults,
+    reroute,
+    route,
+    route_by_gate,
+    turned_away,
+)
 from likeness.types import Decision, GateOutput, Profile
 
+EVEN = GateBounds(0.5)
 BOUNDS = RouteBounds(q_low=80.0, detail_low=4.0, blockiness_high=0.5, noise_high=2.5)
 GOOD = Profile(width=120.0, qvol=300.0, sharpness=300.0, detail=10.0, blockiness=0.1, noise=1.0)
 BAD = replace(GOOD, detail=2.0)
@@ -149,8 +160,8 @@ def test_without_a_margin_nothing_holds():
 )
 @pytest.mark.parametrize("profile", [GOOD, BLURRY, replace(GOOD, width=60.0)])
 def test_gate_chooses_between_the_experts(profile, probability, threshold, expected):
-    output = GateOutput(probability, {"width": profile.width})
-    decision = route_by_gate(route(profile, RouteConfig(), BOUNDS), output, threshold)
+    output = GateOutput(probability, 0.1, {"width": profile.width})
+    decision = route_by_gate(route(profile, RouteConfig(), BOUNDS), output, GateBounds(threshold))
     assert (decision.route, decision.expert, decision.gate) == (expected, expected, output)
     assert f"gate: Expert-T better with {probability:.2f} (threshold {threshold:.2f})" in decision.reason
 
@@ -158,7 +169,7 @@ def test_gate_chooses_between_the_experts(profile, probability, threshold, expec
 @pytest.mark.parametrize("width", [28.0, 200.0])
 def test_gate_keeps_skip_and_resize(width):
     ruled = route(replace(GOOD, width=width), RouteConfig(), BOUNDS)
-    assert route_by_gate(ruled, GateOutput(0.9, {}), 0.5) == ruled
+    assert route_by_gate(ruled, GateOutput(0.9, 0.9, {}), GateBounds(0.5, 0.5)) == ruled
 
 
 @pytest.mark.parametrize(
@@ -173,12 +184,12 @@ def test_gate_keeps_skip_and_resize(width):
 )
 def test_track_changes_its_expert_only_beyond_the_margin(before, probability, expected):
     ruled = route(GOOD, RouteConfig(), BOUNDS)
-    past = Decision(before, "", before, GateOutput(0.5, {}))
-    assert route_by_gate(ruled, GateOutput(probability, {}), 0.5, past, 0.2).route == expected
-    assert past.gate == GateOutput(0.5, {})
+    past = Decision(before, "", before, GateOutput(0.5, 0.0, {}))
+    assert route_by_gate(ruled, GateOutput(probability, 0.0, {}), EVEN, past, 0.2).route == expected
+    assert past.gate == GateOutput(0.5, 0.0, {})
     # A decision of the rule is not held.
     ruled_before = Decision(before, "", before)
-    assert route_by_gate(ruled, GateOutput(probability, {}), 0.5, ruled_before, 0.2).route == (
+    assert route_by_gate(ruled, GateOutput(probability, 0.0, {}), EVEN, ruled_before, 0.2).route == (
         "expert_t" if probability > 0.5 else "expert_f"
     )
 
@@ -186,16 +197,18 @@ def test_track_changes_its_expert_only_beyond_the_margin(before, probability, ex
 @pytest.mark.parametrize("first", [0.45, 0.55])
 def test_wavering_gate_changes_no_track(first):
     ruled = route(GOOD, RouteConfig(), BOUNDS)
-    decision = route_by_gate(ruled, GateOutput(first, {}), 0.5)
+    decision = route_by_gate(ruled, GateOutput(first, 0.0, {}), EVEN)
     probabilities = np.random.default_rng(0).uniform(0.35, 0.65, 40)  # as in a good clip
-    found = [decision := route_by_gate(ruled, GateOutput(float(p), {}), 0.5, decision, 0.1) for p in probabilities]
+    found = [
+        decision := route_by_gate(ruled, GateOutput(float(p), 0.0, {}), EVEN, decision, 0.1) for p in probabilities
+    ]
     assert {d.route for d in found} == {"expert_t" if first > 0.5 else "expert_f"}
 
 
 def test_mean_over_the_track_decides():
     ruled, decision, found = route(GOOD, RouteConfig(), BOUNDS), None, []
     for i in range(40):  # four of five frames are for Expert-T, the first is not
-        decision = route_by_gate(ruled, GateOutput(0.3 if i % 5 == 0 else 0.7, {}), 0.5, decision, 0.1)
+        decision = route_by_gate(ruled, GateOutput(0.3 if i % 5 == 0 else 0.7, 0.0, {}), EVEN, decision, 0.1)
         found.append(decision.route)
     assert found[0] == "expert_f"
     assert set(found[4:]) == {"expert_t"}  # and no single frame changes it again
@@ -204,8 +217,61 @@ def test_mean_over_the_track_decides():
     assert decision.gate.observations == 40
     assert decision.gate.probability == pytest.approx(0.62, abs=0.09)
     for _ in range(20):  # the camera moves nearer
-        decision = route_by_gate(ruled, GateOutput(0.1, {}), 0.5, decision, 0.1)
+        decision = route_by_gate(ruled, GateOutput(0.1, 0.0, {}), EVEN, decision, 0.1)
     assert decision.route == "expert_f"
+
+
+LEAVING = {
+    "alone, above the bound": (None, 0.71, "resize"),
+    "alone, at the bound": (None, 0.7, "expert_t"),
+    "restored before": ("expert_t", 1.0, "expert_t"),
+    "left before, mean within the margin": ("resize", 0.41, "resize"),
+    "left before, mean beyond the margin": ("resize", 0.39, "expert_t"),
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_gate_leaves_alone_what_neither_expert_would_better(name):
+    before, leave, expected = LEAVING[name]
+    ruled, past = route(GOOD, RouteConfig(), BOUNDS), None
+    if before is not None:  # the mean is that of the two
+        expert = before if before != "resize" else None
+        past = Decision(before, "", expert, GateOutput(0.9, 0.8, {}))
+    decision = route_by_gate(ruled, GateOutput(0.9, leave, {}), GateBounds(0.5, 0.7), past, 0.1)
+    assert (decision.route, decision.expert) == (expected, None if expected == "resize" else expected)
+    assert ("better left alone" in decision.reason) is decision.left_alone is (expected == "resize")
+
+
+def test_face_that_was_left_and_repaired_counts_as_left():
+    ruled = route(GOOD, RouteConfig(), BOUNDS)
+    past = Decision("resize", "", "expert_t", GateOutput(0.9, 0.75, {}))  # `repair` filled it by Expert-T
+    assert route_by_gate(ruled, GateOutput(0.9, 0.75, {}), GateBounds(0.5, 0.7), past, 0.1).route == "resize"
+
+
+@pytest.mark.parametrize(
+    ("gate", "expected"), [(None, "resize"), (GateOutput(0.9, 0.8, {}), "expert_f")], ids=["good before", "left before"]
+)
+def test_hysteresis_does_not_hold_a_face_that_the_gate_left_alone(gate, expected):
+    near = replace(GOOD, width=149.0)
+    before = Decision("resize", "", None, gate)
+    assert reroute(before, near, RouteConfig(), BOUNDS, 0.1).route == expected
+
+
+def test_face_that_is_left_no_longer_has_no_expert_to_stay_with():
+    ruled = route(GOOD, RouteConfig(), BOUNDS)
+    past = Decision("resize", "", None, GateOutput(0.55, 0.3, {}))
+    assert route_by_gate(ruled, GateOutput(0.55, 0.3, {}), GateBounds(0.5, 0.7), past, 0.1).route == "expert_t"
+
+
+def test_a_bound_of_one_never_leaves_a_face():
+    ruled = route(GOOD, RouteConfig(), BOUNDS)
+    assert route_by_gate(ruled, GateOutput(0.9, 1.0, {}), GateBounds(0.5, 1.0)).route == "expert_t"
+
+
+def test_photos_and_clips_have_their_own_bounds():
+    options = GateOptions(threshold=0.7, video_threshold=0.4, leave_threshold=0.8)
+    assert options.bounds(False) == GateBounds(0.7, 0.8)
+    assert options.bounds(True) == GateBounds(0.4, 0.8)
 
 
 RESTORED = Decision("expert_t", "small", "expert_t")

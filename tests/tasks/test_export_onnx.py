@@ -126,7 +126,7 @@ def test_the_gate_gives_its_calibrated_probability(files: dict[str, str], folder
     for seed in range(3):
         features = np.random.default_rng(seed).random((1, 7), np.float32) * 100
         (found,) = open_graph(folder / "gate.onnx")({"features": features})
-        np.testing.assert_allclose(found, gate.probability(features), atol=1e-5)  # type: ignore[operator]
+        np.testing.assert_allclose(found, gate.probabilities(features), atol=1e-5)  # type: ignore[operator]
 
 
 def test_onnx_runtime_has_no_bf16(folder: Path, files: dict[str, str]) -> None:

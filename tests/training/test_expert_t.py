@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from likeness.tasks.export import ExportOptions, export
 from likeness.training.callbacks import read_curves
 from likeness.training.expert_t import TokenConfig
 from likeness.training.run import train
-from likeness.weights.files import load_weights, save_weights
+from likeness.weights.files import file_hash, load_weights, save_weights
 from likeness.weights.networks import load_network
 from tests.tiny import FIRST, PRIOR
 
@@ -135,6 +136,36 @@ def test_second_stage_starts_from_the_first_and_updates_all(fidelity: Any) -> No
     )
     updated = moved(before, state(logs / "steps/8.ckpt"))
     assert {"transforms", "fidelity", "content", "quality", "renderer", "move"} <= updated
+
+
+def test_decoder_is_trained_on_request_and_exported_as_a_prior(
+    fidelity: Any, frozen: dict[str, str], tmp_path: Path
+) -> None:
+    decoder = ("model.tokens.decoder=true", "model.loss.weights.keep=1", "model.loss.weights.dots=1")
+    _, objects = run("fidelity", tmp_path, frozen, f"init={fidelity[3]}", *decoder, "trainer.max_epochs=1")
+    before = load_network("prior", frozen["prior"])[0].state_dict()
+    first = objects["model"]._first_frozen.prior.state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in first.items())
+    ckpt, files = (
+        tmp_path / "expert_t/checkpoints/last.ckpt",
+        [tmp_path / n for n in ("t.safetensors", "p.safetensors")],
+    )
+    export(ExportOptions(ckpt=str(ckpt), dst=str(files[0]), prior=str(files[1])))
+    after = load_network("prior", files[1])[0].state_dict()
+    assert json.loads(files[1].with_suffix(".json").read_text())["sha256"] == file_hash(files[1])
+    changed = {name for name, tensor in after.items() if not torch.allclose(tensor, before[name], atol=1e-6)}
+    assert changed
+    assert all(name.startswith("decoder.") for name in changed)
+    averaged = state(ckpt)
+    assert all(torch.allclose(after[name], averaged[name].half().float()) for name in changed)
+    export(ExportOptions(ckpt=str(ckpt), dst=str(files[0]), prior=str(files[1]), averaged=False))
+    last = load_network("prior", files[1])[0].state_dict()
+    assert any(not torch.allclose(last[name], after[name]) for name in changed)
+    plain = ExportOptions(ckpt=str(fidelity[0] / "steps/8.ckpt"), dst=str(files[0]), prior=str(files[1]))
+    with pytest.raises(ConfigError, match="has no trained decoder"):
+        export(plain)
+    with pytest.raises(ConfigError, match="needs it; give another file"):
+        export(ExportOptions(ckpt=str(ckpt), dst=str(files[0])))
 
 
 @pytest.mark.slow

@@ -9,7 +9,10 @@ from likeness.weights.networks import plain_config
 
 
 def test_lists_become_tuples_and_removed_options_are_dropped() -> None:
-    assert plain_config({"widths": [8, 12], "fourier": 4, "wavelets": True}) == {"widths": (8, 12), "fourier": 4}
+    assert plain_config({"widths": [8, 12], "fourier": 4, "wavelets": True, "filtered": False}) == {
+        "widths": (8, 12),
+        "fourier": 4,
+    }
 
 
 def test_removed_option_with_an_unsupported_value_is_refused() -> None:

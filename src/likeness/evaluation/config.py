@@ -107,8 +107,8 @@ class EvaluateConfig:
         external: a published restorer of the user's.
         recipe: a named degradation, or `all`: gfpgan, heavy, mild, clean (video: weak, strong).
         methods: rows of the tables: input (bicubic), lanczos, unsharp, srnet, prior, expert_f, expert_t, external;
-            Expert-T's knobs: expert_t_fidelity_0, _25, _75, _1, expert_t_hard; with expert_t and expert_f: rule (the
-            router's choice of one), gate, oracle (the better one).
+            Expert-T's knobs: expert_t_fidelity_0, _25, _75, _1, expert_t_hard; with expert_t, expert_f and input: rule
+            (the router's choice of an expert), gate, oracle (the cheapest of the three).
         limit: at most so many faces, spread over the set; None = all.
         seed: of the degradations and the bootstrap; another one is another test set.
         judge: ONNX recogniser that took no part in training; None = $LIKENESS_DATA/judge/*.onnx.

@@ -124,34 +124,17 @@ def _keys(distance: float, a: float = -0.75) -> float:
     return ((a + 2) * d - (a + 3)) * d * d + 1 if d <= 1 else ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
 
 
-def low_pass(x: Tensor) -> Tensor:
-    """The binomial blur (1 2 1) of every channel: (B, C, H, W) to the same.
-
-    After a pixel shuffle by 2 it removes the lattice of the four phases, which is what a zero at the highest frequency
-    does (Sugawara et al., ICASSP 2018); StyleGAN2 filters its upsampling the same way (Karras et al. 2020).
-    """
-    row = torch.tensor([1.0, 2.0, 1.0], device=x.device, dtype=x.dtype) / 4
-    kernel = torch.outer(row, row).expand(x.shape[1], 1, 3, 3)
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
-
-
 class SmallBlur(nn.Conv2d):
     """A 3x3 convolution of RGB that is initialised as the binomial blur.
 
     It follows the last pixel shuffle. Shuffles leave a pixel lattice, most of which the blur removes; training may
     sharpen it.
-
-    Args:
-        filtered: mix the channels by the weight's sums, then blur by the binomial, which no lattice passes. An
-            unfiltered layer keeps its gain when it becomes filtered.
     """
 
     spread: Tensor
-    binomial: Tensor
 
-    def __init__(self, filtered: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__(3, 3, 3, padding=1, bias=False)
-        self.filtered = filtered
         row = torch.tensor([1.0, 2.0, 1.0]) / 4
         spread = torch.zeros(2, 3, 3)  # phase in the cell, cell, tap: what the two pixels of a mean read
         for pixel in range(2):
@@ -159,21 +142,13 @@ class SmallBlur(nn.Conv2d):
                 cell, phase = divmod(pixel + tap - 1, 2)
                 spread[phase, cell + 1, tap] += 0.5
         self.register_buffer("spread", spread, persistent=False)
-        self.register_buffer("binomial", torch.outer(row, row), persistent=False)
         nn.init.zeros_(self.weight)
         for channel in range(3):
-            self.weight.data[channel, channel] = self.binomial
-
-    def kernel(self) -> Tensor:
-        """(3, 3, 3, 3): the weight, or the mixed binomial blurs if `filtered`."""
-        return self.weight.sum((2, 3), keepdim=True) * self.binomial if self.filtered else self.weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.kernel(), None)
+            self.weight.data[channel, channel] = torch.outer(row, row)
 
     def kernel_of_means(self) -> Tensor:
         """(3, 12, 3, 3) kernel that, applied before the shuffle, gives the 2 x 2 means of this layer after it."""
-        kernel = torch.einsum("oiab,yha,xwb->oiyxhw", self.kernel(), self.spread, self.spread)
+        kernel = torch.einsum("oiab,yha,xwb->oiyxhw", self.weight, self.spread, self.spread)
         return kernel.flatten(1, 3)
 
 

@@ -25,7 +25,6 @@ from likeness.nets.blocks import (
     SmallBlur,
     haar_split,
     leaky,
-    low_pass,
     residual_blocks,
     zero_bias,
 )
@@ -44,7 +43,6 @@ class ExpertFConfig:
         decoder: residual blocks of the decoder at 32 and 64 pixels.
         skips: channels of the skip connections from the input at 256 and 128 pixels.
         fourier: channels inside the Fourier units.
-        filtered: low-pass after every upsampling, so that a GAN cannot train a lattice into it.
     """
 
     widths: tuple[int, int, int] = (64, 128, 192)
@@ -52,7 +50,6 @@ class ExpertFConfig:
     decoder: tuple[int, int] = (2, 2)
     skips: tuple[int, int] = (16, 32)
     fourier: int = 64
-    filtered: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, stored with the weights."""
@@ -124,7 +121,7 @@ class ExpertF(nn.Module):
         self.noise256 = NoiseInjection(s256, INPUT_SIZE, seed=256)
         self.leave256 = nn.Conv2d(s256, 12, 3, padding=1)
         self.enlarge = BicubicTwice()
-        self.smooth512 = SmallBlur(c.filtered)
+        self.smooth512 = SmallBlur()
         self.scale = nn.Sequential(nn.Conv2d(w64, 32, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(32, 1, 1))
         self._initialise()
 
@@ -161,15 +158,12 @@ class ExpertF(nn.Module):
         f256 = leaky(self.skip256((x - 0.5) * INPUT_GAIN))  # B 16 256 256
         f128, f64, f32 = self.encode(x)  # B 32 128 128, B 64 64 64, B 128 32 32
         f16 = self.bottom(self.enter16(f32))  # B 192 16 16
-        g32 = self.up32(f32 + self._filter(self.leave16(f16)))
-        g64 = self.up64(f64 + self._filter(self.leave32(g32)))
+        g32 = self.up32(f32 + self.leave16(f16))
+        g64 = self.up64(f64 + self.leave32(g32))
         # In place where the maps are large: allocating memory costs more than the sums.
-        g128 = leaky(self.noise128(self.up128(self._filter(F.pixel_shuffle(self.leave64(g64), 2)).add_(f128)), shift))
-        g256 = leaky(self.noise256(self.up256(self._filter(F.pixel_shuffle(self.leave128(g128), 2)).add_(f256)), shift))
+        g128 = leaky(self.noise128(self.up128(F.pixel_shuffle(self.leave64(g64), 2).add_(f128)), shift))
+        g256 = leaky(self.noise256(self.up256(F.pixel_shuffle(self.leave128(g128), 2).add_(f256)), shift))
         return ExpertFFeatures(f128, f64, f32, f16, g32, g64, g128, g256)
-
-    def _filter(self, x: Tensor) -> Tensor:
-        return low_pass(x) if self.config.filtered else x
 
     def decode(self, x: Tensor, features: ExpertFFeatures) -> Tensor:
         """The image (B, 3, 512, 512) from the input `x` and its features."""

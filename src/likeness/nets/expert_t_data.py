@@ -53,7 +53,7 @@ class ExpertTConfig:
 
 
 class Frozen(NamedTuple):
-    """The networks that Expert-T uses and does not train."""
+    """The networks under Expert-T. They stay as they are; only the prior's decoder may be trained along."""
 
     prior: Prior
     expert_f: ExpertF | None

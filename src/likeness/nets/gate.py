@@ -1,8 +1,7 @@
-"""The gate: which of the two experts restores this face at lower cost.
+"""The gate: which of the two experts restores this face at lower cost, and whether leaving it alone costs less.
 
-A small perceptron on seven figures that the pipeline measures anyway. What it returns is a calibrated probability that
-Expert-T is the better one: its logits are divided by a temperature fitted on people it was not trained on (Guo et al.,
-ICML 2017, section 4.2).
+A small perceptron on seven figures that the pipeline measures anyway. It returns two calibrated probabilities: its
+logits are divided by temperatures fitted on people it was not trained on (Guo et al., ICML 2017, section 4.2).
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ _LOGARITHMIC = [0, 1, 3, 6]  # these spread over decades
 # How probable it must be that Expert-T is the better one. Where both are close, the one that harms a good face less is
 # taken (experiments/gate/README.md).
 THRESHOLD = 0.7
+LEAVE_THRESHOLD = 0.7  # how probable it must be that a face is better left alone
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def symmetry(landmarks: npt.NDArray[np.floating]) -> float:
 
 
 class Gate(nn.Module):
-    """(N, 7) features to (N,) logits; `probability` gives calibrated ones."""
+    """(N, 7) features to (N, 2) logits: Expert-T costs less than Expert-F, and the input costs less than either."""
 
     mean: Tensor
     spread: Tensor
@@ -82,11 +82,11 @@ class Gate(nn.Module):
         self.config = c = config or GateConfig()
         count = len(FEATURES)
         self.layers = nn.Sequential(
-            nn.Linear(count, c.hidden), nn.SiLU(), nn.Linear(c.hidden, c.hidden), nn.SiLU(), nn.Linear(c.hidden, 1)
+            nn.Linear(count, c.hidden), nn.SiLU(), nn.Linear(c.hidden, c.hidden), nn.SiLU(), nn.Linear(c.hidden, 2)
         )
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("spread", torch.ones(count))
-        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("temperature", torch.ones(2))
 
     def fit_scale(self, features: Tensor) -> None:
         """Takes mean and spread of (N, 7) training features as the scale of the input."""
@@ -95,12 +95,12 @@ class Gate(nn.Module):
         self.spread.copy_(plain.std(0).clamp_min(1e-3))
 
     def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.layers((_plain(features) - self.mean) / self.spread)[:, 0]
+        logits: Tensor = self.layers((_plain(features) - self.mean) / self.spread)
         return logits
 
     @torch.inference_mode()
-    def probability(self, features: Sequence[FloatArray] | FloatArray) -> npt.NDArray[np.float64]:
-        """(N, 7) to (N,), how likely Expert-T is the better expert for each face."""
+    def probabilities(self, features: Sequence[FloatArray] | FloatArray) -> npt.NDArray[np.float64]:
+        """(N, 7) to (N, 2): how likely Expert-T is the better expert, and how likely the face is better left alone."""
         batch = torch.from_numpy(np.stack(list(features)).astype(np.float32))
         return (self(batch) / self.temperature).sigmoid().double().numpy()
 
@@ -118,6 +118,11 @@ def fit_temperature(logits: Tensor, better: Tensor) -> float:
 
     optimizer.step(closure)  # type: ignore[no-untyped-call, arg-type]
     return float(log_t.detach().exp())
+
+
+def outcomes(costs: Tensor) -> Tensor:
+    """(N, 3) costs of Expert-T, Expert-F and the input to (N, 2) in {0, 1}, what the gate's two logits predict."""
+    return torch.stack((costs[:, 0] < costs[:, 1], costs[:, 2] < costs[:, :2].min(1).values), 1).float()
 
 
 def _plain(features: Tensor) -> Tensor:

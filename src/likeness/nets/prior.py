@@ -30,6 +30,8 @@ from likeness.nets.vq import Codebook
 INPUT_SIZE, OUTPUT_SIZE, LATENT_SIZE, LOW_SIZE = 256, 512, 32, 16
 INPUT_GAIN, OUTPUT_GAIN = 6.0, 0.15  # the contrast of the image minus its low band is about 1/6
 
+DECODER = "decoder."  # prefix of the names of the decoder's weights
+
 Modulate = Callable[[int, Tensor], Tensor]  # (edge 32, 64 or 128; features (B, C, edge, edge)) -> the same shape
 
 

@@ -187,7 +187,7 @@ class RestorerConfig:
 
     @property
     def learned_gate(self) -> bool:
-        """Whether the gate chooses between the experts, or the rule does."""
+        """Whether the gate decides about faces that are to be restored, or the rule does."""
         custom = self.weights.expert_f or self.weights.expert_t or self.weights.prior
         return self.gate.mode == "learned" or (
             self.gate.mode == "auto" and self.expert.name == "auto" and (not custom or bool(self.weights.gate))

@@ -47,6 +47,7 @@ ADVANCED = frozenset(
         "route.expert_t_below",
         "route.max_yaw",
         "gate.video_threshold",
+        "gate.leave_threshold",
         "composite.grain",
         "composite.protect",
         "repair.inpainter",

@@ -102,7 +102,7 @@ def invented(restored: Restored, unknown: Mask) -> Restored:
 def paste_weight(face: GuardedFace, now: FrameContext) -> FloatArray | None:
     """How much of a restored face is pasted, (S, S) in [0, 1]; None = all of it.
 
-    Protected obstructions keep the background's pixels. Of a face that was good already only what was filled is pasted.
+    Protected obstructions keep the background's pixels. Of a face that is only enlarged, what was filled is pasted.
     """
     assert face.final is not None
     size, found = face.final.shape[0], face.profile.obstructions

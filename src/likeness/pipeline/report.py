@@ -55,6 +55,7 @@ def face_record(face: RoutedFace) -> FaceRecord:
         if d.gate is None
         else {
             "probability": round(d.gate.probability, 4),
+            "leave": round(d.gate.leave, 4),
             "features": {name: round(value, 4) for name, value in d.gate.features.items()},
         },
         "identity_distance": None if guarded is None or guarded.distance is None else round(guarded.distance, 4),
@@ -330,9 +331,13 @@ def summary(faces: Sequence[Mapping[str, Any]]) -> str:
     small = [f for f in rest if f["route"] == "skip" and f["reason"].startswith("too small")]
     if small:
         parts.append(f"{len(small)} too small ({', '.join(str(floor(f['w'])) for f in small[:4])} px)")
-    good = sum(f["route"] == "resize" for f in rest)
+    enlarged = [f for f in rest if f["route"] == "resize" and f["expert"] is None]
+    left = sum(f["gate"] is not None for f in enlarged)
+    good = len(enlarged) - left
     if good:
         parts.append(f"{good} already good")
+    if left:
+        parts.append(f"{left} better left alone")
     unused = sum(f["expert"] is not None for f in rest)
     if unused:
         parts.append(f"{unused} left as it was" if unused == 1 else f"{unused} left as they were")
@@ -342,9 +347,11 @@ def summary(faces: Sequence[Mapping[str, Any]]) -> str:
     turned = sum(f["reason"].startswith(TURNED) for f in rest)
     if turned:
         parts.append(f"{turned} left alone (turned away)")
-    others = len(rest) - len(small) - good - unused - doubtful - turned
+    others = len(rest) - len(small) - good - left - unused - doubtful - turned
     if others:
         parts.append(f"{others} not chosen")
     line = f"{len(faces)} face{'s' if len(faces) != 1 else ''}: {', '.join(parts)}"
     included = [f["w"] for f in small if f["w"] >= SMALLEST]
-    return f"{line}; route.skip_below={5 * int(min(included) // 5)} includes small ones" if included else line
+    if included:
+        line = f"{line}; route.skip_below={5 * int(min(included) // 5)} includes small ones"
+    return f"{line}; gate.leave_threshold=1 restores those left alone" if left else line

@@ -20,10 +20,12 @@ class GateRecord(TypedDict):
 
     Attributes:
         probability: that Expert-T restores this face at lower cost than Expert-F.
+        leave: that it costs less left alone than restored.
         features: what it read, by name.
     """
 
     probability: Fraction
+    leave: Fraction
     features: dict[str, float]
 
 

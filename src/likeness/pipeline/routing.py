@@ -23,8 +23,7 @@ def decide(face: MeasuredFace, now: FrameContext) -> Decision:
     if models.gate is not None and decision.expert is not None:
         with now.clock.stage("gate"):
             output = _gate_output(models.gate, face)
-        threshold = config.gate.video_threshold if now.file.temporal else config.gate.threshold
-        decision = route_by_gate(decision, output, threshold, before, margin)
+        decision = route_by_gate(decision, output, config.gate.bounds(now.file.temporal), before, margin)
     if face.doubt and decision.expert is not None:
         return Decision("skip", f"{IMPLAUSIBLE}: {face.doubt}")
     decision = turned_away(decision, profile.pose.yaw, config.route, last, margin)
@@ -34,8 +33,8 @@ def decide(face: MeasuredFace, now: FrameContext) -> Decision:
 def _gate_output(gate: Gate, face: MeasuredFace) -> GateOutput:
     assert face.embedding is not None  # every face is embedded that may be restored
     features = gate_features(face.profile, float(face.embedding.norm()), face.face.landmarks[0])
-    (probability,) = gate.probability([features])
-    return GateOutput(float(probability), dict(zip(FEATURES, features.tolist(), strict=True)))
+    ((probability, leave),) = gate.probabilities([features])
+    return GateOutput(float(probability), float(leave), dict(zip(FEATURES, features.tolist(), strict=True)))
 
 
 def _chosen_by_user(decision: Decision, face: MeasuredFace, now: FrameContext) -> Decision:

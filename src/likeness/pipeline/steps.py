@@ -225,8 +225,9 @@ def guard_face(face: RoutedFace, now: FrameContext) -> RoutedFace:
     with now.clock.stage("identity"):
         verdict = _verdict(face, now)
         alpha = config.strength * (verdict.alpha if verdict else 1.0)
-        if track and track.expert:
-            last, step = track.expert.alpha, 1 / config.video.ramp
+        last = track.last_alpha if track else None
+        if last is not None:
+            step = 1 / config.video.ramp
             alpha = min(max(alpha, last - step), last + step)
         visible = alpha * (track.opacity if track else 1.0)
         final = mix(crop, face.restored.image, visible)

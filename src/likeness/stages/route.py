@@ -7,35 +7,49 @@ from math import floor
 from typing import Literal
 
 from likeness.errors import ConfigError
-from likeness.nets.gate import THRESHOLD
+from likeness.nets.gate import LEAVE_THRESHOLD, THRESHOLD
 from likeness.types import Decision, GateOutput, Profile
 
 TURNED = "left alone: turned"  # the reason begins with it
 OBSERVATIONS = 4  # of the gate in its running mean over a track: most of a second with the default detection
 
 
+@dataclass(frozen=True)
+class GateBounds:
+    """How probable it must be that Expert-T is the better expert, and that a face is better left alone; 0..1."""
+
+    expert_t: float = THRESHOLD
+    leave: float = LEAVE_THRESHOLD
+
+
 @dataclass
 class GateOptions:
-    """The choice between the experts.
+    """The choice between the experts, and leaving a face alone.
 
     Attributes:
-        mode: rule (width and sharpness), learned (a network that estimates which expert does better), or auto: learned
+        mode: rule (width and sharpness), learned (a network that estimates which choice does better), or auto: learned
             with the two released experts, for which it was trained, else the rule.
         threshold: 0..1, probability from which Expert-T is chosen, in photos. Expert-F harms good faces less.
         video_threshold: the same in clips; lower, since the gate underrates Expert-T on encoded frames
             (experiments/gate/README.md).
+        leave_threshold: 0..1, probability from which a face is left alone; 1 = never.
     """
 
     mode: str = "auto"
     threshold: float = THRESHOLD
     video_threshold: float = 0.5
+    leave_threshold: float = LEAVE_THRESHOLD
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "rule", "learned"):
             raise ConfigError(f"gate.mode: got {self.mode!r}, expected auto, rule or learned")
-        for name in ("threshold", "video_threshold"):
+        for name in ("threshold", "video_threshold", "leave_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"gate.{name}: got {getattr(self, name)}, expected a probability from 0 to 1")
+
+    def bounds(self, temporal: bool) -> GateBounds:
+        """The bounds for clips or for photos."""
+        return GateBounds(self.video_threshold if temporal else self.threshold, self.leave_threshold)
 
 
 @dataclass
@@ -145,7 +159,7 @@ def reroute(before: Decision, profile: Profile, config: RouteConfig, bounds: Rou
     together, once towards better and once towards worse.
     """
     now = route(profile, config, bounds)
-    if now.route == before.route:
+    if now.route == before.route or before.left_alone:  # the gate is asked again
         return now
     for factor in (1 - margin, 1 + margin):
         nearby = replace(
@@ -186,27 +200,32 @@ def turned_away(
 
 
 def route_by_gate(
-    ruled: Decision, output: GateOutput, threshold: float, before: Decision | None = None, margin: float = 0.0
+    ruled: Decision, output: GateOutput, bounds: GateBounds, before: Decision | None = None, margin: float = 0.0
 ) -> Decision:
-    """The gate's decision replaces the rule's choice between the experts, for faces that are restored.
+    """The gate's decision replaces the rule's choice between the experts, or leaves the face alone.
 
-    In a clip the mean over the track decides, since single frames waver; the last `OBSERVATIONS` weigh most.
+    In a clip the mean over the track decides, since single frames waver; the last `OBSERVATIONS` weigh most. A track
+    that was restored stays restored: one would see its detail vanish.
 
     Args:
         ruled: by the width bands.
         output: the gate's, for this frame.
-        threshold: 0..1, probability from which Expert-T is chosen.
+        bounds: from which Expert-T is chosen, and from which the face is left alone.
         before: the track's last decision.
-        margin: 0..1; a track changes its expert only where the mean is beyond the threshold by more than this.
+        margin: 0..1; a track changes its route only where the mean is beyond the bound by more than this.
     """
     if ruled.expert is None:
         return ruled
-    bound = threshold
+    expert_t, leave = bounds.expert_t, bounds.leave
     if before is not None and before.gate is not None:
         output = _mean(before.gate, output)
-        bound += -margin if before.route == "expert_t" else margin
-    chosen: Literal["expert_t", "expert_f"] = "expert_t" if output.probability > bound else "expert_f"
-    reason = f"{ruled.reason}; gate: Expert-T better with {output.probability:.2f} (threshold {threshold:.2f})"
+        expert_t += {"expert_t": -margin, "expert_f": margin}.get(before.route, 0.0)
+        leave = leave - margin if before.left_alone else 1.0
+    if output.leave > leave:
+        reason = f"{ruled.reason}; gate: better left alone with {output.leave:.2f} (threshold {bounds.leave:.2f})"
+        return Decision("resize", reason, None, output)
+    chosen: Literal["expert_t", "expert_f"] = "expert_t" if output.probability > expert_t else "expert_f"
+    reason = f"{ruled.reason}; gate: Expert-T better with {output.probability:.2f} (threshold {bounds.expert_t:.2f})"
     return Decision(chosen, reason, chosen, output)
 
 
@@ -214,7 +233,8 @@ def _mean(before: GateOutput, now: GateOutput) -> GateOutput:
     observations = before.observations + 1
     weight = 1 / min(observations, OBSERVATIONS)
     probability = before.probability + weight * (now.probability - before.probability)
-    return replace(now, probability=probability, observations=observations)
+    leave = before.leave + weight * (now.leave - before.leave)
+    return replace(now, probability=probability, leave=leave, observations=observations)
 
 
 def _by_sharpness(profile: Profile, bounds: RouteBounds, prefix: str) -> Decision:

@@ -20,6 +20,7 @@ from torch import Tensor
 from likeness import __version__
 from likeness.errors import ConfigError, InputError, OutputError, WeightsError
 from likeness.log import get_logger
+from likeness.nets.prior import DECODER, PriorConfig
 from likeness.tasks import arguments
 from likeness.tasks import export_onnx as export_onnx_module
 from likeness.tasks.export_onnx import OnnxOptions, export_onnx
@@ -43,6 +44,7 @@ class ExportOptions:
         dst: the file to write, ending in .safetensors.
         card: Markdown text about the network (data, use, limits, licence); copied beside `dst` with the
             facts of this export below it. Empty = none.
+        prior: where to write the prior, if its decoder was trained with this Expert-T (model.tokens.decoder=true).
         averaged: the averaged weights; False = the last ones: after a GAN, an average has smoother texture than any of
             them.
         config: `config.widths=[64,128,192]` and the like: size of the network, only for a checkpoint
@@ -52,6 +54,7 @@ class ExportOptions:
     ckpt: str = MISSING
     dst: str = MISSING
     card: str = ""
+    prior: str = ""
     averaged: bool = True
     config: dict[str, Any] = field(default_factory=dict)
 
@@ -76,18 +79,47 @@ def export(options: ExportOptions) -> Path:
     network = checkpoint.get("network", "expert_f")
     if network not in NETWORKS:
         raise InputError(f"ckpt: {options.ckpt} holds {network!r}, expected one of {', '.join(NETWORKS)}")
-    make, kind = NETWORKS[network]
+    _check_prior(options, checkpoint)
+    kind = NETWORKS[network].config
     config = _config(kind, checkpoint.get("net_config"), options.config)
-    net = make(config)
     notes = training_notes(checkpoint)
-    tensors = averaged_weights(checkpoint) if options.averaged else last_weights(checkpoint)
+    read = averaged_weights if options.averaged else last_weights
+    tensors = read(checkpoint)
     if not options.averaged:
         notes["averaged"] = False
         notes.pop("metrics", None)  # they were measured on the averaged ones
+    facts = _save(target, network, config, tensors, notes)
+    if options.prior:
+        stored = checkpoint["prior"]
+        under = PriorConfig(**plain_config(stored["net_config"]))
+        drawn = {DECODER + name: tensor for name, tensor in read(checkpoint, DECODER).items()}
+        _save(Path(options.prior), "prior", under, {**stored["weights"], **drawn}, notes)
+    if card is not None:
+        _write_text(target.with_suffix(".md"), f"{card.rstrip()}\n\n{_table(facts)}")
+    log.info("%s: %.1f MB, %d weights, %s", target, facts["bytes"] / 1e6, facts["parameters"], notes)
+    return target
+
+
+def _check_prior(options: ExportOptions, checkpoint: Mapping[str, Any]) -> None:
+    if options.prior and "prior" not in checkpoint:
+        raise ConfigError(
+            f"prior: got {options.prior}, but {options.ckpt} has no trained decoder (model.tokens.decoder=true); leave "
+            "it out"
+        )
+    if "prior" in checkpoint and (not options.prior.endswith(".safetensors") or options.prior == options.dst):
+        raise ConfigError(
+            f"prior: got {options.prior!r}, but {options.ckpt} trained the prior's decoder too, and its Expert-T needs "
+            "it; give another file that ends in .safetensors"
+        )
+
+
+def _save(
+    target: Path, network: str, config: Any, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes weights and their facts, which it returns. A file that does not fit its config is removed again."""
     save_weights(target, network, config.to_dict(), tensors, notes)
-    # Read the file back: one that does not fit its config is removed.
     try:
-        load_into(net, load_weights(target, network), target)
+        load_into(NETWORKS[network].make(config), load_weights(target, network), target)
     except WeightsError:
         target.unlink()
         raise
@@ -101,10 +133,7 @@ def export(options: ExportOptions) -> Path:
         "notes": notes,
     }
     _write_text(target.with_suffix(".json"), json.dumps(facts, indent=2) + "\n")
-    if card is not None:
-        _write_text(target.with_suffix(".md"), f"{card.rstrip()}\n\n{_table(facts)}")
-    log.info("%s: %.1f MB, %d weights, %s", target, facts["bytes"] / 1e6, facts["parameters"], notes)
-    return target
+    return facts
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
@@ -126,28 +155,28 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     return checkpoint
 
 
-def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The network's weights; where an average was kept, Lightning stores it in place of the last ones.
+def averaged_weights(checkpoint: Mapping[str, Any], prefix: str = _PREFIX) -> dict[str, Tensor]:
+    """The weights whose names begin with `prefix`; where an average was kept, Lightning stores it as the state.
 
     Raises:
-        InputError: if there is no weight of a network.
+        InputError: if there are none.
     """
     state: Mapping[str, Tensor] = checkpoint["state_dict"]
-    tensors = {name.removeprefix(_PREFIX): t for name, t in state.items() if name.startswith(_PREFIX)}
+    tensors = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
     if not tensors:
-        raise InputError(f"ckpt: no weight begins with {_PREFIX!r}; expected a checkpoint that train.py wrote")
+        raise InputError(f"ckpt: no weight begins with {prefix!r}; expected a checkpoint that train.py wrote")
     return tensors
 
 
-def last_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The network's last weights, where Lightning keeps them beside the averaged ones.
+def last_weights(checkpoint: Mapping[str, Any], prefix: str = _PREFIX) -> dict[str, Tensor]:
+    """The same of the last weights, where Lightning keeps them beside the averaged ones.
 
     Raises:
         InputError: if there are none.
     """
     state: Mapping[str, Tensor] = checkpoint.get("current_model_state", checkpoint["state_dict"])
     plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return averaged_weights({"state_dict": plain})
+    return averaged_weights({"state_dict": plain}, prefix)
 
 
 def training_notes(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,12 +19,14 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from likeness.data.degradations.recipes import check_recipes
 from likeness.errors import ConfigError
 from likeness.metrics.identity import embedding_distance
 from likeness.metrics.lattice import axis_power, lattice
 from likeness.metrics.psnr import psnr
 from likeness.ops.tensors import to_float_tensor
 from likeness.training.gan import GanConfig, WindowGan, Windows, discriminator_loss, gan_gradient
+from likeness.training.losses.dots import invented_dots
 from likeness.training.losses.restoration import RestorationLoss
 from likeness.training.schedule import progress
 from likeness.weights.files import load_into, load_weights
@@ -42,8 +44,7 @@ class TrainingConfig:
     Attributes:
         optimizer: builds the network's optimiser from its parameters.
         init: weight file to start from; None = newly initialised weights.
-        spun_recipes: recipes whose faces learn from shifted inputs by `cycle_spinning`; the others keep what the first
-            weights restore. Empty = all.
+        dots_recipes: recipes to whose faces `loss.weights.dots` applies. Empty = all.
         seed: of the random windows and views in the losses.
         max_grad_norm: gradients of the network, and of the discriminators, are clipped to this norm.
         gan: the adversarial losses. Without weights there are no discriminators.
@@ -52,13 +53,14 @@ class TrainingConfig:
 
     optimizer: OptimizerFactory
     init: str | None = None
-    spun_recipes: tuple[str, ...] = ()
+    dots_recipes: tuple[str, ...] = ()
     seed: int = 0
     max_grad_norm: float = 1.0
     gan: GanConfig = field(default_factory=GanConfig)
     discriminator_optimizer: OptimizerFactory | None = None
 
     def __post_init__(self) -> None:
+        check_recipes(self.dots_recipes)
         if self.gan.used and self.discriminator_optimizer is None:
             raise ConfigError(
                 "model.discriminator_optimizer: got none, but model.gan has weights; give one or set the weights to 0"
@@ -88,9 +90,12 @@ class FaceModule(L.LightningModule):
             load_into(self.net, load_weights(config.init, name), config.init)
         # In a tuple, so that it is no submodule: state, EMA and optimiser must not contain it.
         self._first: tuple[nn.Module, ...] = ()
-        if loss.weights.cycle_spinning:
+        if loss.weights.cycle_spinning or loss.weights.keep:
             if not config.init:
-                raise ConfigError("loss.weights.cycle_spinning: needs trained weights to learn from; give init=FILE")
+                raise ConfigError(
+                    f"loss.weights: got cycle_spinning={loss.weights.cycle_spinning} and keep={loss.weights.keep} "
+                    "without init=FILE; give the weights to learn from"
+                )
             self._first = (copy.deepcopy(self.net).eval().requires_grad_(False),)
         self.images_seen = 0
         self._sums: dict[str, list[Tensor]] = {}
@@ -177,7 +182,8 @@ class FaceModule(L.LightningModule):
         # The derivative of this product with respect to the image is the gradient that was computed above.
         surrogate = (image * gradient * valid).sum()
         self.manual_backward(torch.stack([surrogate, *(p.float() for p in other_losses.values())]).sum())
-        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config.max_grad_norm)
+        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.config.max_grad_norm)
         self.log("grad_norm", norm)
         optimizer.step()
         if discriminator_part is not None and self.gan is not None:
@@ -234,25 +240,30 @@ class FaceModule(L.LightningModule):
         change = (restore(to_float_tensor(batch["next_input"])) - image).float().abs().mean((1, 2, 3))
         return {"temporal_consistency": weight * (change if mask is None else change * mask).mean()}
 
-    def spun_faces(self, batch: dict[str, Any]) -> Tensor:
-        """(B,) bool, the faces of a batch that `TrainingConfig.spun_recipes` selects."""
-        chosen = self.config.spun_recipes
-        return torch.tensor([not chosen or r in chosen for r in batch["params"]["recipe"]])
+    def dots(
+        self, batch: dict[str, Any], image: Tensor, truth: Tensor, sharp: Tensor, valid: Tensor
+    ) -> dict[str, Tensor]:
+        """The weighted loss of invented dots; empty without a weight. Arguments as for `take_step`."""
+        weight, chosen = self.loss.weights.dots, self.config.dots_recipes
+        if not weight:
+            return {}
+        counted = [not chosen or recipe in chosen for recipe in batch["params"]["recipe"]]
+        return {"dots": weight * invented_dots(image, truth, valid, sharp & torch.tensor(counted, device=sharp.device))}
 
-    def cycle_spinning(
+    def first_picture(
         self,
         inputs: Sequence[Tensor],
         image: Tensor,
         restore: Callable[..., Tensor],
         generator: torch.Generator,
         mask: Tensor | None = None,
-        spun: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The loss that teaches what the first weights restore on average over shifted inputs; empty without a weight.
+        """The squared difference to what the weights that training started from restore; empty without a weight.
 
-        Upsamplings leave a lattice that is fixed to the pixel grid, and LPIPS rewards it as texture. The mean over
-        shifted inputs, shifted back, is free of it (cycle spinning, Coifman and Donoho 1995). One random shift a step
-        is enough: the gradient of a squared error is on average that of the error to the mean.
+        `keep` compares with their picture, `cycle_spinning` with their mean over shifted inputs. Upsamplings leave a
+        lattice that is fixed to the pixel grid, and LPIPS rewards it as texture. The mean over shifted inputs, shifted
+        back, is free of it (cycle spinning, Coifman and Donoho 1995). One random shift a step is enough: the gradient
+        of a squared error is on average that of the error to the mean.
 
         Args:
             inputs: (B, C, 256, 256) each; all are shifted alike, by -4 to 3 rows and columns.
@@ -260,21 +271,22 @@ class FaceModule(L.LightningModule):
             restore: the network with the weights that training started from, the inputs to (B, 3, 512, 512).
             generator: source of the shift.
             mask: (B,) bool, faces to which the loss applies; None = all.
-            spun: (B,) bool, faces that are shifted; None = all. The others keep what the first weights restore.
         """
-        weight = self.loss.weights.cycle_spinning
-        if not weight:
-            return {}
-        y, x = torch.randint(-_LARGEST_SHIFT, _LARGEST_SHIFT, (2,), generator=generator).tolist()
-        moves = torch.ones(len(image), dtype=torch.bool, device=image.device) if spun is None else spun.to(image.device)
-        moves = moves[:, None, None, None]
-        with torch.no_grad():
-            target = restore(*(torch.where(moves, t.roll((y, x), (-2, -1)), t) for t in inputs))
-            target = torch.where(moves, target.roll((-2 * y, -2 * x), (-2, -1)), target)
+        weights, losses, shift = self.loss.weights, {}, [0, 0]
+        if weights.cycle_spinning:
+            shift = torch.randint(-_LARGEST_SHIFT, _LARGEST_SHIFT, (2,), generator=generator).tolist()
         # Rolling brings the opposite edge in.
         inner = (..., slice(_SHIFT_MARGIN, -_SHIFT_MARGIN), slice(_SHIFT_MARGIN, -_SHIFT_MARGIN))
-        error = (image[inner] - target[inner]).float().square().mean((1, 2, 3))
-        return {"cycle_spinning": weight * (error if mask is None else error * mask).mean()}
+        for name, weight, (y, x) in (
+            ("keep", weights.keep, (0, 0)),
+            ("cycle_spinning", weights.cycle_spinning, shift),
+        ):
+            if weight:
+                with torch.no_grad():
+                    target = restore(*(t.roll((y, x), (-2, -1)) for t in inputs)).roll((-2 * y, -2 * x), (-2, -1))
+                error = (image[inner] - target[inner]).float().square().mean((1, 2, 3))
+                losses[name] = weight * (error if mask is None else error * mask).mean()
+        return losses
 
     def log_losses(self, losses: dict[str, Tensor], images: int) -> None:
         """Logs the losses, their sum and the number of images seen.

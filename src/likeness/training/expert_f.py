@@ -39,13 +39,10 @@ class ExpertFModule(FaceModule):
         shift = (_random_shift(generator),) if isinstance(self.net, ExpertF) else ()
         out = self.net(x, *shift)
         other_losses = self.temporal_consistency(batch, out.image, lambda frame: self.net(frame, *shift).image)
-        other_losses |= self.cycle_spinning(
-            (x,),
-            out.image,
-            lambda moved: self._first[0](moved, *shift).image,
-            generator,
-            spun=self.spun_faces(batch),
+        other_losses |= self.first_picture(
+            (x,), out.image, lambda moved: self._first[0](moved, *shift).image, generator
         )
+        other_losses |= self.dots(batch, out.image, truth, sharp, valid)
         if out.log_scale is not None and self.loss.weights.scale:
             other_losses["scale"] = self.loss.scale(out.log_scale, out.image, truth, valid)
         self.take_step(

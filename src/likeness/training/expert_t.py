@@ -1,4 +1,7 @@
-"""LightningModule of Expert-T: first the codes, then fidelity. The prior and Expert-F stay frozen."""
+"""LightningModule of Expert-T: first the codes, then fidelity.
+
+Expert-F and the prior's codes stay frozen; the prior's decoder may be trained along.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT
 from likeness.nets.expert_t_data import Encoded, ExpertTOutput, Frozen, Knobs, Tokens
+from likeness.nets.prior import DECODER
 from likeness.ops.tensors import to_float_tensor
 from likeness.training.base import FaceModule, valid_at_512
 from likeness.training.losses.frequency import focal_frequency
@@ -36,6 +40,8 @@ class TokenConfig:
             the others are trained at 0.5. From 0 to 0.5.
         start: where an encoder of its own (net.config.regress=false) starts without weights: expert_f = from
             Expert-F's encoder, scratch = newly initialised.
+        decoder: also train the prior's decoder, which draws what Expert-T chooses. Encoder and codebook stay frozen,
+            so codes keep their meaning.
     """
 
     stage: Stage = "codes"
@@ -43,6 +49,7 @@ class TokenConfig:
     swap_quality: float = 0.5
     endpoint_probability: float = 0.2
     start: Literal["expert_f", "scratch"] = "expert_f"
+    decoder: bool = False
 
     def __post_init__(self) -> None:
         if self.stage not in ("codes", "fidelity"):
@@ -82,11 +89,17 @@ class ExpertTModule(FaceModule):
         if not self.config.init and self.tokens.start == "expert_f":
             net.start_from(first)
         # In a tuple, so that they are no submodules: state, EMA and optimiser must not contain them.
-        self._frozen = (Frozen(load_prior(prior)[0], first if net.config.regress else None),)
+        under = first if net.config.regress else None
+        self._frozen = (Frozen(load_prior(prior)[0], under),)
+        self._first_frozen = self._frozen[0]
+        if self.tokens.decoder:
+            if self._first:
+                self._first_frozen = Frozen(load_prior(prior)[0], under)
+            self.decoder = self.frozen.prior.decoder.requires_grad_(True)
 
     @property
     def frozen(self) -> Frozen:
-        """The prior and Expert-F."""
+        """The prior and Expert-F; of the prior the decoder may be trained."""
         return self._frozen[0]
 
     def on_fit_start(self) -> None:
@@ -100,7 +113,7 @@ class ExpertTModule(FaceModule):
         self._move_frozen()
 
     def _move_frozen(self) -> None:
-        for net in self.frozen:
+        for net in (*self.frozen, *self._first_frozen):
             if net is not None:
                 net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -119,7 +132,8 @@ class ExpertTModule(FaceModule):
         if self.tokens.stage == "codes":
             net.transforms.requires_grad_(False)
             net.fidelity.requires_grad_(False)
-        return [p for p in net.parameters() if p.requires_grad]
+        drawing = self.decoder.parameters() if self.tokens.decoder else ()
+        return [p for p in (*net.parameters(), *drawing) if p.requires_grad]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One step; logs every loss."""
@@ -148,14 +162,14 @@ class ExpertTModule(FaceModule):
             lambda frame: cast(Tensor, net(frame, self.frozen, Knobs(fidelity), unknown).image),
             ~full_fidelity,
         )
-        other_losses |= self.cycle_spinning(
+        other_losses |= self.first_picture(
             (x, unknown),
             out.image,
-            lambda moved, mask: cast(Tensor, self._first[0](moved, self.frozen, Knobs(fidelity), mask).image),
+            lambda moved, mask: cast(Tensor, self._first[0](moved, self._first_frozen, Knobs(fidelity), mask).image),
             generator,
             ~full_fidelity,
-            self.spun_faces(batch),
         )
+        other_losses |= self.dots(batch, out.image, target, sharp, valid)
         self.log("logit_scale", net.sureness.detach().exp().mean())
         self.take_step(
             out.image,
@@ -166,6 +180,14 @@ class ExpertTModule(FaceModule):
             lambda image: self.loss(image, target, sharp, progress, generator),
             other_losses,
         )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what an export of the prior needs, where its decoder was trained."""
+        super().on_save_checkpoint(checkpoint)
+        if self.tokens.decoder:
+            prior = self.frozen.prior
+            kept = {k: v for k, v in prior.state_dict().items() if not k.startswith(DECODER)}
+            checkpoint["prior"] = {"net_config": prior.config.to_dict(), "weights": kept}
 
     def _sample_fidelity(self, count: int, generator: torch.Generator) -> Tensor:
         """(B,): 0 in the first stage; in the second 0, 0.5 or 1."""

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
-from likeness.nets.gate import Gate, fit_temperature
+from likeness.nets.gate import Gate, fit_temperature, outcomes
 from likeness.training.base import OptimizerFactory
 
 
 class GateModule(L.LightningModule):
-    """Learns by cross-entropy whether Expert-T costs less; validated by the cost of its choices.
+    """Learns by cross-entropy which choice costs less; validated by the cost of its choices.
 
     Args:
         net: the gate.
@@ -40,27 +40,31 @@ class GateModule(L.LightningModule):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """One step."""
         features, costs = batch
-        loss = F.binary_cross_entropy_with_logits(self.net(features), (costs[:, 0] < costs[:, 1]).float())
+        loss = F.binary_cross_entropy_with_logits(self.net(features), outcomes(costs))
         self.log("loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """Fits the temperature; logs the costs of the choices, of each expert alone and of the better one."""
+        """Fits the temperatures; logs the costs of the choices, of each alone and of the best one."""
         features, costs = batch
-        logits = self.net(features).float()
-        t_is_better = (costs[:, 0] < costs[:, 1]).float()
-        self.net.temperature.fill_(_temperature(logits.detach(), t_is_better))
+        logits, better = self.net(features).float(), outcomes(costs)
+        for i in range(2):
+            self.net.temperature[i] = _temperature(logits[:, i].detach(), better[:, i])
         scaled = logits / self.net.temperature
-        chosen = torch.where(scaled > 0, costs[:, 0], costs[:, 1])
+        chosen = torch.where(scaled[:, 0] > 0, costs[:, 0], costs[:, 1])
+        chosen = torch.where(scaled[:, 1] > 0, costs[:, 2], chosen)
         self.log_dict(
             {
                 "val/cost": chosen.mean(),
                 "val/cost_t": costs[:, 0].mean(),
                 "val/cost_f": costs[:, 1].mean(),
+                "val/cost_left": costs[:, 2].mean(),
                 "val/cost_oracle": costs.min(1).values.mean(),
-                "val/accuracy": ((scaled > 0) == t_is_better.bool()).float().mean(),
-                "val/cross_entropy": F.binary_cross_entropy_with_logits(scaled, t_is_better),
-                "val/temperature": self.net.temperature,
+                "val/accuracy": ((scaled[:, 0] > 0) == better[:, 0].bool()).float().mean(),
+                "val/accuracy_leave": ((scaled[:, 1] > 0) == better[:, 1].bool()).float().mean(),
+                "val/cross_entropy": F.binary_cross_entropy_with_logits(scaled, better),
+                "val/temperature": self.net.temperature[0],
+                "val/temperature_leave": self.net.temperature[1],
             }
         )
 

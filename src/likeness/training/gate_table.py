@@ -1,4 +1,4 @@
-"""The gate's training data: held-out faces restored by both experts, and what each restoration costs."""
+"""The gate's training data: held-out faces, left alone and restored by both experts, and what each choice costs."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from likeness.stages.measure import measure
 from likeness.stages.restore.base import Expert
 from likeness.types import FloatArray, Pixels
 
-RECIPES = ("clean", "mild", "gfpgan", "heavy")
+RECIPES = ("clean", "mild", "gfpgan", "heavy", "film")
 WIDTHS = (50.0, 150.0)  # of faces that are always restored, in pixels
 LARGEST_WIDTH = 250.0  # of faces that are restored only if they are poor
 SOFTENING = (1.1, 4.5)  # range of factors for `soften`, as in the experts' training
-# Run time of an expert over Expert-T's; fixed, so that the same command gives the same results. From two runs of the
+# Run time of a choice over Expert-T's; fixed, so that the same command gives the same results. From two runs of the
 # bench on two cores: 42.5 of 153.3 ms (fp32, Xeon) and 19.3 of 75.0 ms (bf16, EPYC).
-RELATIVE_TIME = {"expert_t": 1.0, "expert_f": 0.27}
+RELATIVE_TIME = {"expert_t": 1.0, "expert_f": 0.27, "input": 0.0}
 TIME_WEIGHT = 0.02
 
 
 @dataclass(frozen=True)
 class GateTable:
-    """Photos of faces, restored by both experts.
+    """Photos of faces and what each choice costs.
 
     Attributes:
         features: (N, 7), see `nets.gate.FEATURES`.
-        costs: (N, 2), of Expert-T and of Expert-F.
+        costs: (N, 3), of Expert-T, of Expert-F and of the input.
         people: (N,) index of the face in each photo. The photos of one face all belong to training or all to
             validation.
     """
@@ -82,13 +82,13 @@ class Measures(NamedTuple):
     detector: Detector
 
 
-def cost(output: Tensor, truth: Tensor, measures: Measures, expert: str) -> npt.NDArray[np.float64]:
-    """Cost of each restored face: embedder distance + LPIPS of the face window + 0.02 x relative time.
+def cost(output: Tensor, truth: Tensor, measures: Measures, choice: str) -> npt.NDArray[np.float64]:
+    """Cost of each face: embedder distance + LPIPS of the face window + 0.02 x relative time.
 
     Args:
         output, truth: (B, 3, 256, 256) in [0, 1].
         measures: the networks.
-        expert: name of the expert that restored it.
+        choice: name of the expert that restored it, or "input".
 
     Returns:
         (B,), lower is better.
@@ -97,7 +97,7 @@ def cost(output: Tensor, truth: Tensor, measures: Measures, expert: str) -> npt.
     quality = embedding_distance(embed(output), embed(truth)) + lpips(
         output[FACE].contiguous(), truth[FACE].contiguous()
     )
-    return (quality + TIME_WEIGHT * RELATIVE_TIME[expert]).double().numpy()
+    return (quality + TIME_WEIGHT * RELATIVE_TIME[choice]).double().numpy()
 
 
 @torch.inference_mode()
@@ -126,11 +126,9 @@ def build_table(
         points = find_landmarks(measures.detector, inputs).numpy()
         for profile, norm, detected in zip(profiles, norms, points, strict=True):
             features.append(gate_features(profile, norm, template(512) if np.isnan(detected).any() else detected))
-        both = []
-        for expert in experts:
-            images = torch.cat([to_tensor(r.image) for r in expert.restore(crops)])
-            both.append(cost(round8(halve(images.clamp(0, 1))), torch.cat(truths), measures, expert.name))
-        costs.append(np.stack(both, 1))
+        choices = {e.name: torch.cat([to_tensor(r.image) for r in e.restore(crops)]) for e in experts}
+        outputs = {name: halve(images.clamp(0, 1)) for name, images in choices.items()} | {"input": inputs}
+        costs.append(np.stack([cost(round8(o), torch.cat(truths), measures, n) for n, o in outputs.items()], 1))
         people += [person] * len(crops)
     return GateTable(np.stack(features), np.concatenate(costs), np.array(people))
 

@@ -99,6 +99,8 @@ def in_words(face: Mapping[str, Any]) -> str:
         return f"restored{part} ({width} px){kept.get(verdict, '')}"
     if face["route"] == "skip" and face["reason"].startswith("too small"):
         return f"left alone: too small ({width} px)"
+    if face["route"] == "resize" and face["gate"] is not None:
+        return f"left alone: restoring would not improve it ({width} px)"
     if face["route"] == "resize":
         return f"left alone: already good ({width} px)"
     if face["reason"].startswith(IMPLAUSIBLE):

@@ -39,7 +39,7 @@ NETWORKS: Mapping[str, Kind] = {
 
 
 # Options that no longer exist, with the value that all networks have now; released weight files state them.
-REMOVED_OPTIONS = {"wavelets": True, "split": True, "codebook": True}
+REMOVED_OPTIONS = {"wavelets": True, "split": True, "codebook": True, "filtered": False}
 
 
 def plain_config(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class _Tokens(nn.Module):
         return out.image, out.log_scale, state.clean, state.codes, state.weight
 
 
-class _Better(nn.Module):
+class _Probabilities(nn.Module):
     def __init__(self, net: Gate) -> None:
         super().__init__()
         self.net = net
@@ -115,8 +115,8 @@ def expert_t_graph(net: ExpertT, frozen: Frozen) -> Graph:
 
 
 def gate_graph(net: Gate) -> Graph:
-    """features (1, 7) in the order of `nets.gate.FEATURES` to probability (1,) that Expert-T is the better expert."""
-    return Graph(_Better(net), {"features": torch.rand(1, len(FEATURES)) * 100}, ("probability",))
+    """features (1, 7) in the order of `nets.gate.FEATURES` to (1, 2), see `Gate.probabilities`."""
+    return Graph(_Probabilities(net), {"features": torch.rand(1, len(FEATURES)) * 100}, ("probabilities",))
 
 
 def load_graph(name: str, files: Mapping[str, Path | str]) -> tuple[Graph, Mapping[str, str]]:

@@ -1,6 +1,6 @@
-"""Rows that choose between the experts, face by face: the router's rule, the learned gate, and the oracle.
+"""Rows that choose between experts and input, face by face: the router's rule, the learned gate, and the oracle.
 
-They restore nothing themselves: each face's figures are those of the expert that it would be sent to.
+They restore nothing themselves: each face's figures are those of the expert that it would be sent to, or the input's.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from likeness.errors import ConfigError
 from likeness.evaluation.benchmarks.base import CROP
 from likeness.evaluation.methods.base import EXPERT_F, EXPERT_T, INPUT
 from likeness.evaluation.scores import Run, Scores
-from likeness.nets.gate import FEATURES, THRESHOLD, Gate, gate_features
+from likeness.nets.gate import FEATURES, Gate, gate_features
 from likeness.ops.geometry import template
 from likeness.stages.identity import read_calibration
-from likeness.stages.route import RouteBounds, RouteConfig, route, route_by_gate
+from likeness.stages.route import GateBounds, RouteBounds, RouteConfig, route, route_by_gate
 from likeness.training.gate_table import RELATIVE_TIME, TIME_WEIGHT
 from likeness.types import Decision, GateOutput, Profile
 from likeness.weights.manifest import released
@@ -27,12 +27,14 @@ from likeness.weights.networks import load_network
 
 COST = "cost"
 
-Flags = npt.NDArray[np.bool_]
-Choice = Callable[[Scores, str], Flags]  # of a recipe: (N,), whether each face goes to Expert-T
+CANDIDATES = (EXPERT_T, EXPERT_F, INPUT)
+
+Indices = npt.NDArray[np.intp]
+Choice = Callable[[Scores, str], Indices]  # of a recipe: (N,), the method of each face as an index of CANDIDATES
 
 
 def add_cost(scores: Scores) -> None:
-    """Adds the cost of a face under each expert: embedder distance + LPIPS of the face window + 0.02 x relative time.
+    """Adds the cost of a face under each method to choose from, as in `training.gate_table.cost`.
 
     Raises:
         ConfigError: if LPIPS was not measured.
@@ -47,33 +49,39 @@ def add_cost(scores: Scores) -> None:
 
 
 def add_choice(scores: Scores, name: str, choice: Choice) -> None:
-    """Adds the row `name`: the figures of Expert-T where `choice` is true, of Expert-F elsewhere.
+    """Adds the row `name`: each face's figures under the method that `choice` gives; nan where it has none.
 
     Raises:
-        ConfigError: if one of the experts was not run.
+        ConfigError: if one of the methods was not run.
     """
-    pairs = [(run, run._replace(method=EXPERT_F)) for run in list(scores.values) if run.method == EXPERT_T]
-    if not pairs or any(other not in scores.values for _, other in pairs):
-        raise ConfigError(f"methods: got {name} without {EXPERT_T} and {EXPERT_F}, which it chooses from; add both")
-    for run, other in pairs:
-        chosen = choice(scores, run.recipe)
-        values = {m: np.where(chosen, v, scores.values[other][m]) for m, v in scores.values[run].items()}
-        vectors = {}
-        for kind, runs in scores.vectors.items():
-            if run in runs:
-                shape = (-1, *[1] * (runs[run].ndim - 1))
-                vectors[kind] = np.where(chosen.reshape(shape), runs[run], runs[other])
-        scores.put(run._replace(method=name), np.arange(len(scores.names)), values, vectors)
-        times = [scores.seconds[run.recipe, method] for method in (EXPERT_T, EXPERT_F)]
-        scores.seconds[run.recipe, name] = float(np.where(chosen, *times).mean())
+    sets = [[run._replace(method=m) for m in CANDIDATES] for run in list(scores.values) if run.method == EXPERT_T]
+    missing = {run.method for runs in sets for run in runs if run not in scores.values} if sets else {EXPERT_T}
+    if missing:
+        raise ConfigError(f"methods: got {name} without {', '.join(sorted(missing))}, which it chooses from; add it")
+    at = np.arange(len(scores.names))
+    for runs in sets:
+        recipe, first = runs[0].recipe, runs[0]
+        chosen = choice(scores, recipe)
+        figures = [scores.values[run] for run in runs]
+        values = {
+            m: np.stack([f[m] if m in f else np.full(len(at), np.nan) for f in figures])[chosen, at] for m in figures[0]
+        }
+        vectors = {
+            kind: np.stack([table[r] for r in runs])[chosen, at]
+            for kind, table in scores.vectors.items()
+            if first in table
+        }
+        scores.put(first._replace(method=name), at, values, vectors)
+        times = np.array([scores.seconds[recipe, method] for method in CANDIDATES])
+        scores.seconds[recipe, name] = float(times[chosen].mean())
 
 
 def choose_by_rule(config: RouteConfig, bounds: RouteBounds) -> Choice:
     """The router's rule; a face that it would not restore at all goes to the expert of the nearest band."""
 
-    def choose(scores: Scores, recipe: str) -> Flags:
+    def choose(scores: Scores, recipe: str) -> Indices:
         decisions = [route(Profile(*row), config, bounds) for row in scores.profiles[recipe].tolist()]
-        return np.array([d.expert == EXPERT_T or d.route == "skip" for d in decisions])
+        return np.array([CANDIDATES.index(EXPERT_T if d.route == "skip" else d.expert or EXPERT_F) for d in decisions])
 
     return choose
 
@@ -88,7 +96,7 @@ def choose_by_gate(gate: Gate) -> Choice:
     """
     replaced = Decision(EXPERT_F, "", EXPERT_F)
 
-    def choose(scores: Scores, recipe: str) -> Flags:
+    def choose(scores: Scores, recipe: str) -> Indices:
         run = Run(recipe, INPUT, CROP)
         embeddings, points = (scores.vectors.get(name, {}).get(run) for name in ("embedding", "landmarks"))
         if embeddings is None:
@@ -100,20 +108,19 @@ def choose_by_gate(gate: Gate) -> Choice:
             for profile, e, p in zip(scores.profiles[recipe].tolist(), embeddings, points, strict=True)
         ]
         outputs = [
-            GateOutput(float(p), dict(zip(FEATURES, row.tolist(), strict=True)))
-            for p, row in zip(gate.probability(rows), rows, strict=True)
+            GateOutput(float(p), float(leave), dict(zip(FEATURES, row.tolist(), strict=True)))
+            for (p, leave), row in zip(gate.probabilities(rows), rows, strict=True)
         ]
-        return np.array([route_by_gate(replaced, output, THRESHOLD).expert == EXPERT_T for output in outputs])
+        decisions = [route_by_gate(replaced, output, GateBounds()) for output in outputs]
+        return np.array([CANDIDATES.index(d.expert or INPUT) for d in decisions])
 
     return choose
 
 
-def choose_by_cost(scores: Scores, recipe: str) -> Flags:
-    """The oracle: whichever costs less; at equal cost the cheaper Expert-F."""
-    costs: Mapping[str, npt.NDArray[np.float64]] = {
-        method: scores.values[Run(recipe, method, CROP)][COST] for method in (EXPERT_T, EXPERT_F)
-    }
-    chosen: Flags = costs[EXPERT_T] < costs[EXPERT_F]
+def choose_by_cost(scores: Scores, recipe: str) -> Indices:
+    """The oracle: whichever costs least."""
+    costs = np.stack([scores.values[Run(recipe, method, CROP)][COST] for method in CANDIDATES])
+    chosen: Indices = costs.argmin(0)
     return chosen
 
 

@@ -112,3 +112,10 @@ class TrackState:
     blend: BlendState | None = None
     look: str = ""
     doubt: str = ""
+
+    @property
+    def last_alpha(self) -> float | None:
+        """Fraction of the restored face in the last frame; 0 where the gate left the face alone, None at a start."""
+        if self.expert is not None:
+            return self.expert.alpha
+        return 0.0 if self.assessment is not None and self.assessment.decision.left_alone else None

@@ -44,6 +44,8 @@ class LossWeights:
             data.frame_pairs=true.
         cycle_spinning: squared difference to what the weights that training started from restore on average over
             shifted inputs: hatching stays in place when the face moves, and is not in that average.
+        keep: squared difference to what the weights that training started from restore.
+        dots: squared difference between dots that a sharp truth does not have and their surroundings.
     """
 
     l1: float = 1.0
@@ -58,6 +60,8 @@ class LossWeights:
     scale: float = 0.01
     temporal_consistency: float = 0.0
     cycle_spinning: float = 0.0
+    keep: float = 0.0
+    dots: float = 0.0
 
 
 class RestorationLoss:

@@ -1,4 +1,4 @@
-"""Training towards the mean over shifted inputs."""
+"""Training towards the picture of the first weights, and towards their mean over shifted inputs; who loses dots."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from likeness.nets.expert_f import ExpertF
 from likeness.training.base import TrainingConfig
 from likeness.training.callbacks import read_curves
 from likeness.training.expert_f import ExpertFModule
+from likeness.training.losses.dots import invented_dots
 from likeness.training.losses.restoration import LossWeights, RestorationLoss
 from likeness.training.run import build, train
 from likeness.weights.files import save_weights
@@ -34,9 +35,9 @@ Restore = Callable[[Tensor], Tensor]
 class Module(ExpertFModule):
     """A module without a network."""
 
-    def __init__(self, weight: float) -> None:
+    def __init__(self, weight: float, keep: float = 0.0) -> None:
         torch.nn.Module.__init__(self)
-        self.loss = RestorationLoss(LossWeights(identity=0, lpips=0, cycle_spinning=weight))
+        self.loss = RestorationLoss(LossWeights(identity=0, lpips=0, cycle_spinning=weight, keep=keep))
 
 
 def enlarge(x: Tensor) -> Tensor:
@@ -51,7 +52,7 @@ def hatch(x: Tensor) -> Tensor:
 def losses(restore: Restore, image: Tensor, mask: Tensor | None = None) -> list[float]:
     def loss(seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
-        return float(Module(0.5).cycle_spinning((FACES,), image, restore, generator, mask)["cycle_spinning"])
+        return float(Module(0.5).first_picture((FACES,), image, restore, generator, mask)["cycle_spinning"])
 
     return [loss(seed) for seed in range(12)]
 
@@ -75,26 +76,38 @@ def test_only_masked_faces_count() -> None:
     assert {round(loss, 5) for loss in one} == {0, 0.005}  # 0.5 * 0.2 ** 2 / 4
 
 
-def test_faces_that_are_not_spun_keep_the_first_picture() -> None:
-    spun, stripes = torch.tensor([True, False, False, False]), hatch(FACES)
+def test_kept_picture_is_not_shifted() -> None:
+    def loss(image: Tensor) -> dict[str, Tensor]:
+        return Module(0, keep=0.5).first_picture((FACES,), image, hatch, torch.Generator())
 
-    def loss(image: Tensor, seed: int) -> float:
-        generator = torch.Generator().manual_seed(seed)
-        return float(Module(0.5).cycle_spinning((FACES,), image, hatch, generator, spun=spun)["cycle_spinning"])
-
-    assert {round(loss(stripes, seed), 5) for seed in range(12)} == {0, 0.005}  # only the first face's stripes move
-    assert min(loss(enlarge(FACES), seed) for seed in range(12)) > 0.01
+    assert loss(hatch(FACES)) == {"keep": 0}
+    assert float(loss(hatch(FACES) + 0.1)["keep"]) == pytest.approx(0.005)  # 0.5 * 0.1 ** 2
 
 
-@pytest.mark.parametrize(
-    ("chosen", "spun"),
-    [((), [True, True, True]), (("heavy",), [False, True, False]), (("heavy", "film"), [False, True, True])],
-    ids=["all", "one", "two"],
-)
-def test_recipes_choose_who_is_spun(chosen: tuple[str, ...], spun: list[bool]) -> None:
-    module = Module(0.5)
-    module.config = TrainingConfig(lambda parameters: torch.optim.SGD(parameters), spun_recipes=chosen)
-    assert module.spun_faces({"params": {"recipe": ["gfpgan", "heavy", "film"]}}).tolist() == spun
+CHOSEN = {"all": ((), [0, 1, 2]), "one": (("heavy",), [1]), "two": (("heavy", "film"), [1, 2]), "none": (("mild",), [])}
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_recipes_choose_who_loses_dots(name: str) -> None:
+    chosen, counted = CHOSEN[name]
+    module = Module(0)
+    module.loss = RestorationLoss(LossWeights(identity=0, lpips=0, dots=2.0))
+    module.config = TrainingConfig(lambda parameters: torch.optim.SGD(parameters), dots_recipes=chosen)
+    truth = torch.full((3, 3, 512, 512), 0.6)
+    image, valid, sharp = truth.clone(), torch.ones(3, 1, 512, 512, dtype=torch.bool), torch.ones(3, dtype=torch.bool)
+    image[..., 300:304, 100:104] -= torch.tensor([0.1, 0.2, 0.4])[:, None, None, None]
+    batch = {"params": {"recipe": ["gfpgan", "heavy", "film"]}}
+    found = float(module.dots(batch, image, truth, sharp, valid)["dots"])
+    single = [float(invented_dots(image[i : i + 1], truth[:1], valid[:1], sharp[:1])) for i in range(3)]
+    assert len(set(single)) == 3
+    assert found == pytest.approx(2 * np.mean([single[i] for i in counted]) if counted else 0, rel=1e-4)
+    module.loss = RestorationLoss(LossWeights(identity=0, lpips=0))
+    assert module.dots(batch, image, truth, sharp, valid) == {}
+
+
+def test_an_unknown_recipe_is_refused() -> None:
+    with pytest.raises(ConfigError, match="heavyy"):
+        TrainingConfig(lambda parameters: torch.optim.SGD(parameters), dots_recipes=("heavyy",))
 
 
 def test_all_inputs_are_shifted_alike() -> None:
@@ -103,11 +116,11 @@ def test_all_inputs_are_shifted_alike() -> None:
         assert not torch.equal(x, FACES)
         return enlarge(x)
 
-    Module(0.5).cycle_spinning((FACES, FACES), enlarge(FACES), restore, torch.Generator())
+    Module(0.5).first_picture((FACES, FACES), enlarge(FACES), restore, torch.Generator())
 
 
 def test_no_weight_means_no_loss() -> None:
-    assert Module(0.0).cycle_spinning((FACES,), FACES, enlarge, torch.Generator()) == {}
+    assert Module(0.0).first_picture((FACES,), FACES, enlarge, torch.Generator()) == {}
 
 
 @pytest.mark.slow
@@ -124,7 +137,7 @@ def test_training_on_the_loss_alone_removes_the_lattice() -> None:
 
     before = power()
     for _ in range(25):
-        parts = module.cycle_spinning((FACES,), net(FACES).image, lambda x: first(x).image, generator)
+        parts = module.first_picture((FACES,), net(FACES).image, lambda x: first(x).image, generator)
         optimizer.zero_grad()
         parts["cycle_spinning"].backward()
         optimizer.step()
@@ -132,7 +145,7 @@ def test_training_on_the_loss_alone_removes_the_lattice() -> None:
 
 
 def test_it_needs_weights_to_start_from() -> None:
-    with pytest.raises(ConfigError, match="needs trained weights to learn from; give init=FILE"):
+    with pytest.raises(ConfigError, match="without init=FILE; give the weights to learn from"):
         train(compose_train("experiment=smoke", "model.loss.weights.cycle_spinning=1", "logger=csv"))
 
 
