@@ -15,11 +15,12 @@ from torch import Tensor
 from likeness.data.synthetic_faces import draw_face
 from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
+from likeness.nets.expert_t_data import Knobs
 from likeness.nets.prior import Prior, PriorConfig
 from likeness.tasks.export import ExportOptions, export
 from likeness.training.callbacks import read_curves
 from likeness.training.expert_t import TokenConfig
-from likeness.training.run import train
+from likeness.training.run import build, train
 from likeness.weights.files import file_hash, load_weights, save_weights
 from likeness.weights.networks import load_network
 from tests.tiny import FIRST, PRIOR
@@ -166,6 +167,24 @@ def test_decoder_is_trained_on_request_and_exported_as_a_prior(
         export(plain)
     with pytest.raises(ConfigError, match="needs it; give another file"):
         export(ExportOptions(ckpt=str(ckpt), dst=str(files[0])))
+
+
+def test_teacher_teaches_faces_of_its_recipes(fidelity: Any, frozen: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "teacher.safetensors"
+    export(ExportOptions(ckpt=str(fidelity[0] / "steps/8.ckpt"), dst=str(file)))
+    words = [f"init={fidelity[3]}", "model.loss.weights.keep=1", f"model.tokens.teacher={file}"]
+    words += [f"model.tokens.teacher_prior={frozen['prior']}", "model.tokens.taught_recipes=[heavy,film]"]
+    files = [f"model.{name}={path}" for name, path in frozen.items()]
+    module = build(compose_train("experiment=expert_t", *TINY, *files, *words).model)
+    x, fidelities = torch.rand(3, 3, 256, 256), torch.tensor([0.5, 0.0, 1.0])
+    unknown = torch.zeros(3, 1, 256, 256, dtype=torch.bool)
+    found = module._first_or_teacher(x, unknown, fidelities, ["heavy", "gfpgan", "film"])
+    for i, source in enumerate((file, fidelity[3], file)):
+        net = load_network("expert_t", source)[0].eval()
+        expected = net(x[i : i + 1], module.frozen, Knobs(fidelities[i : i + 1]), unknown[i : i + 1]).image
+        torch.testing.assert_close(found[i : i + 1], expected, atol=1e-5, rtol=0)
+    other = module._first_or_teacher(x[:1], unknown[:1], fidelities[:1], ["gfpgan"])
+    assert not torch.allclose(other, found[:1])
 
 
 @pytest.mark.slow

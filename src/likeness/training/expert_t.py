@@ -5,6 +5,7 @@ Expert-F and the prior's codes stay frozen; the prior's decoder may be trained a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -40,6 +41,9 @@ class TokenConfig:
             the others are trained at 0.5. From 0 to 0.5.
         start: where an encoder of its own (net.config.regress=false) starts without weights: expert_f = from
             Expert-F's encoder, scratch = newly initialised.
+        teacher, teacher_prior: weights of another Expert-T and the prior under it, whose pictures faces of
+            `taught_recipes` learn by `keep`; the others keep what the weights of `init` restore. None = no teacher.
+        taught_recipes: which recipes' faces the teacher teaches.
         decoder: also train the prior's decoder, which draws what Expert-T chooses. Encoder and codebook stay frozen,
             so codes keep their meaning.
     """
@@ -50,6 +54,9 @@ class TokenConfig:
     endpoint_probability: float = 0.2
     start: Literal["expert_f", "scratch"] = "expert_f"
     decoder: bool = False
+    teacher: str | None = None
+    teacher_prior: str | None = None
+    taught_recipes: tuple[str, ...] = ("heavy",)
 
     def __post_init__(self) -> None:
         if self.stage not in ("codes", "fidelity"):
@@ -96,6 +103,10 @@ class ExpertTModule(FaceModule):
             if self._first:
                 self._first_frozen = Frozen(load_prior(prior)[0], under)
             self.decoder = self.frozen.prior.decoder.requires_grad_(True)
+        self._teacher: tuple[ExpertT, Frozen] | None = None
+        if self.tokens.teacher:
+            taught = cast(ExpertT, load_network("expert_t", self.tokens.teacher)[0].eval().requires_grad_(False))
+            self._teacher = taught, Frozen(load_prior(self.tokens.teacher_prior)[0], under)
 
     @property
     def frozen(self) -> Frozen:
@@ -113,7 +124,8 @@ class ExpertTModule(FaceModule):
         self._move_frozen()
 
     def _move_frozen(self) -> None:
-        for net in (*self.frozen, *self._first_frozen):
+        taught = (self._teacher[0], *self._teacher[1]) if self._teacher else ()
+        for net in (*self.frozen, *self._first_frozen, *taught):
             if net is not None:
                 net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -165,7 +177,7 @@ class ExpertTModule(FaceModule):
         other_losses |= self.first_picture(
             (x, unknown),
             out.image,
-            lambda moved, mask: cast(Tensor, self._first[0](moved, self._first_frozen, Knobs(fidelity), mask).image),
+            lambda moved, mask: self._first_or_teacher(moved, mask, fidelity, batch["params"]["recipe"]),
             generator,
             ~full_fidelity,
         )
@@ -180,6 +192,16 @@ class ExpertTModule(FaceModule):
             lambda image: self.loss(image, target, sharp, progress, generator),
             other_losses,
         )
+
+    def _first_or_teacher(self, x: Tensor, unknown: Tensor, fidelity: Tensor, recipes: Sequence[str]) -> Tensor:
+        """(B, 3, 512, 512), restored by the weights of `init`, or by the teacher where it teaches the face's recipe."""
+        image = cast(Tensor, self._first[0](x, self._first_frozen, Knobs(fidelity), unknown).image)
+        taught = torch.tensor([r in self.tokens.taught_recipes for r in recipes], device=x.device)
+        if self._teacher is None or not taught.any():
+            return image
+        net, frozen = self._teacher
+        image[taught] = net(x[taught], frozen, Knobs(fidelity[taught]), unknown[taught]).image.to(image.dtype)
+        return image
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what an export of the prior needs, where its decoder was trained."""
