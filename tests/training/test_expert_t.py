@@ -183,6 +183,9 @@ def test_teacher_teaches_faces_of_its_recipes(fidelity: Any, frozen: dict[str, s
         net = load_network("expert_t", source)[0].eval()
         expected = net(x[i : i + 1], module.frozen, Knobs(fidelities[i : i + 1]), unknown[i : i + 1]).image
         torch.testing.assert_close(found[i : i + 1], expected, atol=1e-5, rtol=0)
+    without = [word for word in words if "keep" not in word]
+    with pytest.raises(ConfigError, match=r"teacher: got loss\.weights keep=0"):
+        build(compose_train("experiment=expert_t", *TINY, *files, *without).model)
     other = module._first_or_teacher(x[:1], unknown[:1], fidelities[:1], ["gfpgan"])
     assert not torch.allclose(other, found[:1])
 
@@ -258,9 +261,19 @@ def test_fidelity_is_sampled_with_the_endpoint_probability(fidelity: Any, codes:
     assert not codes[2]["model"]._sample_fidelity(100, generator).any()
 
 
-@pytest.mark.parametrize("wrong", [{"stage": "both"}, {"endpoint_probability": 0.6}, {"codes": -1.0}], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"stage": "both"},
+        {"endpoint_probability": 0.6},
+        {"codes": -1.0},
+        {"teacher_prior": "x.safetensors"},
+        {"taught_recipes": ("heavyy",)},
+    ],
+    ids=str,
+)
 def test_bad_token_option_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"model\.tokens"):
+    with pytest.raises(ConfigError, match=r"model\.tokens|heavyy"):
         TokenConfig(**wrong)
 
 

@@ -32,7 +32,8 @@ class GateOptions:
         threshold: 0..1, probability from which Expert-T is chosen, in photos. Expert-F harms good faces less.
         video_threshold: the same in clips; lower, since the gate underrates Expert-T on encoded frames
             (experiments/gate/README.md).
-        leave_threshold: 0..1, probability from which a face is left alone; 1 = never.
+        leave_threshold: 0..1, probability from which a face is left alone; 1 = never. The released gate was not
+            trained to leave faces alone.
     """
 
     mode: str = "auto"

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from likeness.data.degradations.recipes import check_recipes
 from likeness.errors import ConfigError
 from likeness.nets.expert_f import ExpertF
 from likeness.nets.expert_t import ExpertT
@@ -68,6 +69,9 @@ class TokenConfig:
                 f"model.tokens: got codes={self.codes} and swap_quality={self.swap_quality}, expected weights of 0 or "
                 "more"
             )
+        check_recipes(self.taught_recipes)
+        if self.teacher_prior and not self.teacher:
+            raise ConfigError(f"model.tokens.teacher_prior: got {self.teacher_prior} without teacher=FILE; give both")
 
 
 class ExpertTModule(FaceModule):
@@ -105,6 +109,12 @@ class ExpertTModule(FaceModule):
             self.decoder = self.frozen.prior.decoder.requires_grad_(True)
         self._teacher: tuple[ExpertT, Frozen] | None = None
         if self.tokens.teacher:
+            if not loss.weights.keep or loss.weights.cycle_spinning:
+                raise ConfigError(
+                    f"model.tokens.teacher: got loss.weights keep={loss.weights.keep} and "
+                    f"cycle_spinning={loss.weights.cycle_spinning}, expected keep above 0 and no cycle_spinning; a "
+                    "teacher teaches by keep alone"
+                )
             taught = cast(ExpertT, load_network("expert_t", self.tokens.teacher)[0].eval().requires_grad_(False))
             self._teacher = taught, Frozen(load_prior(self.tokens.teacher_prior)[0], under)
 
